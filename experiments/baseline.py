@@ -1,0 +1,142 @@
+"""One training run, with the guide's command line."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from experiments import cli
+from experiments.panel import configuration_panel, epoch_line
+from qa_core import modes
+from qa_core.advice import advise
+from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
+from qa_core.errors import UserError
+
+if TYPE_CHECKING:
+    from qa_core.data.splits import Split
+    from qa_core.training_run import RunResult
+    from qa_core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class BaselineArgs:
+    """Train one model on one split; the test part is read only with --test."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    recipe: Literal["plenty", "scarce", "quick"] | None = None
+    """The guide's recipe for this much data; flags given beside it override it."""
+    protocol: ProtocolName = "auto"
+    """How prompts are split (auto: grouped_kfold below 100 prompts, else honest)."""
+    split: int = 0
+    """Which of the protocol's splits, from 0."""
+    split_seed: int = 0
+    """Seed of the splits."""
+    test: bool = False
+    """Read the split's test part, once, after training."""
+    output_dir: Path = Path("outputs/baseline")
+    """Where checkpoints and mlflow.db go."""
+    cache_dir: Path = Path(".cache")
+    """Decoded images and frozen activations, shared by all runs and safe to delete."""
+    resume_from: Path | None = None
+    """A last.pt of the same run to go on from."""
+    debug: bool = False
+    """Show the traceback of a mistake as well."""
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    train(cli.parse(BaselineArgs, str(BaselineArgs.__doc__)), sys.argv[1:])
+
+
+def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
+    """Train as the flags say, telling the user what happens."""
+    from qa_core.data.splits import plan_splits  # imports torch, which --help must not wait for
+    from qa_core.workspace import Workspace
+
+    workspace = Workspace.open(args.run, args.cache_dir, progress=None)
+    given = _with_recipe(args, argv, workspace.spec)
+    config = modes.resolve(given, workspace.spec)
+    plan = plan_splits(workspace.table.frame["group"].to_numpy(str), args.protocol, args.split_seed)
+    if not 0 <= args.split < len(plan.splits):
+        raise UserError(
+            f"--split {args.split}: this protocol has splits 0 to {len(plan.splits) - 1}."
+        )
+    split = plan.splits[args.split]
+    for warning in modes.warnings(given, config, workspace.spec, args.recipe):
+        print(f"warning: {warning}", file=sys.stderr)
+    print(configuration_panel(config, workspace.spec, workspace.table))
+    print(
+        f"split {args.split} of {plan.protocol}, seed {args.split_seed}: {len(split.train)} images"
+        f" to train, {len(split.validation)} to choose, {len(split.test)} to test\n"
+    )
+    result = _run(args, config, workspace, split)
+    _print_end(args, result)
+    return result
+
+
+def _with_recipe(args: BaselineArgs, argv: Sequence[str], spec: modes.BackboneSpec) -> RunConfig:
+    if args.recipe is None:
+        return args.run
+    flat = args.run.flat()
+    given = {name: flat[name] for name in _flag_names(argv) if name in flat}
+    return run_config_from_flat(modes.apply_recipe(given, args.recipe, spec))
+
+
+def _flag_names(argv: Sequence[str]) -> list[str]:
+    names = (word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--"))
+    return [name.removeprefix("no_") for name in names]
+
+
+def _run(
+    args: BaselineArgs, config: RunConfig, workspace: "Workspace", split: "Split"
+) -> "RunResult":
+    from rich.progress import Progress
+
+    from qa_core.tracking import track_single_run
+    from qa_core.training_run import train_run
+
+    epochs = config.train.epochs
+    with (
+        track_single_run(args.output_dir, config, workspace, args.split) as tracked,
+        Progress(transient=True, disable=not sys.stdout.isatty()) as bar,
+    ):
+        task = bar.add_task("training", total=None)
+
+        def on_epoch(epoch: int, measures: dict[str, float], checkpoint: Path | None) -> None:
+            bar.console.print(epoch_line(epoch, epochs, measures), highlight=False, soft_wrap=True)
+            if checkpoint is not None:
+                bar.console.print(
+                    f"  best so far, saved {checkpoint}", highlight=False, soft_wrap=True
+                )
+            tracked.log_epoch(epoch, measures)
+
+        result = train_run(
+            config,
+            workspace,
+            split,
+            test=args.test,
+            output_dir=args.output_dir,
+            on_epoch=on_epoch,
+            on_step=lambda done, total: bar.update(task, completed=done, total=total),
+            resume_from=args.resume_from,
+            standalone=True,
+        )
+        tracked.log_result(result)
+    return result
+
+
+def _print_end(args: BaselineArgs, result: "RunResult") -> None:
+    best = result.history[result.best_epoch]
+    print(f"\nbest epoch {result.best_epoch}: {result.checkpoint}")
+    for sentence in advise(best, len(result.history) - 1, result.best_epoch):
+        print(f"advice: {sentence}")
+    if args.test:
+        for name in sorted(n for n in result.metrics if n.startswith("test_")):
+            print(f"{name:<40} {result.metrics[name]:.4f}")
+        for name, reason in sorted(result.undefined.items()):
+            print(f"{name:<40} undefined: {reason}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,91 @@
+"""The words of one run: its configuration before, a line an epoch, and the checkpoint's path."""
+
+from qa_core.config import RunConfig
+from qa_core.data.rated_table import RatedTable
+from qa_core.modes import BackboneSpec, freezing, mode_name
+
+
+def configuration_panel(config: RunConfig, spec: BackboneSpec, table: RatedTable) -> str:
+    """The resolved configuration in words, one topic a line."""
+    train, optim, loss = config.train, config.optim, config.loss
+    heads = "" if optim.lr_head is None else f", heads {optim.lr_head:g}"
+    explanations = f"on, weight {loss.w_exp:g}" if loss.use_explanations else "off"
+    lines = {
+        "mode": mode_name(config),
+        "data": f"{table.name}: {len(table.frame)} images,"
+        f" {table.frame['group'].nunique()} prompts",
+        "backbone": f"{config.clip.backbone}, weights {config.clip.pretrained}",
+        "training": f"{train.epochs} epochs, batch {train.batch_size}"
+        f"{_accumulation(config)}, learning rate {optim.lr:g}{heads}, {optim.scheduler}",
+        "loss": f"w_q {loss.w_q:g}, w_c {loss.w_c:g}",
+        "explanations": explanations,
+        "freezing": freezing_words(config, spec),
+        "prediction": "\n".join(prediction_lines(config)),
+    }
+    lines |= {f"note {i}": note for i, note in enumerate(table.notes, 1)}
+    width = max(map(len, lines))
+    return "\n".join(
+        f"{name:<{width}}  " + text.replace("\n", "\n" + " " * (width + 2))
+        for name, text in lines.items()
+    )
+
+
+def _accumulation(config: RunConfig) -> str:
+    steps = config.optim.grad_accum_steps
+    return "" if steps == 1 else f" x {steps} accumulated"
+
+
+def freezing_words(config: RunConfig, spec: BackboneSpec) -> str:
+    """The freezing strategy in words."""
+    how = freezing(config)
+    if how == "all":
+        return "all of CLIP is frozen; only the heads train (linear probe)"
+    if how == "none":
+        return "nothing is frozen; all of CLIP trains"
+    layers = config.freeze.freeze_layers or 0
+    image, text = min(layers, spec.image_depth), min(layers, spec.text_depth)
+    return (
+        f"stem and first {image} of {spec.image_depth} image blocks frozen, and first {text} of"
+        f" {spec.text_depth} text blocks; the rest, final norms and projections train"
+    )
+
+
+def prediction_lines(config: RunConfig) -> list[str]:
+    """The prediction form, with its formulas and scales."""
+    head, inputs = config.head, ", ".join(config.head.fusion_inputs)
+    if head.residual_learning:
+        schedule = "" if head.scale_schedule == "fixed" else f" ({head.scale_schedule})"
+        return [
+            f"q = clamp(sigmoid(Linear(img)) + {head.residual_scale_q:g} * tanh(MLP(img)))",
+            f"c = clamp(a * (cos + 1) / 2 + b + {head.residual_scale_c:g}"
+            f" * tanh(Fusion({inputs})))",
+            f"residual scales {head.residual_scale_q:g} and {head.residual_scale_c:g}{schedule},"
+            f" base from {head.base_init}",
+        ]
+    branch = "mean with sigmoid(s * cos + t)" if head.use_two_branch else "one branch"
+    lines = [
+        "q = sigmoid(Linear(img))",
+        f"c = sigmoid(MLP({inputs})), {branch}",
+    ]
+    if config.refinement.use_refinement:
+        lines.append("c + scale * tanh(Transformer(img, txt, c)) (refinement)")
+    return lines
+
+
+def epoch_line(epoch: int, epochs: int, measures: dict[str, float]) -> str:
+    """Losses, validation SROCC, gap and saturation of an epoch."""
+    text = f"epoch {epoch:>{len(str(epochs))}}/{epochs}  loss {measures.get('loss', 0):.4f}"
+    text += _each(" ({} {:.4f})", measures, "loss_{0}")
+    text += "  val SROCC" + _each(" {} {:.3f}", measures, "val_srocc_{1}")
+    text += "  gap" + _each(" {} {:+.3f}", measures, "train_val_gap_{1}")
+    saturation = _each(" {} {:.0%}", measures, "delta_saturation_{1}")
+    return text + (f"  saturation{saturation}" if saturation else "")
+
+
+def _each(form: str, measures: dict[str, float], name: str) -> str:
+    found = []
+    for letter, target in (("q", "quality"), ("c", "consistency")):
+        value = measures.get(name.format(letter, target))
+        if value is not None:
+            found.append(form.format(letter, value))
+    return "".join(found)

@@ -1,0 +1,41 @@
+"""Advice in words from the measures of a finished run, by the guide's rules."""
+
+GAP_LIMIT = 0.05
+SATURATED_SHARE = 0.10
+OVER_CONSTRAINED_SHARE = 0.90
+
+
+def advise(measures: dict[str, float], epochs_run: int, best_epoch: int) -> list[str]:
+    """Sentences on what to change, from the validation measures of the best epoch.
+
+    Args:
+        measures: Epoch measures by name (`train_val_gap_quality`, `delta_saturation_quality`, ...).
+        epochs_run: Epochs trained.
+        best_epoch: The epoch chosen.
+    """
+    found: list[str] = []
+    for target, letter in (("quality", "q"), ("consistency", "c")):
+        gap = measures.get(f"train_val_gap_{target}")
+        if gap is not None and gap > GAP_LIMIT:
+            found.append(
+                f"{target}: train-val gap {gap:.3f} is above {GAP_LIMIT}: freeze more layers,"
+                " lower the residual scale or the learning rate, or stop earlier."
+            )
+        saturated = measures.get(f"delta_saturation_{target}")
+        if saturated is not None and saturated > SATURATED_SHARE:
+            found.append(
+                f"{target}: {saturated:.0%} of the corrections are at their bound: the bound binds;"
+                f" try a larger --residual_scale_{letter}, or --base_init fit."
+            )
+        small = measures.get(f"delta_small_{target}")
+        if small is not None and small > OVER_CONSTRAINED_SHARE:
+            found.append(
+                f"{target}: {small:.0%} of the corrections are small: the base does the work; the"
+                f" model may be over-constrained (try a larger --residual_scale_{letter} or --lr)."
+            )
+        clamped = measures.get(f"clamped_{target}", 0.0)
+        if clamped > SATURATED_SHARE:
+            found.append(f"{target}: {clamped:.0%} of the predictions are clamped at 0 or 1.")
+    if best_epoch == epochs_run:
+        found.append("The last epoch was the best: more --epochs may help.")
+    return found or ["Nothing stands out: gap and saturation are within the guide's limits."]

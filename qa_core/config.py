@@ -1,0 +1,335 @@
+"""The configuration of one training run: small frozen dataclasses, composed in `RunConfig`.
+
+Importing this module needs no torch, so that command lines answer `--help` at once. A field whose
+default depends on the mode and the backbone is None here and filled by `qa_core.modes.resolve`.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from qa_core.errors import UserError
+
+Scheduler = Literal["cosine", "linear", "constant", "step"]
+ScaleSchedule = Literal["fixed", "learnable", "curriculum"]
+BaseInit = Literal["unit", "fit"]
+FusionInput = Literal["img", "txt", "cos", "product"]
+SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
+ProtocolName = Literal["auto", "honest", "grouped_kfold"]
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise UserError(sentence)
+
+
+def _require_range(flag: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise UserError(f"--{flag} {value:g} is outside {low:g} to {high:g}.")
+
+
+def _require_positive(flag: str, value: float | None) -> None:
+    if value is not None and not 0 < value < float("inf"):
+        raise UserError(f"--{flag} must be a positive number, not {value:g}.")
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Which CLIP the model starts from."""
+
+    backbone: str = "qa-tiny"
+    """Any open_clip model name with ViT towers; qa-tiny is the embedded one."""
+    pretrained: str = "default"
+    """open_clip tag, a weights file, `none` (random), or `default` (the embedded weights)."""
+
+
+@dataclass(frozen=True)
+class FreezeConfig:
+    """How much of CLIP training may touch."""
+
+    freeze_clip: bool = False
+    """Freeze both towers: a linear probe."""
+    partial_freeze: bool = False
+    """Freeze the stem and the first blocks of each tower."""
+    freeze_layers: int | None = None
+    """Number of blocks that --partial_freeze freezes (default: 8 of 12, 18 of 24)."""
+
+    def __post_init__(self) -> None:
+        """Refuse flags that contradict each other."""
+        _require(
+            not (self.freeze_clip and self.partial_freeze),
+            "--freeze_clip freezes everything and --partial_freeze a part: give one of the two.",
+        )
+        _require(
+            self.freeze_layers is None or self.partial_freeze,
+            f"--freeze_layers {self.freeze_layers} needs --partial_freeze beside it.",
+        )
+        _require_range("freeze_layers", self.freeze_layers, 0, 1000)
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What the heads predict and from what."""
+
+    residual_learning: bool = True
+    """Score = CLIP-based base + scale * tanh correction; off: direct prediction."""
+    residual_scale_q: float = 0.2
+    """Largest correction of the quality score."""
+    residual_scale_c: float = 0.2
+    """Largest correction of the consistency score."""
+    scale_schedule: ScaleSchedule = "fixed"
+    """fixed, learnable (bounded to 0..1), or curriculum (grows from 0 to the given value)."""
+    curriculum_share: float = 0.5
+    """Share of training over which a curriculum scale grows."""
+    base_init: BaseInit = "unit"
+    """unit: a = 1, b = 0; fit: least squares of the training MOS on (cos + 1) / 2."""
+    fusion_inputs: tuple[FusionInput, ...] = ("img", "txt", "cos")
+    """What the consistency heads read, in every mode."""
+    use_two_branch: bool = False
+    """Direct mode: c is the mean of the fusion head and sigmoid(s * cos + t)."""
+    dropout: float = 0.1
+    """Dropout inside the MLP heads."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for flag in ("residual_scale_q", "residual_scale_c"):
+            _require_range(flag, getattr(self, flag), 0.0, 1.0)
+            _require_positive(flag, getattr(self, flag))
+        _require_range("dropout", self.dropout, 0.0, 0.9)
+        _require_range("curriculum_share", self.curriculum_share, 0.01, 1.0)
+        _require(len(self.fusion_inputs) > 0, "--fusion_inputs needs at least one input.")
+        _require(
+            len(set(self.fusion_inputs)) == len(self.fusion_inputs),
+            f"--fusion_inputs {' '.join(self.fusion_inputs)} names an input twice.",
+        )
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """The refinement of a coarse consistency score (direct mode only)."""
+
+    use_refinement: bool = False
+    """A small transformer reads [img, txt, coarse c] and predicts a correction."""
+    refinement_layers: int = 2
+    """Layers of the refinement transformer."""
+    refinement_heads: int = 4
+    """Attention heads of the refinement transformer."""
+    refinement_dim: int = 256
+    """Width of the refinement transformer."""
+    strict_residual: bool = True
+    """Supervise the correction itself, beside the refined score."""
+
+    def __post_init__(self) -> None:
+        """Check that the width divides into the heads."""
+        for flag in ("refinement_layers", "refinement_heads", "refinement_dim"):
+            _require_positive(flag, getattr(self, flag))
+        _require(
+            self.refinement_dim % self.refinement_heads == 0,
+            f"--refinement_dim {self.refinement_dim} does not divide into"
+            f" --refinement_heads {self.refinement_heads}.",
+        )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms; a weight of 0 leaves the term out."""
+
+    w_q: float = 0.5
+    """Weight of the squared error of quality."""
+    w_c: float = 0.5
+    """Weight of the squared error of consistency."""
+    w_exp: float = 0.1
+    """Weight of the explanation loss (with --use_explanations)."""
+    w_plcc: float = 0.0
+    """Weight of the loss 1 - PLCC of each target within a batch."""
+    w_rank: float = 0.0
+    """Weight of the pairwise rank loss within a batch."""
+    use_explanations: bool = False
+    """Predict the embedding of the explanation's text."""
+    explanation_column: str = "explanation"
+    """Column of the table that holds the explanation."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for flag in ("w_q", "w_c", "w_exp", "w_plcc", "w_rank"):
+            _require_range(flag, getattr(self, flag), 0.0, 1000.0)
+        _require(self.w_q + self.w_c > 0, "--w_q and --w_c are both 0: nothing would be learnt.")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and its schedule."""
+
+    lr: float | None = None
+    """Rate of CLIP; with --freeze_clip that of the heads (default: by mode and backbone)."""
+    lr_head: float | None = None
+    """Learning rate of the heads, a and b (default 1e-3)."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; never on biases, norms, a, b and scales."""
+    warmup_ratio: float = 0.1
+    """Share of the steps over which the rate grows linearly from 0."""
+    max_grad_norm: float = 1.0
+    """Gradient norm to clip at; 0 does not clip."""
+    scheduler: Scheduler = "cosine"
+    """How the rate falls after the warm-up."""
+    step_lr_step_size: int = 5
+    """Epochs between two drops of --scheduler step."""
+    step_lr_gamma: float = 0.5
+    """Factor of each drop of --scheduler step."""
+    grad_accum_steps: int = 1
+    """Batches whose gradients are averaged before a step."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_positive("lr", self.lr)
+        _require_range("lr", self.lr, 0.0, 1.0)
+        _require_positive("lr_head", self.lr_head)
+        _require_range("lr_head", self.lr_head, 0.0, 1.0)
+        _require_range("weight_decay", self.weight_decay, 0.0, 10.0)
+        _require_range("warmup_ratio", self.warmup_ratio, 0.0, 0.9)
+        _require_range("max_grad_norm", self.max_grad_norm, 0.0, 1e6)
+        _require_range("step_lr_gamma", self.step_lr_gamma, 0.0, 1.0)
+        _require_range("step_lr_step_size", self.step_lr_step_size, 1, 10_000)
+        _require_range("grad_accum_steps", self.grad_accum_steps, 1, 10_000)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop."""
+
+    epochs: int = 20
+    """Passes over the training part."""
+    batch_size: int = 32
+    """Images per batch."""
+    seed: int = 0
+    """Seed of the heads' start, the order of the images and dropout."""
+    amp: bool = True
+    """bfloat16 autocast where the device has it (never on CPU)."""
+    selection_metric: SelectionMetric = "mean_srocc"
+    """Validation measure that chooses the checkpoint (mean_srocc: over the targets present)."""
+    early_stopping_patience: int = 0
+    """Epochs without improvement before training stops; 0 never stops early."""
+    early_stopping_min_delta: float = 0.0
+    """Smallest rise of the selection metric that counts as improvement."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto."""
+    threads: int | None = None
+    """CPU threads of this run (default: all cores); results are identified with it."""
+    cache: bool = True
+    """Compute what is frozen once and keep it; off: both towers run at every step."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_range("epochs", self.epochs, 1, 100_000)
+        _require_range("batch_size", self.batch_size, 2, 1_000_000)
+        _require_range("seed", self.seed, 0, 2**31 - 1)
+        _require_range("early_stopping_patience", self.early_stopping_patience, 0, 100_000)
+        _require_range("early_stopping_min_delta", self.early_stopping_min_delta, 0.0, 2.0)
+        _require_range("threads", self.threads, 1, 1024)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which rated images, and how their scores are read."""
+
+    data_csv_path: str | None = None
+    """Table with name,prompt,mos_quality,mos_align (default: the embedded benchmark)."""
+    image_base_dir: str | None = None
+    """Folder that the table's names are relative to (default: the table's own)."""
+    mos_range_q: tuple[float, float] | None = None
+    """Nominal range of the quality scores, LOW HIGH."""
+    mos_range_c: tuple[float, float] | None = None
+    """Nominal range of the consistency scores, LOW HIGH."""
+    label_scale_q: float | None = None
+    """Shorthand for --mos_range_q 0 S."""
+    label_scale_c: float | None = None
+    """Shorthand for --mos_range_c 0 S."""
+    num_workers: int = 2
+    """Threads that decode images, once, into the store."""
+
+    def __post_init__(self) -> None:
+        """Check ranges and doubled flags."""
+        for target in ("q", "c"):
+            bounds, scale = (
+                getattr(self, f"mos_range_{target}"),
+                getattr(self, f"label_scale_{target}"),
+            )
+            _require(
+                bounds is None or scale is None,
+                f"--mos_range_{target} and --label_scale_{target} say the same thing: give one.",
+            )
+            _require_positive(f"label_scale_{target}", scale)
+            _require(
+                bounds is None or bounds[0] < bounds[1],
+                f"--mos_range_{target} needs LOW below HIGH, as in 1 5.",
+            )
+        _require_range("num_workers", self.num_workers, 0, 256)
+        _require(
+            self.image_base_dir is None or self.data_csv_path is not None,
+            "--image_base_dir needs --data_csv_path, the table that names the images.",
+        )
+
+    def nominal_range(self, target: Literal["q", "c"]) -> tuple[float, float] | None:
+        """Nominal (low, high) of a target's scores, or None where the flags do not say."""
+        bounds, scale = getattr(self, f"mos_range_{target}"), getattr(self, f"label_scale_{target}")
+        return (0.0, scale) if scale is not None else bounds
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines one run, but for the split it is given."""
+
+    clip: BackboneConfig = field(default_factory=BackboneConfig)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse flags that contradict each other across parts."""
+        _require(
+            not (self.freeze.freeze_clip and self.optim.lr_head is not None),
+            "With --freeze_clip only the heads train, at --lr: leave --lr_head out.",
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """All fields by flag name, without their groups; flag names are unique."""
+        flat: dict[str, Any] = {}
+        for part in dataclasses.fields(self):
+            flat |= dataclasses.asdict(getattr(self, part.name))
+        return flat
+
+
+def run_config_from_flat(values: dict[str, Any]) -> RunConfig:
+    """A `RunConfig` from flag names and values, the rest at their defaults.
+
+    Raises:
+        UserError: A name is no flag of any part.
+    """
+    parts: dict[str, Any] = {}
+    known: set[str] = set()
+    for part in dataclasses.fields(RunConfig):
+        part_type = type(getattr(_DEFAULT, part.name))
+        names = {item.name for item in dataclasses.fields(part_type)}
+        chosen = {name: _as_tuple(values[name]) for name in names & values.keys()}
+        parts[part.name] = part_type(**chosen)
+        known |= names
+    unknown = sorted(values.keys() - known)
+    _require(not unknown, f"Unknown setting(s): {', '.join(unknown)}.")
+    return RunConfig(**parts)
+
+
+def with_settings(config: RunConfig, **values: Any) -> RunConfig:
+    """The configuration with some flags changed, by flag name."""
+    return run_config_from_flat(config.flat() | values)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_DEFAULT = RunConfig()
+ALL_FUSION_INPUTS: tuple[FusionInput, ...] = get_args(FusionInput)

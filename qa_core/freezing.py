@@ -1,0 +1,73 @@
+"""Which named groups of a backbone train."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from qa_core.backbone import Backbone
+from qa_core.config import RunConfig
+from qa_core.modes import freezing
+
+
+@dataclass(frozen=True)
+class FreezePlan:
+    """The groups of a backbone that do not train, and where the frozen prefix of each tower ends.
+
+    Attributes:
+        frozen: Names of frozen groups, as in `Backbone.groups`.
+        image_blocks: Frozen leading blocks of the image tower, or None where stem and all train.
+        text_blocks: The same of the text tower.
+        towers_frozen: True where nothing of CLIP trains, tails included.
+    """
+
+    frozen: frozenset[str]
+    image_blocks: int | None
+    text_blocks: int | None
+    towers_frozen: bool
+
+
+def plan_freezing(config: RunConfig, backbone: Backbone) -> FreezePlan:
+    """The freeze plan of a resolved configuration.
+
+    `freeze_layers` = N freezes the stem and the first N blocks of each tower, N = 0 nothing;
+    `freeze_clip` freezes all. `logit_scale` never trains.
+    """
+    everything = frozenset(backbone.groups())
+    if freezing(config) == "all":
+        return FreezePlan(everything, backbone.image.depth, backbone.text.depth, True)
+    layers = config.freeze.freeze_layers if freezing(config) == "partial" else 0
+    if not layers:
+        return FreezePlan(frozenset({"logits"}), None, None, False)
+    image, text = min(layers, backbone.image.depth), min(layers, backbone.text.depth)
+    frozen = {"logits", "image.stem", "text.stem"}
+    frozen |= {f"image.blocks.{i}" for i in range(image)}
+    frozen |= {f"text.blocks.{i}" for i in range(text)}
+    return FreezePlan(frozenset(frozen), image, text, False)
+
+
+def apply_freezing(backbone: Backbone, plan: FreezePlan) -> None:
+    """Set `requires_grad` of every parameter, and eval mode of frozen modules; idempotent."""
+    for name, members in backbone.groups().items():
+        trains = name not in plan.frozen
+        for member in members:
+            member.requires_grad_(trains)
+    set_frozen_eval(backbone, plan)
+
+
+def set_frozen_eval(backbone: Backbone, plan: FreezePlan) -> None:
+    """Put frozen modules in eval mode: no dropout, no patch dropout, fixed batch statistics."""
+    for name, members in backbone.groups().items():
+        if name in plan.frozen:
+            for member in members:
+                if isinstance(member, nn.Module):
+                    member.eval()
+
+
+def count_parameters(module: nn.Module, trainable_only: bool = False) -> int:
+    """Number of parameters, `logit_scale` and `logit_bias` left out."""
+    return sum(
+        parameter.numel()
+        for name, parameter in module.named_parameters()
+        if name.rsplit(".", 1)[-1] not in ("logit_scale", "logit_bias")
+        and (parameter.requires_grad or not trainable_only)
+    )

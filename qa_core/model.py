@@ -1,0 +1,186 @@
+"""The quality model: two CLIP towers, heads on their embeddings, every part returned by name."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qa_core.backbone import Backbone
+from qa_core.config import RunConfig
+from qa_core.explanations import ExplanationHead
+from qa_core.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval
+from qa_core.heads import DirectHeads, ResidualHeads, ResidualScale
+from qa_core.refinement import Refinement
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a batch enters the towers.
+
+    Attributes:
+        image: None for pixels, k for tokens after the stem and k blocks.
+        text: None for token ids, k for tokens after the stem and k blocks.
+        embedded: The batch holds normalised embeddings; nothing of CLIP is run.
+    """
+
+    image: int | None = None
+    text: int | None = None
+    embedded: bool = False
+
+
+RAW = Entry()
+
+
+def frozen_entry(plan: FreezePlan) -> Entry:
+    """The highest point at which a batch may enter: the end of the frozen prefix."""
+    if plan.towers_frozen:
+        return Entry(embedded=True)
+    return Entry(plan.image_blocks, plan.text_blocks)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and their prompts, each distinct prompt once.
+
+    Attributes:
+        images: uint8 pixels (batch, 3, size, size), tokens, or embeddings, as `entry` says.
+        texts: Token ids (prompts, length), tokens, or embeddings of the distinct prompts.
+        ends: Last position of each distinct prompt (prompts,).
+        text_of: Which of the distinct prompts each image has (batch,).
+        entry: Where the batch enters the towers.
+    """
+
+    images: Tensor
+    texts: Tensor
+    ends: Tensor
+    text_of: Tensor
+    entry: Entry = RAW
+
+
+@dataclass(frozen=True)
+class QualityOutput:
+    """Scores, parts and embeddings of a batch; parts that the mode does not have are None.
+
+    Attributes:
+        q: Quality (batch,) in [0, 1].
+        c: Consistency (batch,) in [0, 1], refined where refinement is on.
+        cos: Cosine (batch,) of the embeddings, in [-1, 1].
+        img: Normalised image embeddings (batch, embed_dim).
+        txt: Normalised text embeddings (batch, embed_dim).
+        q_base: Base of quality (batch,) in [0, 1].
+        q_delta: Unscaled correction (batch,) in [-1, 1].
+        c_base: Base of consistency (batch,).
+        c_delta: Unscaled correction (batch,) in [-1, 1].
+        c_coarse: Consistency before refinement (batch,).
+        c_correction: Correction by refinement (batch,).
+        explanation: Predicted embedding of the explanation (batch, embed_dim).
+    """
+
+    q: Tensor
+    c: Tensor
+    cos: Tensor
+    img: Tensor
+    txt: Tensor
+    q_base: Tensor | None = None
+    q_delta: Tensor | None = None
+    c_base: Tensor | None = None
+    c_delta: Tensor | None = None
+    c_coarse: Tensor | None = None
+    c_correction: Tensor | None = None
+    explanation: Tensor | None = None
+
+    def parts(self) -> dict[str, Tensor]:
+        """The scores and those of their parts that exist, by name."""
+        names = ("q", "c", "q_base", "q_delta", "c_base", "c_delta", "cos")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
+
+
+class QualityModel(nn.Module):
+    """Quality and consistency of (image, prompt) pairs.
+
+    Args:
+        backbone: The CLIP to start from; it is changed in place by training.
+        config: A resolved configuration.
+    """
+
+    def __init__(self, backbone: Backbone, config: RunConfig):
+        super().__init__()
+        self.backbone = backbone
+        self.plan = plan_freezing(config, backbone)
+        width = backbone.embed_dim
+        head_type = ResidualHeads if config.head.residual_learning else DirectHeads
+        self.heads = head_type(width, config.head)
+        use_refinement = config.refinement.use_refinement
+        self.refinement = (
+            Refinement(width, config.refinement, config.head.dropout) if use_refinement else None
+        )
+        self.explanation_head = ExplanationHead(width) if config.loss.use_explanations else None
+        apply_freezing(backbone, self.plan)
+
+    def train(self, mode: bool = True) -> "QualityModel":
+        """Set training mode; frozen groups stay in eval mode."""
+        super().train(mode)
+        set_frozen_eval(self.backbone, self.plan)
+        return self
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the residual scales how much of training has passed, in [0, 1]."""
+        for module in self.heads.modules():
+            if isinstance(module, ResidualScale):
+                module.set_progress(progress)
+
+    def residual_scales(self) -> dict[str, float]:
+        """The scales now, by name; empty for direct prediction."""
+        named = self.heads.named_children()
+        return {n: float(m().detach()) for n, m in named if isinstance(m, ResidualScale)}
+
+    def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Named parameters outside CLIP."""
+        return (
+            (name, parameter)
+            for name, parameter in self.named_parameters()
+            if not name.startswith("backbone.")
+        )
+
+    def embed_images(self, batch: Batch) -> Tensor:
+        """L2-normalised image embeddings (batch, embed_dim)."""
+        if batch.entry.embedded:
+            return batch.images
+        tower, start = self.backbone.image, batch.entry.image
+        tokens = batch.images
+        if start is None:
+            tokens = tower.stem(self.backbone.normalise_pixels(tokens))
+        return tower.tail(tower.run_blocks(tokens, start or 0, tower.depth))
+
+    def embed_texts(self, batch: Batch) -> Tensor:
+        """L2-normalised text embeddings (batch, embed_dim), one for each image."""
+        if batch.entry.embedded:
+            return batch.texts[batch.text_of]
+        tower, start = self.backbone.text, batch.entry.text
+        tokens = tower.stem(batch.texts) if start is None else batch.texts
+        tokens = tower.run_blocks(tokens, start or 0, tower.depth)
+        return tower.tail(tokens, batch.ends)[batch.text_of]
+
+    def forward(self, batch: Batch) -> QualityOutput:
+        """Scores of a batch with every named part."""
+        img, txt = self.embed_images(batch), self.embed_texts(batch)
+        img, txt = img.float(), txt.float()  # heads and cosines in full precision under autocast
+        with torch.autocast(img.device.type, enabled=False):
+            return self.score(img, txt)
+
+    def score(self, img: Tensor, txt: Tensor) -> QualityOutput:
+        """Scores of normalised embeddings (batch, embed_dim)."""
+        cos = (img * txt).sum(dim=-1)
+        head = self.heads(img, txt, cos)
+        c, coarse, correction = head.c, None, None
+        if self.refinement is not None:
+            coarse = head.c
+            correction = self.refinement(img, txt, coarse)
+            c = (coarse + correction).clamp(0, 1)
+        explanation = self.explanation_head(img, txt, cos) if self.explanation_head else None
+        return QualityOutput(
+            head.q, c, cos, img, txt,
+            head.q_base, head.q_delta, head.c_base, head.c_delta,
+            coarse, correction, explanation,
+        )  # fmt: skip

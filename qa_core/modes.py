@@ -1,0 +1,215 @@
+"""The four canonical modes, the recipes, and every default that depends on mode or backbone."""
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from qa_core.config import RunConfig, with_settings
+from qa_core.errors import UserError
+
+Freezing = Literal["none", "partial", "all"]
+
+MODES: dict[str, dict[str, Any]] = {
+    "traditional": {"residual_learning": False},
+    "residual": {},
+    "residual_partial_freeze": {"partial_freeze": True},
+    "linear_probe": {"freeze_clip": True},
+}
+"""The flags of each canonical mode, on top of the defaults."""
+
+GUIDE_HEAD_LR = 1e-3
+"""Rate of the heads wherever CLIP trains: at a backbone's rate they would hardly move."""
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """The rate that `--lr` names: the guide's value and the range it recommends."""
+
+    guide: float
+    low: float
+    high: float
+
+
+# The guide's own ranges, for the published ViT-B and ViT-L backbones.
+PUBLISHED_RATES: dict[Freezing, LearningRates] = {
+    "none": LearningRates(3e-5, 1e-5, 5e-5),
+    "partial": LearningRates(3e-5, 3e-5, 1e-4),
+    "all": LearningRates(1e-3, 1e-3, 5e-3),
+}
+# The embedded backbone is some hundred times smaller and takes larger steps.
+TINY_RATES: dict[Freezing, LearningRates] = {
+    "none": LearningRates(1e-4, 3e-5, 3e-4),
+    "partial": LearningRates(1e-4, 3e-5, 5e-4),
+    "all": LearningRates(1e-3, 1e-3, 5e-3),
+}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "plenty": {
+        "partial_freeze": True,
+        "freeze_layers": 18,
+        "residual_scale_q": 0.2,
+        "residual_scale_c": 0.2,
+        "epochs": 20,
+        "batch_size": 32,
+        "lr": 3e-5,
+    },
+    "scarce": {
+        "partial_freeze": True,
+        "freeze_layers": 20,
+        "residual_scale_q": 0.1,
+        "residual_scale_c": 0.1,
+        "epochs": 30,
+        "batch_size": 16,
+        "lr": 1e-5,
+    },
+    "quick": {"freeze_clip": True, "epochs": 10, "batch_size": 64, "lr": 1e-3},
+}
+"""The guide's recipes: more than 3,000 images, fewer than 1,000, and a first look (24 blocks)."""
+
+_RECIPE_DEPTH = 24
+_RECIPE_DEPTHS_OF_12 = {18: 8, 20: 10}
+_FREEZE_FLAGS = ("freeze_clip", "partial_freeze", "freeze_layers")
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What the defaults need to know of a backbone.
+
+    Attributes:
+        image_depth: Transformer blocks of the image tower.
+        text_depth: Transformer blocks of the text tower.
+        published: False for the embedded tiny backbone, which has its own learning rates.
+    """
+
+    image_depth: int
+    text_depth: int
+    published: bool
+
+    @property
+    def rates(self) -> dict[Freezing, LearningRates]:
+        """Learning rates by how much of CLIP is frozen."""
+        return PUBLISHED_RATES if self.published else TINY_RATES
+
+
+def canonical_freeze_layers(depth: int) -> int:
+    """Number of blocks that `--partial_freeze` alone freezes: 8 of 12, 18 of 24, else 3/4."""
+    return {12: 8, 24: 18}.get(depth, round(0.75 * depth))
+
+
+def freezing(config: RunConfig) -> Freezing:
+    """How much of CLIP a configuration freezes."""
+    if config.freeze.freeze_clip:
+        return "all"
+    return "partial" if config.freeze.partial_freeze else "none"
+
+
+def mode_name(config: RunConfig) -> str:
+    """The canonical mode of a configuration, or a name of the same form for other mixtures."""
+    frozen = {"none": "", "partial": "_partial_freeze", "all": "_linear_probe"}[freezing(config)]
+    if not config.head.residual_learning:
+        refined = "refinement" if config.refinement.use_refinement else "traditional"
+        return refined + frozen
+    return "linear_probe" if frozen == "_linear_probe" else "residual" + frozen
+
+
+def checkpoint_name(config: RunConfig) -> str:
+    """File name of the best checkpoint of a resolved configuration."""
+    form = "_residual" if config.head.residual_learning else ""
+    form = "_refinement" if config.refinement.use_refinement else form
+    frozen = {
+        "none": "",
+        "partial": f"_partial_freeze_{config.freeze.freeze_layers}L",
+        "all": "_linear_probe",
+    }[freezing(config)]
+    return f"baseline{form}{frozen}_best.pt"
+
+
+def resolve(config: RunConfig, spec: BackboneSpec) -> RunConfig:
+    """Fill the defaults that depend on mode, backbone and machine; idempotent.
+
+    Raises:
+        UserError: `freeze_layers` is beyond the image tower's depth.
+    """
+    changes: dict[str, Any] = {}
+    rates = spec.rates[freezing(config)]
+    if config.optim.lr is None:
+        changes["lr"] = rates.guide
+    if config.optim.lr_head is None and freezing(config) != "all":
+        changes["lr_head"] = GUIDE_HEAD_LR
+    if config.train.threads is None:
+        changes["threads"] = os.cpu_count() or 1
+    if config.freeze.partial_freeze:
+        changes["freeze_layers"] = _resolved_depth(config.freeze.freeze_layers, spec.image_depth)
+    if config.head.residual_learning and config.refinement.use_refinement:
+        changes["use_refinement"] = False
+    return with_settings(config, **changes) if changes else config
+
+
+def _resolved_depth(asked: int | None, depth: int) -> int:
+    canonical = canonical_freeze_layers(depth)
+    if asked is None:
+        return canonical
+    if asked > depth:
+        raise UserError(
+            f"--freeze_layers {asked} is more than the {depth} blocks of this image tower;"
+            f" the canonical depth here is {canonical}."
+        )
+    return asked
+
+
+def apply_recipe(config_flags: dict[str, Any], recipe: str, spec: BackboneSpec) -> dict[str, Any]:
+    """Flags of a recipe at this backbone's depth and rates, overridden by the flags given.
+
+    Args:
+        config_flags: Flags given on the command line, by name.
+        recipe: `plenty`, `scarce` or `quick`.
+        spec: The backbone; off 24 blocks the recipe's depth is the same share of the tower.
+    """
+    flags = dict(RECIPES[recipe])
+    if any(name in config_flags for name in _FREEZE_FLAGS):
+        flags = {name: value for name, value in flags.items() if name not in _FREEZE_FLAGS}
+    if "freeze_layers" in flags:
+        flags["freeze_layers"] = _recipe_depth(flags["freeze_layers"], spec.image_depth)
+    if not spec.published:
+        del flags["lr"]
+    return flags | config_flags
+
+
+def _recipe_depth(layers: int, depth: int) -> int:
+    if depth == 12:
+        return _RECIPE_DEPTHS_OF_12[layers]
+    return round(layers / _RECIPE_DEPTH * depth)
+
+
+def mode_config(mode: str, base: RunConfig, spec: BackboneSpec) -> RunConfig:
+    """The guide's setting of a canonical mode, other settings taken from `base`."""
+    neutral = replace(base, freeze=type(base.freeze)(), optim=replace(base.optim, lr_head=None))
+    return resolve(with_settings(neutral, **MODES[mode]), spec)
+
+
+def warnings(
+    given: RunConfig, resolved: RunConfig, spec: BackboneSpec, recipe: str | None
+) -> list[str]:
+    """Sentences about settings that are allowed but outside the guide's advice."""
+    found = []
+    if given.refinement.use_refinement and given.head.residual_learning:
+        found.append(
+            "Refinement is switched off: it corrects a direct prediction, and residual learning"
+            " is on. Add --no_residual_learning to use it."
+        )
+    for target in ("q", "c"):
+        scale = getattr(resolved.head, f"residual_scale_{target}")
+        if resolved.head.residual_learning and scale > 0.5:
+            found.append(
+                f"--residual_scale_{target} {scale:g} is above 0.5: the correction can override"
+                " the base, which defeats the purpose of bounding it."
+            )
+    rates, lr = spec.rates[freezing(resolved)], resolved.optim.lr
+    if recipe is None and lr is not None and not rates.low <= lr <= rates.high:
+        found.append(
+            f"--lr {lr:g} is outside the recommended {rates.low:g} to {rates.high:g} for this"
+            " mode and backbone."
+        )
+    if given.clip.pretrained == "none":
+        found.append("RANDOM WEIGHTS: the towers know nothing, and neither will the scores.")
+    return found

@@ -1,0 +1,92 @@
+"""How much of CLIP's alignment space survived training: embeds a pool of pairs before and after."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from qa_core.alignment import (
+    alignment_retention,
+    image_to_text_r_at_1,
+    retention_r_at_1,
+    shuffled_pairs,
+)
+from qa_core.backbone import Backbone
+from qa_core.data.splits import Split
+from qa_core.data.synthetic.scenes import alignment_pairs
+from qa_core.model import QualityModel
+from qa_core.workspace import Workspace
+
+POOL_SIZE = 500
+_SEED = 0
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class AlignmentPool:
+    """Images (n, 3, size, size) as uint8 and their prompts."""
+
+    images: np.ndarray
+    prompts: list[str]
+
+
+def alignment_pool(workspace: Workspace, split: Split) -> AlignmentPool:
+    """Rendered pairs of the pretraining's kind for the embedded backbone, else the test part."""
+    if not workspace.spec.published:
+        images, prompts = alignment_pairs(POOL_SIZE, _SEED)
+        return AlignmentPool(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), prompts)
+    prompts = workspace.table.frame["prompt"].iloc[split.test].astype(str).tolist()
+    return AlignmentPool(np.asarray(workspace.images[split.test]), prompts)
+
+
+def measure_retention(
+    model: QualityModel, workspace: Workspace, split: Split
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Retention measures by name, and why others are undefined.
+
+    1 by construction where nothing of CLIP trains.
+    """
+    names = ("alignment_retention", "alignment_retention_matched", "alignment_retention_shuffled")
+    if model.plan.towers_frozen:
+        return dict.fromkeys((*names, "retention_r_at_1"), 1.0), {}
+    pool = alignment_pool(workspace, split)
+    groups = np.asarray(pool.prompts)
+    shuffled = shuffled_pairs(groups, _SEED)
+    before = _embed(workspace.backbone, pool)
+    after = _embed(model.backbone, pool)
+    kept = alignment_retention(
+        _cosines(after), _cosines(before), _cosines(after, shuffled), _cosines(before, shuffled)
+    )
+    values = dict(zip(names, (kept.mean, kept.matched, kept.shuffled), strict=True))
+    ratio, reason = retention_r_at_1(
+        image_to_text_r_at_1(*after, groups),
+        image_to_text_r_at_1(*before, groups),
+        len(np.unique(groups)),
+    )
+    undefined = {name: str(kept.reason) for name, value in values.items() if value is None}
+    found = {name: value for name, value in values.items() if value is not None}
+    if ratio is None:
+        undefined["retention_r_at_1"] = str(reason)
+    else:
+        found["retention_r_at_1"] = ratio
+    return found, undefined
+
+
+def _cosines(
+    embedded: tuple[np.ndarray, np.ndarray], order: np.ndarray | None = None
+) -> np.ndarray:
+    image, text = embedded
+    return (image * (text if order is None else text[order])).sum(axis=1)
+
+
+@torch.inference_mode()
+def _embed(backbone: Backbone, pool: AlignmentPool) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised image and text embeddings (n, embed_dim) each."""
+    device = backbone.pixel_mean.device
+    images, texts = [], []
+    for start in range(0, len(pool.prompts), _CHUNK):
+        pixels = torch.from_numpy(pool.images[start : start + _CHUNK])
+        images.append(backbone.encode_images(pixels.to(device)).cpu().numpy())
+        ids, ends = backbone.tokenize(pool.prompts[start : start + _CHUNK])
+        texts.append(backbone.encode_texts(ids.to(device), ends.to(device)).cpu().numpy())
+    return np.concatenate(images), np.concatenate(texts)

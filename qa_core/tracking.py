@@ -1,0 +1,332 @@
+"""Every run goes to MLflow: one sqlite store a folder, each run written in one batch.
+
+mlflow is imported inside functions, because it takes seconds. Clients get the run id with every
+call, never by MLflow's global state, so that several processes can write to one store.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qa_core.locking import waiting_lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+EXPERIMENT = "ablation"
+PARENT_TAG = "mlflow.parentRunId"
+RESULT_KINDS = ("trial", "confirmation", "reference")
+"""Kinds of runs that hold one result each, written when it is known."""
+_BATCH = 1000  # the most metrics that MLflow takes in one call
+_LONGEST_PARAM = 6000
+_LONGEST_TAG = 8000
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run when it ends.
+
+    Attributes:
+        name: Name shown in the UI.
+        kind: ablation, mode, trial, confirmation, reference or single.
+        parent: Run id of the parent, or None.
+        tags: Further tags.
+        params: Parameters by name; any value that prints.
+        metrics: Final measures; values that are not finite go to `undefined`.
+        undefined: Measures without value, and why.
+        history: Measures by epoch; entry e is logged with step e.
+        artifacts: (file, folder below the run's artifacts) to copy.
+        started_s: Start in seconds since 1970, or None for now.
+        status: FINISHED, KILLED or FAILED.
+    """
+
+    name: str
+    kind: str
+    parent: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+    artifacts: Sequence[tuple[Path, str | None]] = ()
+    started_s: float | None = None
+    status: str = "FINISHED"
+
+
+class Tracker:
+    """Writes and finds runs of one experiment.
+
+    Args:
+        uri: Address of the MLflow store.
+        experiment_id: The experiment.
+        ablation_id: Run id of the ablation that all further runs belong to, or None.
+    """
+
+    def __init__(self, uri: str, experiment_id: str, ablation_id: str | None = None):
+        self.uri, self.experiment_id, self.ablation_id = uri, experiment_id, ablation_id
+        self.client = _client(uri)
+
+    @classmethod
+    def open(cls, out: Path) -> "Tracker":
+        """The tracker of a folder's store, created where missing."""
+        uri = open_store(out)
+        experiment = _client(uri).get_experiment_by_name(EXPERIMENT)
+        assert experiment is not None, f"{uri} has no experiment {EXPERIMENT!r}"
+        return cls(uri, experiment.experiment_id)
+
+    def of_ablation(self, ablation_id: str) -> "Tracker":
+        """The same store, further runs tagged as belonging to this ablation."""
+        return Tracker(self.uri, self.experiment_id, ablation_id)
+
+    def start(self, record: RunRecord) -> str:
+        """Create a run that goes on; `record`'s tags and params are written. Returns its id."""
+        tags = {"kind": record.kind, **record.tags}
+        if self.ablation_id is not None:
+            tags["ablation_id"] = self.ablation_id
+        if record.parent is not None:
+            tags[PARENT_TAG] = record.parent
+        run = self.client.create_run(
+            self.experiment_id,
+            start_time=None if record.started_s is None else int(record.started_s * 1000),
+            tags={name: _clip(value, _LONGEST_TAG) for name, value in tags.items()},
+            run_name=record.name,
+        )
+        self.log(run.info.run_id, params=record.params)
+        return run.info.run_id
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Iterable["Metric"] = (),
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write to a run in as few calls as MLflow allows."""
+        from mlflow.entities import Param, RunTag
+
+        values = list(metrics)
+        self.client.log_batch(
+            run_id,
+            metrics=values[:_BATCH],
+            params=[
+                Param(name, _clip(as_text(value), _LONGEST_PARAM))
+                for name, value in (params or {}).items()
+            ],
+            tags=[RunTag(k, _clip(v, _LONGEST_TAG)) for k, v in (tags or {}).items()],
+        )
+        for start in range(_BATCH, len(values), _BATCH):
+            self.client.log_batch(run_id, metrics=values[start : start + _BATCH])
+
+    def end(self, run_id: str, record: RunRecord) -> None:
+        """Write a record's measures and files to its run, then close it."""
+        undefined = dict(record.undefined)
+        undefined |= {n: "not finite" for n, v in record.metrics.items() if not math.isfinite(v)}
+        tags = {"undefined": json.dumps(undefined, sort_keys=True)} if undefined else {}
+        metrics = epoch_metrics(record.history) + as_metrics(record.metrics)
+        self.log(run_id, metrics=metrics, tags=tags)
+        for file, folder in record.artifacts:
+            self.client.log_artifact(run_id, str(file), folder)
+        self.client.set_terminated(run_id, record.status)
+
+    def write(self, record: RunRecord) -> str:
+        """Write a run that has ended; returns its id."""
+        run_id = self.start(record)
+        self.end(run_id, record)
+        return run_id
+
+    def runs(self, kind: str, **tags: str) -> list["Run"]:
+        """Runs of a kind, whatever their status, oldest first; of this ablation if there is one."""
+        wanted = {"kind": kind, **tags}
+        if self.ablation_id is not None:
+            wanted["ablation_id"] = self.ablation_id
+        where = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], where, max_results=1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def find_finished(self, kind: str, identity: str) -> "Run | None":
+        """The first complete run with this identity, or None."""
+        done = [r for r in self.runs(kind, identity=identity) if r.info.status == "FINISHED"]
+        return done[0] if done else None
+
+    def finished_identities(self, kind: str) -> set[str]:
+        """Identities of all complete runs of a kind."""
+        done = (run for run in self.runs(kind) if run.info.status == "FINISHED")
+        return {run.data.tags.get("identity", "") for run in done} - {""}
+
+    def close_orphans(self) -> int:
+        """End as KILLED the results that dead processes left RUNNING, half written.
+
+        Their kind becomes `orphan`, so that no reader counts them. Call it only while nobody else
+        writes to this ablation. Returns how many there were.
+        """
+        orphans = [
+            run
+            for kind in RESULT_KINDS
+            for run in self.runs(kind)
+            if run.info.status == "RUNNING"
+        ]
+        for run in orphans:
+            tags = {"kind": "orphan", "orphaned": run.data.tags["kind"]}
+            self.log(run.info.run_id, tags=tags)
+            self.client.set_terminated(run.info.run_id, "KILLED")
+        return len(orphans)
+
+    def reopen(self, run_id: str) -> None:
+        """Mark a run of an earlier session as going on."""
+        self.client.update_run(run_id, status="RUNNING")
+
+    def log_dataset(self, run_id: str, name: str, digest: str, n_images: int, uri: str) -> None:
+        """Note a rated table as input of a run."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        source, profile = json.dumps({"uri": uri}), json.dumps({"num_rows": n_images})
+        dataset = Dataset(name, digest[:32], "local", source, profile=profile)
+        self.client.log_inputs(run_id, [DatasetInput(dataset)])
+
+
+class SingleRun:
+    """One run of its own that is logged while it goes on; a context manager."""
+
+    def __init__(self, tracker: Tracker, record: RunRecord):
+        self._tracker, self._record = tracker, record
+        self._run_id = tracker.start(record)
+
+    def __enter__(self) -> "SingleRun":
+        """Nothing more to do: the run exists."""
+        return self
+
+    def log_epoch(self, epoch: int, measures: Mapping[str, float]) -> None:
+        """Write an epoch's measures."""
+        self._tracker.log(self._run_id, metrics=as_metrics(measures, epoch))
+
+    def log_result(self, result: Any) -> None:
+        """Note the final measures of a `RunResult`; written when the run ends."""
+        artifacts = () if result.checkpoint is None else ((result.checkpoint, "checkpoint"),)
+        self._record = dataclasses.replace(
+            self._record, metrics=result.metrics, undefined=result.undefined, artifacts=artifacts
+        )
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Close the run: FINISHED, KILLED when interrupted, FAILED after an error."""
+        status = "FINISHED" if kind is None else "FAILED"
+        if kind is not None and not issubclass(kind, Exception):
+            status = "KILLED"
+        self._tracker.end(self._run_id, dataclasses.replace(self._record, status=status))
+
+
+def track_single_run(output_dir: Path, config: Any, workspace: Any, split: int) -> SingleRun:
+    """Track one run of its own in `output_dir`.
+
+    Args:
+        output_dir: Where `mlflow.db` and `artifacts` lie.
+        config: The resolved `RunConfig`.
+        workspace: The run's `Workspace`.
+        split: Number of the split.
+    """
+    from qa_core.modes import mode_name
+
+    tags = {"mode": mode_name(config), "split": str(split), "seed": str(config.train.seed)}
+    table = workspace.table
+    params = config.flat() | {
+        "data_name": table.name,
+        "data_sha256": table.sha256,
+        "backbone_sha256": workspace.backbone_sha256,
+    }
+    record = RunRecord(f"{tags['mode']} split {split}", "single", tags=tags, params=params)
+    return SingleRun(Tracker.open(output_dir), record)
+
+
+def as_metrics(values: Mapping[str, float], step: int = 0) -> list["Metric"]:
+    """Finite values as MLflow metrics."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(k, float(v), now, step) for k, v in values.items() if math.isfinite(v)]
+
+
+def epoch_metrics(history: Sequence[Mapping[str, float]]) -> list["Metric"]:
+    """Measures by epoch as MLflow metrics, the epoch as step."""
+    return [metric for epoch, values in enumerate(history) for metric in as_metrics(values, epoch)]
+
+
+def open_store(out: Path) -> str:
+    """Address of the MLflow store in a folder, created where missing.
+
+    Tables created by two processes at once, or half created, would break a store for good. So one
+    process creates them, under a lock, in a file of another name that is renamed when whole.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    store = out.resolve() / "mlflow.db"
+    if not store.exists():
+        with waiting_lock(out / ".mlflow.lock"):
+            if not store.exists():
+                _create_store(store)
+    return _address(store)
+
+
+def _create_store(store: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    half = store.with_name("mlflow.db.new")
+    half.unlink(missing_ok=True)
+    artifacts = (store.parent / "artifacts").as_uri()
+    _quiet()
+    whole = SqlAlchemyStore(_address(half), artifacts)
+    whole.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    whole.engine.dispose()
+    os.replace(half, store)
+
+
+def _address(store: Path) -> str:
+    return f"sqlite:///{store}"
+
+
+def _client(uri: str) -> "MlflowClient":
+    _quiet()
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+@functools.cache
+def _quiet() -> None:
+    """Silence telemetry and remarks about git, database versions and the like."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow  # configures its loggers on import, so they are lowered afterwards
+
+    del mlflow
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def as_text(value: Any) -> str:
+    """A value as MLflow keeps it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | dict | tuple):
+        return json.dumps(value)
+    return "" if value is None else str(value)
+
+
+def _clip(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

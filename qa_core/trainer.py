@@ -1,0 +1,265 @@
+"""The training loop: epochs, validation, the best epoch, early stopping, exact resume."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from qa_core import metrics
+from qa_core.config import RunConfig
+from qa_core.errors import UserError
+from qa_core.losses import Labels, total_loss
+from qa_core.model import QualityModel
+from qa_core.optim import lr_factor, make_optimizer, set_lr
+from qa_core.seeding import derived_seed, seed_everything
+from qa_core.workspace import Features
+
+TARGETS = {"quality": "q", "consistency": "c"}
+EVAL_BATCH = 64
+
+StepListener = Callable[[int, int], None]
+"""Told after each step: steps done and steps of the whole run."""
+
+EpochListener = Callable[[int, dict[str, float], bool], None]
+"""Told after each epoch: its number, its measures, and whether it is the best so far."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows a run may see, with features and labels of the whole table.
+
+    Attributes:
+        features: Inputs of all rows.
+        mos: MOS in [0, 1] of all rows by target; a target that the table lacks is left out.
+        explanations: Teacher embeddings (n, embed_dim), or None.
+        train: Rows to learn from.
+        train_subset: Fixed rows of `train`, as many as `validation`, for the gap.
+        validation: Rows that choose the checkpoint.
+    """
+
+    features: Features
+    mos: dict[str, np.ndarray]
+    explanations: Tensor | None
+    train: np.ndarray
+    train_subset: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass
+class Progress:
+    """All that a run needs to go on after an epoch, beside model and optimizer."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_selection: float = -math.inf
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class Trainer:
+    """Trains one model on one split, an epoch at a time.
+
+    Args:
+        model: On its device, freezing applied.
+        data: Rows, features and labels.
+        config: A resolved configuration.
+        device: Where the model is.
+    """
+
+    def __init__(self, model: QualityModel, data: TrainingData, config: RunConfig, device: str):
+        self.model, self.data, self.config, self.device = model, data, config, device
+        self.optimizer = make_optimizer(model, config.optim)
+        self.progress = Progress()
+        per_step = config.train.batch_size * config.optim.grad_accum_steps
+        self.steps_per_epoch = math.ceil(len(data.train) / per_step)
+        self.total_steps = self.steps_per_epoch * config.train.epochs
+
+    def fit(
+        self, on_epoch: EpochListener | None = None, on_step: StepListener | None = None
+    ) -> Progress:
+        """Train from where `progress` stands to the last epoch or an early stop.
+
+        Raises:
+            TrainingDiverged: The loss is no longer finite; the best state so far is kept.
+        """
+        if not self.progress.history:
+            self.progress.history.append(self.validation_measures())
+        while self.progress.epoch < self.config.train.epochs and not self._is_stalled():
+            is_best = self._one_epoch(on_step)
+            if on_epoch is not None:
+                on_epoch(self.progress.epoch, self.progress.history[-1], is_best)
+        return self.progress
+
+    def _one_epoch(self, on_step: StepListener | None) -> bool:
+        epoch, started = self.progress.epoch + 1, time.perf_counter()
+        measures = self._train_epoch(epoch, on_step)
+        measures |= self.validation_measures()
+        measures |= self._train_measures(measures)
+        measures["seconds_per_epoch"] = time.perf_counter() - started
+        self.progress.epoch = epoch
+        self.progress.history.append(measures)
+        least = self.config.train.early_stopping_min_delta if self.progress.best_epoch else 0.0
+        is_best = measures["selection"] > self.progress.best_selection + least
+        if is_best:
+            self.progress.best_epoch = epoch
+            self.progress.best_selection = measures["selection"]
+            self.progress.best_state = trained_state(self.model)
+        return is_best
+
+    def _is_stalled(self) -> bool:
+        patience = self.config.train.early_stopping_patience
+        return 0 < patience <= self.progress.epoch - self.progress.best_epoch
+
+    def _train_epoch(self, epoch: int, on_step: StepListener | None) -> dict[str, float]:
+        seed_everything(self.config.train.seed, "epoch", epoch)
+        self.model.train()
+        sums: dict[str, float] = {}
+        lr = 0.0
+        for step, micro_batches in enumerate(self._steps(epoch)):
+            position = (epoch - 1) * self.steps_per_epoch + step
+            factor = lr_factor(position, self.total_steps, self.steps_per_epoch, self.config.optim)
+            set_lr(self.optimizer, factor)
+            lr = factor * float(self.config.optim.lr or 0.0)
+            self.model.set_progress(position / self.total_steps)
+            for name, value in self._step(micro_batches, epoch).items():
+                sums[name] = sums.get(name, 0.0) + value
+            if on_step is not None:
+                on_step(position + 1, self.total_steps)
+        means = {name: value / len(self.data.train) for name, value in sums.items()}
+        return means | {"lr": lr}
+
+    def _steps(self, epoch: int) -> Iterator[list[np.ndarray]]:
+        seed = derived_seed(self.config.train.seed, "order", epoch)
+        order = np.random.default_rng(seed).permutation(self.data.train)
+        size = self.config.train.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        accum = self.config.optim.grad_accum_steps
+        for start in range(0, len(batches), accum):
+            yield batches[start : start + accum]
+
+    def _step(self, micro_batches: list[np.ndarray], epoch: int) -> dict[str, float]:
+        self.optimizer.zero_grad(set_to_none=True)
+        total_rows = sum(len(rows) for rows in micro_batches)
+        sums: dict[str, float] = {}
+        for rows in micro_batches:
+            with self._autocast():
+                output = self.model(self.data.features.batch(rows, self.device))
+            loss, parts = total_loss(
+                output, self._labels(rows), self.config.loss, self.config.refinement.strict_residual
+            )
+            if not bool(torch.isfinite(loss)):
+                raise TrainingDiverged(
+                    f"The loss became {loss.item():g} in epoch {epoch}; try a smaller --lr."
+                )
+            (loss * (len(rows) / total_rows)).backward()
+            for name, value in ({"loss": loss} | parts).items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(rows)
+        if self.config.optim.max_grad_norm > 0:
+            trained = (p for p in self.model.parameters() if p.requires_grad)
+            clip_grad_norm_(trained, self.config.optim.max_grad_norm)
+        self.optimizer.step()
+        return sums
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        kind = torch.device(self.device).type
+        enabled = self.config.train.amp and kind == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+
+    def _labels(self, rows: np.ndarray) -> Labels:
+        def tensor(target: str) -> Tensor | None:
+            values = self.data.mos.get(target)
+            if values is None:
+                return None
+            return torch.as_tensor(values[rows], dtype=torch.float32, device=self.device)
+
+        teacher = self.data.explanations
+        chosen = None if teacher is None else teacher[torch.from_numpy(rows)].to(self.device)
+        return Labels(tensor("quality"), tensor("consistency"), chosen)
+
+    def predict(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Scores and parts of rows by name, each (rows,), in eval mode."""
+        with self._autocast():
+            return predict(self.model, self.data.features, rows, self.device)
+
+    def validation_measures(self) -> dict[str, float]:
+        """Measures on the validation part by name; undefined ones are left out."""
+        parts = self.predict(self.data.validation)
+        scales = self.model.residual_scales()
+        measures: dict[str, float] = {}
+        for target, letter in self._targets():
+            mos = self.data.mos[target][self.data.validation]
+            _put(measures, f"val_srocc_{target}", metrics.srocc(parts[letter], mos))
+            _put(measures, f"val_plcc_{target}", metrics.plcc(parts[letter], mos))
+            _put(measures, f"clamped_{target}", metrics.clamped_share(parts[letter]))
+            delta = parts.get(f"{letter}_delta")
+            if delta is not None:
+                scale = scales[f"residual_scale_{letter}"]
+                _put(measures, f"delta_saturation_{target}", metrics.delta_saturation(delta))
+                _put(
+                    measures, f"delta_small_{target}", metrics.small_correction_share(delta, scale)
+                )
+        return measures | {"selection": self._selection(measures)}
+
+    def _train_measures(self, validation: dict[str, float]) -> dict[str, float]:
+        parts = self.predict(self.data.train_subset)
+        measures: dict[str, float] = {}
+        for target, letter in self._targets():
+            train = metrics.srocc(parts[letter], self.data.mos[target][self.data.train_subset])
+            _put(measures, f"train_srocc_{target}", train)
+            reached = validation.get(f"val_srocc_{target}")
+            if train is not None and reached is not None:
+                measures[f"train_val_gap_{target}"] = train - reached
+        return measures
+
+    def _targets(self) -> list[tuple[str, str]]:
+        return [(target, letter) for target, letter in TARGETS.items() if target in self.data.mos]
+
+    def _selection(self, measures: dict[str, float]) -> float:
+        """Mean validation SROCC of the targets asked for; a constant prediction counts as 0."""
+        asked = self.config.train.selection_metric
+        names = [t for t, _ in self._targets() if asked in ("mean_srocc", f"srocc_{t}")]
+        if not names:
+            raise UserError(f"--selection_metric {asked}: the table has no such score.")
+        return float(np.mean([measures.get(f"val_srocc_{name}", 0.0) for name in names]))
+
+
+def _put(measures: dict[str, float], name: str, value: float | None) -> None:
+    if value is not None:
+        measures[name] = float(value)
+
+
+@torch.inference_mode()
+def predict(
+    model: QualityModel, features: Features, rows: np.ndarray, device: str
+) -> dict[str, np.ndarray]:
+    """Scores and parts of rows by name, each (rows,), in eval mode."""
+    was_training = model.training
+    model.eval()
+    chunks: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(rows), EVAL_BATCH):
+        output = model(features.batch(rows[start : start + EVAL_BATCH], device))
+        for name, value in output.parts().items():
+            chunks.setdefault(name, []).append(value.double().cpu().numpy())
+    model.train(was_training)
+    return {name: np.concatenate(values) for name, values in chunks.items()}
+
+
+def trained_state(model: QualityModel) -> dict[str, Tensor]:
+    """A copy, on the CPU, of what training may change, the heads' buffers included."""
+    trains = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name: value.detach().cpu().clone()
+        for name, value in model.state_dict().items()
+        if name in trains or not name.startswith("backbone.")
+    }

@@ -1,0 +1,66 @@
+"""Towers opened at every block give what open_clip itself gives."""
+
+import numpy as np
+import pytest
+import torch
+
+from qa_core.backbone import Backbone, load_backbone
+from qa_core.config import BackboneConfig
+from qa_core.errors import UserError
+
+PROMPTS = ["a", "a red circle to the left of a large blue star", "two"]
+
+
+@pytest.fixture(scope="module")
+def narrow(narrow_models: None) -> Backbone:
+    torch.manual_seed(0)
+    return load_backbone(BackboneConfig("narrow-3", "none")).eval()
+
+
+@torch.no_grad()
+def test_image_tower_equals_open_clips(narrow: Backbone) -> None:
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    ours = narrow.encode_images(pixels)
+    theirs = narrow.clip.encode_image(narrow.normalise_pixels(pixels), normalize=True)
+    torch.testing.assert_close(ours, theirs)
+    tokens = narrow.image.stem(narrow.normalise_pixels(pixels))
+    halfway = narrow.image.run_blocks(tokens, 0, 2)
+    torch.testing.assert_close(narrow.image.tail(narrow.image.run_blocks(halfway, 2, 3)), theirs)
+
+
+@torch.no_grad()
+def test_cutting_texts_to_the_longest_is_exact(narrow: Backbone) -> None:
+    ids, ends = narrow.tokenize(PROMPTS)
+    assert ids.shape[1] == int(ends.max()) + 1 < 77
+    theirs = narrow.clip.encode_text(narrow.tokenizer(PROMPTS), normalize=True)
+    torch.testing.assert_close(narrow.encode_texts(ids, ends), theirs)
+
+
+def test_groups_hold_every_parameter_once(narrow: Backbone) -> None:
+    members = [m for group in narrow.groups().values() for m in group]
+    parameters = [
+        id(p)
+        for m in members
+        for p in ([m] if isinstance(m, torch.nn.Parameter) else m.parameters())
+    ]
+    assert len(parameters) == len(set(parameters))
+    assert set(parameters) == {id(p) for p in narrow.parameters()}
+
+
+def test_unknown_and_unsupported_backbones_are_named(narrow_models: None) -> None:
+    with pytest.raises(UserError, match=r"ViT-B-33.*Near it: ViT-B"):
+        load_backbone(BackboneConfig("ViT-B-33", "none"))
+    with pytest.raises(UserError, match="RN50 is not supported"):
+        load_backbone(BackboneConfig("RN50", "none"))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_backbone(BackboneConfig("narrow-3", "no/such/file.pt"))
+    with pytest.raises(UserError, match="no published weights"):
+        load_backbone(BackboneConfig("narrow-3", "default"))
+
+
+def test_pixels_are_normalised_as_in_pretraining(narrow: Backbone) -> None:
+    white = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
+    expected = (1 - np.array([0.48145466, 0.4578275, 0.40821073])) / np.array(
+        [0.26862954, 0.26130258, 0.27577711]
+    )
+    np.testing.assert_allclose(narrow.normalise_pixels(white)[0, :, 0, 0], expected, rtol=1e-5)

@@ -1,0 +1,206 @@
+"""Whole runs on a narrow backbone: determinism, caches, resume, and what a run reports."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint
+from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.data.splits import Split, plan_splits
+from qa_core.errors import UserError
+from qa_core.model import QualityModel
+from qa_core.modes import resolve
+from qa_core.trainer import TARGETS, TrainingDiverged, predict
+from qa_core.training_run import RunResult, fit_bases, train_run
+from qa_core.workspace import Workspace
+
+TIMES = ("wall_s", "seconds_per_epoch", "peak_memory_mb")
+
+
+@pytest.fixture(scope="module")
+def workspace(
+    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
+    torch.manual_seed(0)
+    return Workspace.open(run_config_from_flat(flags), tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def split(workspace: Workspace) -> Split:
+    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
+
+
+def config(workspace: Workspace, **flags: object) -> RunConfig:
+    defaults = {"backbone": "narrow-3", "pretrained": "none", "epochs": 2, "batch_size": 8}
+    flags = defaults | {"threads": 1, "lr_head": None} | flags
+    return resolve(run_config_from_flat(flags), workspace.spec)
+
+
+def run(workspace: Workspace, split: Split, **flags: object) -> RunResult:
+    return train_run(config(workspace, **flags), workspace, split, test=True)
+
+
+def comparable(result: RunResult) -> dict[str, float]:
+    return {name: value for name, value in result.metrics.items() if name not in TIMES}
+
+
+MODES = [{}, {"residual_learning": False}, {"partial_freeze": True}, {"freeze_clip": True}]
+
+
+@pytest.mark.parametrize("flags", MODES, ids=str)
+def test_same_seed_same_digits_and_another_seed_others(
+    workspace: Workspace, split: Split, flags: dict
+) -> None:
+    first, again = run(workspace, split, **flags), run(workspace, split, **flags)
+    assert comparable(first) == comparable(again)
+    assert first.predictions is not None and again.predictions is not None
+    assert first.predictions.equals(again.predictions)
+    other = run(workspace, split, **flags, seed=1)
+    assert not np.array_equal(first.predictions["q"], other.predictions["q"])
+
+
+@pytest.mark.parametrize("flags", MODES, ids=str)
+def test_the_cache_changes_nothing_that_matters(
+    workspace: Workspace, split: Split, flags: dict
+) -> None:
+    cached, plain = run(workspace, split, **flags), run(workspace, split, **flags, cache=False)
+    assert cached.predictions is not None and plain.predictions is not None
+    np.testing.assert_allclose(cached.predictions["q"], plain.predictions["q"], atol=2e-5)
+    np.testing.assert_allclose(cached.predictions["c"], plain.predictions["c"], atol=2e-5)
+
+
+def test_a_run_reports_what_its_mode_has(workspace: Workspace, split: Split) -> None:
+    residual = run(workspace, split)
+    for target in ("quality", "consistency"):
+        for name in ("test_srocc", "test_delta_saturation", "best_train_val_gap", "best_val_srocc"):
+            assert f"{name}_{target}" in residual.metrics
+    assert len(residual.history) == 3 and "loss" not in residual.history[0]
+    direct = run(workspace, split, residual_learning=False)
+    assert not any("saturation" in name for name in direct.metrics)
+    probe = run(workspace, split, freeze_clip=True)
+    assert probe.metrics["alignment_retention"] == 1.0
+    assert probe.metrics["trainable_parameters"] < residual.metrics["trainable_parameters"]
+    assert residual.metrics["alignment_retention"] < 1.0
+
+
+def test_test_part_is_not_read_unless_asked(workspace: Workspace, split: Split) -> None:
+    result = train_run(config(workspace), workspace, split, test=False)
+    assert result.predictions is None
+    assert not any(name.startswith("test_") for name in result.metrics)
+
+
+def test_resume_equals_an_undisturbed_run(
+    workspace: Workspace, split: Split, tmp_path: Path
+) -> None:
+    chosen = config(workspace, epochs=3)
+    whole = train_run(chosen, workspace, split, test=True)
+
+    def stop_after_two(epoch: int, _: dict, __: Path | None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(
+            chosen, workspace, split, test=True, output_dir=tmp_path, on_epoch=stop_after_two,
+            standalone=True,
+        )  # fmt: skip
+    last = tmp_path / "last.pt"
+    resumed = train_run(chosen, workspace, split, test=True, resume_from=last)
+    assert comparable(resumed) == comparable(whole)
+    assert resumed.predictions is not None
+    assert resumed.predictions.equals(whole.predictions)
+    with pytest.raises(UserError, match="another run"):
+        train_run(config(workspace, seed=5), workspace, split, test=False, resume_from=last)
+
+
+@pytest.mark.parametrize("standalone", [True, False])
+def test_a_checkpoint_scores_the_same_after_reload(
+    workspace: Workspace, split: Split, tmp_path: Path, standalone: bool
+) -> None:
+    backbone = tmp_path / "narrow.pt"
+    torch.save(workspace.backbone.clip.state_dict(), backbone)
+    chosen = config(workspace, partial_freeze=True, freeze_layers=2, pretrained=str(backbone))
+    result = train_run(
+        chosen, workspace, split, test=True, output_dir=tmp_path, standalone=standalone
+    )
+    assert result.checkpoint is not None
+    assert result.checkpoint.name == "baseline_residual_partial_freeze_2L_best.pt"
+    model, content = load_model(result.checkpoint)
+    scores = predict(model, workspace.features(chosen), split.test, "cpu")
+    assert result.predictions is not None
+    np.testing.assert_array_equal(scores["q"], result.predictions["q"])
+    np.testing.assert_array_equal(scores["c"], result.predictions["c"])
+    assert content["range_quality"] == workspace.table.range_quality
+
+
+def test_early_stopping_and_accumulation(workspace: Workspace, split: Split) -> None:
+    stopped = run(workspace, split, epochs=30, early_stopping_patience=2, lr=1e-6, lr_head=1e-6)
+    assert stopped.metrics["epochs_run"] == stopped.best_epoch + 2 < 30
+    whole = run(workspace, split, batch_size=8, dropout=0.0, max_grad_norm=0.0)
+    halves = run(workspace, split, batch_size=4, grad_accum_steps=2, dropout=0.0, max_grad_norm=0.0)
+    assert whole.predictions is not None and halves.predictions is not None
+    np.testing.assert_allclose(whole.predictions["q"], halves.predictions["q"], atol=1e-4)
+
+
+def test_divergence_is_named(workspace: Workspace, split: Split, tmp_path: Path) -> None:
+    broken = workspace.subset(np.arange(len(workspace.table.frame)))
+    frame = broken.table.frame
+    frame.loc[split.train[:4], "mos_quality"] = np.inf
+    with pytest.raises(TrainingDiverged, match=r"epoch 1.*--lr"):
+        train_run(config(workspace), broken, split, test=False, output_dir=tmp_path)
+
+
+def test_base_fit_starts_at_the_data(workspace: Workspace, split: Split) -> None:
+    model = QualityModel(workspace.fresh_backbone(), config(workspace, base_init="fit"))
+    mos = {name: workspace.table.frame[f"mos_{name}"].to_numpy() for name in TARGETS}
+    fit_bases(model, workspace, mos, split.train)
+    scores = predict(model, workspace.features(config(workspace, cache=False)), split.train, "cpu")
+    least_squares = np.polyfit(scores["cos"], mos["consistency"][split.train], 1)
+    np.testing.assert_allclose(
+        scores["c_base"], np.polyval(least_squares, scores["cos"]), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"use_explanations": True},
+        {"residual_learning": False, "use_refinement": True, "refinement_dim": 16},
+        {"residual_learning": False, "use_two_branch": True},
+        {"scale_schedule": "learnable"},
+        {"scale_schedule": "curriculum"},
+        {"fusion_inputs": ("img", "txt", "cos", "product"), "w_plcc": 0.5, "w_rank": 0.5},
+    ],
+    ids=str,
+)
+def test_every_option_trains(workspace: Workspace, split: Split, flags: dict) -> None:
+    result = run(workspace, split, **flags)
+    assert result.metrics["epochs_run"] == 2
+    assert np.isfinite(result.history[-1]["loss"])
+
+
+def test_explanations_need_their_column(workspace: Workspace, split: Split) -> None:
+    with pytest.raises(UserError, match="reasons"):
+        run(workspace, split, use_explanations=True, explanation_column="reasons")
+
+
+def test_damaged_and_malicious_checkpoints_are_refused(tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "touched",))
+
+    path = tmp_path / "bad.pt"
+    torch.save({"format": 1, "state": Malicious()}, path)
+    with pytest.raises(UserError, match="refused"):
+        read_checkpoint(path)
+    assert not (tmp_path / "touched").exists()
+    save_checkpoint(path, {"state": {}})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(path)
+    with pytest.raises(UserError, match="no checkpoint"):
+        read_checkpoint(tmp_path / "absent.pt")
