@@ -178,10 +178,7 @@ class Tracker:
         writes to this ablation. Returns how many there were.
         """
         orphans = [
-            run
-            for kind in RESULT_KINDS
-            for run in self.runs(kind)
-            if run.info.status == "RUNNING"
+            run for kind in RESULT_KINDS for run in self.runs(kind) if run.info.status == "RUNNING"
         ]
         for run in orphans:
             tags = {"kind": "orphan", "orphaned": run.data.tags["kind"]}

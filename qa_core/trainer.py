@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from qa_core import metrics
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
+from qa_core.evaluation import score_epoch
 from qa_core.losses import Labels, total_loss
 from qa_core.model import QualityModel
 from qa_core.optim import lr_factor, make_optimizer, set_lr
 from qa_core.seeding import derived_seed, seed_everything
 from qa_core.workspace import Features
 
-TARGETS = {"quality": "q", "consistency": "c"}
 EVAL_BATCH = 64
 
 StepListener = Callable[[int, int], None]
@@ -194,49 +193,37 @@ class Trainer:
 
     def validation_measures(self) -> dict[str, float]:
         """Measures on the validation part by name; undefined ones are left out."""
-        parts = self.predict(self.data.validation)
-        scales = self.model.residual_scales()
-        measures: dict[str, float] = {}
-        for target, letter in self._targets():
-            mos = self.data.mos[target][self.data.validation]
-            _put(measures, f"val_srocc_{target}", metrics.srocc(parts[letter], mos))
-            _put(measures, f"val_plcc_{target}", metrics.plcc(parts[letter], mos))
-            _put(measures, f"clamped_{target}", metrics.clamped_share(parts[letter]))
-            delta = parts.get(f"{letter}_delta")
-            if delta is not None:
-                scale = scales[f"residual_scale_{letter}"]
-                _put(measures, f"delta_saturation_{target}", metrics.delta_saturation(delta))
-                _put(
-                    measures, f"delta_small_{target}", metrics.small_correction_share(delta, scale)
-                )
+        scores = self._scores(self.data.validation)
+        measures = {
+            f"val_{name}" if "srocc" in name or "plcc" in name else name: value
+            for name, value in scores.items()
+        }
         return measures | {"selection": self._selection(measures)}
 
+    def _scores(self, rows: np.ndarray) -> dict[str, float]:
+        scales = self.model.residual_scales()
+        columns = self.predict(rows) | {n: np.full(len(rows), v) for n, v in scales.items()}
+        columns |= {f"mos_{target}": values[rows] for target, values in self.data.mos.items()}
+        return score_epoch(columns)[0]
+
     def _train_measures(self, validation: dict[str, float]) -> dict[str, float]:
-        parts = self.predict(self.data.train_subset)
+        scores = self._scores(self.data.train_subset)
         measures: dict[str, float] = {}
-        for target, letter in self._targets():
-            train = metrics.srocc(parts[letter], self.data.mos[target][self.data.train_subset])
-            _put(measures, f"train_srocc_{target}", train)
-            reached = validation.get(f"val_srocc_{target}")
+        for target in self.data.mos:
+            train, reached = scores.get(f"srocc_{target}"), validation.get(f"val_srocc_{target}")
+            if train is not None:
+                measures[f"train_srocc_{target}"] = train
             if train is not None and reached is not None:
                 measures[f"train_val_gap_{target}"] = train - reached
         return measures
 
-    def _targets(self) -> list[tuple[str, str]]:
-        return [(target, letter) for target, letter in TARGETS.items() if target in self.data.mos]
-
     def _selection(self, measures: dict[str, float]) -> float:
         """Mean validation SROCC of the targets asked for; a constant prediction counts as 0."""
         asked = self.config.train.selection_metric
-        names = [t for t, _ in self._targets() if asked in ("mean_srocc", f"srocc_{t}")]
+        names = [t for t in self.data.mos if asked in ("mean_srocc", f"srocc_{t}")]
         if not names:
             raise UserError(f"--selection_metric {asked}: the table has no such score.")
         return float(np.mean([measures.get(f"val_srocc_{name}", 0.0) for name in names]))
-
-
-def _put(measures: dict[str, float], name: str, value: float | None) -> None:
-    if value is not None:
-        measures[name] = float(value)
 
 
 @torch.inference_mode()

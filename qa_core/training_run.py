@@ -19,7 +19,7 @@ from qa_core.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
-from qa_core.evaluation import score_predictions
+from qa_core.evaluation import PARTS, score_predictions
 from qa_core.freezing import count_parameters
 from qa_core.identity import library_versions, run_identity
 from qa_core.model import QualityModel
@@ -27,7 +27,6 @@ from qa_core.modes import checkpoint_name, mode_name
 from qa_core.retention import measure_retention
 from qa_core.seeding import seed_everything
 from qa_core.trainer import (
-    TARGETS,
     Progress,
     StepListener,
     Trainer,
@@ -155,7 +154,7 @@ def _prepare(config: RunConfig, workspace: Workspace, split: Split) -> tuple[Qua
     torch.set_num_threads(config.train.threads)
     seed_everything(config.train.seed, "model")
     frame = workspace.table.frame
-    mos = {t: frame[f"mos_{t}"].to_numpy(float) for t in TARGETS if f"mos_{t}" in frame}
+    mos = {t: frame[f"mos_{t}"].to_numpy(float) for t in PARTS if f"mos_{t}" in frame}
     for target, values in mos.items():
         if np.ptp(values[split.train]) == 0:
             raise UserError(f"All MOS of {target} are equal in training: nothing can be ranked.")
@@ -207,7 +206,7 @@ def _training_findings(
     findings: _Findings, progress: Progress, model: QualityModel, device: str
 ) -> None:
     best, last = progress.history[progress.best_epoch], progress.history[-1]
-    for target in TARGETS:
+    for target in PARTS:
         if f"val_srocc_{target}" in best:
             findings.metrics[f"best_val_srocc_{target}"] = best[f"val_srocc_{target}"]
         for when, measures in (("best", best), ("last", last)):

@@ -10,9 +10,10 @@ from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
+from qa_core.evaluation import PARTS
 from qa_core.model import QualityModel
 from qa_core.modes import resolve
-from qa_core.trainer import TARGETS, TrainingDiverged, predict
+from qa_core.trainer import TrainingDiverged, predict
 from qa_core.training_run import RunResult, fit_bases, train_run
 from qa_core.workspace import Workspace
 
@@ -155,7 +156,7 @@ def test_divergence_is_named(workspace: Workspace, split: Split, tmp_path: Path)
 
 def test_base_fit_starts_at_the_data(workspace: Workspace, split: Split) -> None:
     model = QualityModel(workspace.fresh_backbone(), config(workspace, base_init="fit"))
-    mos = {name: workspace.table.frame[f"mos_{name}"].to_numpy() for name in TARGETS}
+    mos = {name: workspace.table.frame[f"mos_{name}"].to_numpy() for name in PARTS}
     fit_bases(model, workspace, mos, split.train)
     scores = predict(model, workspace.features(config(workspace, cache=False)), split.train, "cpu")
     least_squares = np.polyfit(scores["cos"], mos["consistency"][split.train], 1)
