@@ -22,6 +22,10 @@ SMALL_DELTA = 0.25
 MIN_ROWS = 3
 """Fewest rows for an agreement: two points always agree perfectly, or not at all."""
 
+START_SLOPES = (0.1, 0.5, 1.0, 2.0, 4.0, 16.0)
+START_MIDDLES = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
+"""Curves that the logistic fit may start from, in standard deviations of the predictions."""
+
 Vector = NDArray[np.float64]
 
 
@@ -84,9 +88,8 @@ def plcc_fitted(prediction: ArrayLike, mos: ArrayLike) -> tuple[float | None, st
         return None, reason
     x, y = _standardise(_vector(prediction)), _standardise(_vector(mos))
     linear = _pearson(x, y)
-    curves = [_fit_logistic(x, y, linear, slope) for slope in (0.1, 1.0)]
-    fits = [(_pearson(curve, y), _pearson(curve, x)) for curve in curves if curve is not None]
-    value, direction = max(fits, default=(0.0, 0.0))
+    curve = _fit_logistic(x, y)
+    value, direction = (0.0, 0.0) if curve is None else (_pearson(curve, y), _pearson(curve, x))
     if value <= abs(linear):
         return linear, "the logistic fit did not improve on a straight line: raw PLCC"
     return float(np.copysign(value, direction)), None
@@ -146,8 +149,18 @@ def _pearson(x: Vector, y: Vector) -> float:
     return float(np.clip(np.mean(_standardise(x) * _standardise(y)), -1.0, 1.0))
 
 
-def _fit_logistic(x: Vector, y: Vector, linear: float, slope: float) -> Vector | None:
-    """Least-squares values of a + b tanh(s (x - m)) at x, from a start slope; None if it fails."""
+def _fit_logistic(x: Vector, y: Vector) -> Vector | None:
+    """Least-squares values of a + b tanh(s (x - m)) at standardised x; None if the fit fails.
+
+    The error has several minima, so the fit starts from the best of a grid of curves.
+    """
+    grid = [(slope, middle) for slope in START_SLOPES for middle in START_MIDDLES]
+    bends = np.tanh([slope * (x - middle) for slope, middle in grid])  # (curves, n)
+    bends -= bends.mean(axis=1, keepdims=True)
+    power = np.sum(bends**2, axis=1)
+    along = bends @ y
+    best = int(np.argmax(along**2 / np.maximum(power, np.finfo(float).tiny)))
+    slope, middle = grid[best]
 
     def residual(p: Vector) -> Vector:
         return p[0] + p[1] * np.tanh(p[2] * (x - p[3])) - y
@@ -157,7 +170,9 @@ def _fit_logistic(x: Vector, y: Vector, linear: float, slope: float) -> Vector |
         steep = p[1] * (1 - bend**2)
         return np.stack([np.ones_like(x), bend, steep * (x - p[3]), -steep * p[2]], axis=1)
 
-    start = np.array([0.0, linear / slope, slope, 0.0])
+    height = along[best] / max(power[best], np.finfo(float).tiny)
+    offset = -height * np.tanh(slope * (x - middle)).mean()
+    start = np.array([offset, height, slope, middle])
     try:
         found = least_squares(residual, start, jac=jacobian, method="lm", max_nfev=200)  # pyright: ignore[reportArgumentType]
     except (ValueError, np.linalg.LinAlgError):

@@ -190,13 +190,12 @@ def fit_bases(
 def _explanation_teacher(config: RunConfig, workspace: Workspace) -> Tensor | None:
     if not config.loss.use_explanations:
         return None
-    column = config.loss.explanation_column
-    if column not in workspace.table.frame:
+    if "explanation" not in workspace.table.frame:
         raise UserError(
-            f"--use_explanations needs a column {column!r} in the table; name another with"
-            " --explanation_column."
+            f"--use_explanations needs a column {config.loss.explanation_column!r} in the table;"
+            " name another with --explanation_column."
         )
-    texts = workspace.table.frame[column].fillna("").astype(str)
+    texts = workspace.table.frame["explanation"].fillna("").astype(str)
     distinct, index = np.unique(texts.to_numpy(dtype=str), return_inverse=True)
     teacher = torch.from_numpy(workspace.encode_texts(distinct.tolist()))[index]
     return teacher * torch.tensor((texts.str.strip() != "").tolist())[:, None]

@@ -110,11 +110,11 @@ class Workspace:
         """Load table, images and backbone of a configuration; images are decoded on first use."""
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)
-        table = open_table(config.data, cache_dir)
+        table = open_table(config.data, config.loss.explanation_column, cache_dir)
         backbone = load_backbone(config.clip)
         paths = [Path(path) for path in table.frame["image_path"]]
         images = open_image_store(
-            paths, backbone.image_size, cache_dir, max(1, config.data.num_workers)
+            paths, backbone.image_size, cache_dir, max(1, config.data.num_workers), progress
         )
         device = pick_device(config.train.device)
         return cls(table, images, backbone, cache_dir, device, progress)

@@ -92,7 +92,15 @@ def test_the_guides_commands_run_as_written(
     assert checkpoint.is_file()
     said = capsys.readouterr()
     assert "RANDOM WEIGHTS" in said.err
-    for topic in ("epochs", "loss", "explanations", "freezing", "prediction", "val SROCC", "advice"):
+    for topic in (
+        "epochs",
+        "loss",
+        "explanations",
+        "freezing",
+        "prediction",
+        "val SROCC",
+        "advice",
+    ):
         assert topic in said.out
     assert str(checkpoint) in said.out
 

@@ -1,0 +1,162 @@
+"""Decoded images, kept on disk by their content so that they are decoded once."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from qa_core.errors import UserError
+
+STORE_VERSION = 1
+"""Raised when decoding or resizing changes, so that older stores are not read."""
+
+PROGRESS_STEP = 100
+
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises on damaged or disguised files."""
+
+
+def open_image_store(
+    paths: Sequence[Path],
+    size: int,
+    cache_dir: Path,
+    workers: int = 2,
+    progress: Callable[[str], None] | None = None,
+) -> np.ndarray:
+    """Images as a read-only memory map of uint8 (n, 3, size, size), RGB in [0, 255].
+
+    Each whole image is resized to a square (bicubic, antialiased); an image of that size keeps its
+    pixels. The store is found again by the files' contents and order, and a damaged one is rebuilt.
+    Processes that open the same one at once write the same bytes and replace it atomically.
+
+    Args:
+        paths: Image files, one a row.
+        size: Side of the square in pixels.
+        cache_dir: Folder for caches; safe to delete.
+        workers: Threads that decode.
+        progress: Called with a line now and then while decoding.
+
+    Raises:
+        UserError: If there are no images, or a file cannot be read, with its row.
+    """
+    if not paths:
+        raise UserError("There are no images to open.")
+    folder = cache_dir / "images"
+    key = hashlib.sha256(f"{STORE_VERSION} {size} {images_sha256(paths)}".encode()).hexdigest()[:32]
+    data_path, note_path = folder / f"{key}.u8", folder / f"{key}.json"
+    shape = (len(paths), 3, size, size)
+    if not _is_intact(data_path, note_path, shape):
+        folder.mkdir(parents=True, exist_ok=True)
+        _build(paths, size, data_path, note_path, workers, progress or (lambda line: None))
+    return np.memmap(data_path, dtype=np.uint8, mode="r", shape=shape)
+
+
+def images_sha256(paths: Sequence[Path]) -> str:
+    """Hash of the files' contents in this order, whatever their names.
+
+    Raises:
+        UserError: If a file cannot be read, with its row.
+    """
+    digest = hashlib.sha256()
+    for row, path in enumerate(paths):
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise _unreadable(path, row, error) from error
+    return digest.hexdigest()
+
+
+def decode_image(path: Path, size: int) -> np.ndarray:
+    """One image as uint8 (3, size, size): upright by its EXIF tag, alpha laid over white."""
+    with Image.open(path) as file:
+        image = _to_rgb(ImageOps.exif_transpose(file))
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image).transpose(2, 0, 1)  # (3, size, size)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
+
+
+def _build(
+    paths: Sequence[Path],
+    size: int,
+    data_path: Path,
+    note_path: Path,
+    workers: int,
+    progress: Callable[[str], None],
+) -> None:
+    """Decode all images into a temporary file, then put it and its note in place."""
+    shape = (len(paths), 3, size, size)
+    partial = _temporary(data_path)
+    try:
+        _decode_into(partial, paths, shape, workers, progress)
+        note = json.dumps({"shape": shape, "sha256": _file_sha256(partial)})
+        os.replace(partial, data_path)
+        partial = _temporary(note_path)
+        partial.write_text(note)
+        os.replace(partial, note_path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _decode_into(
+    partial: Path,
+    paths: Sequence[Path],
+    shape: tuple[int, int, int, int],
+    workers: int,
+    progress: Callable[[str], None],
+) -> None:
+    store = np.memmap(partial, dtype=np.uint8, mode="w+", shape=shape)
+
+    def fill(row: int) -> None:
+        try:
+            store[row] = decode_image(paths[row], shape[-1])
+        except UNREADABLE as error:
+            raise _unreadable(paths[row], row, error) from error
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for done, _ in enumerate(pool.map(fill, range(len(paths))), start=1):
+            if done % PROGRESS_STEP == 0 or done == len(paths):
+                progress(f"decoded {done} of {len(paths)} images")
+    store.flush()
+
+
+def _is_intact(data_path: Path, note_path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        note = json.loads(note_path.read_text())
+        right_size = data_path.stat().st_size == int(np.prod(shape, dtype=np.int64))
+        return right_size and note["sha256"] == _file_sha256(data_path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _temporary(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f"{path.stem}-", suffix=".part", dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unreadable(path: Path, row: int, error: BaseException) -> UserError:
+    return UserError(
+        f"{path} (data row {row + 1}) cannot be read as an image: {error}. "
+        "Replace the file or take its row out of the table."
+    )

@@ -1,0 +1,43 @@
+"""The one frame that every table reader returns."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+MosRange = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RatedTable:
+    """Images with prompts and mean opinion scores.
+
+    Attributes:
+        frame: One row an image, index 0..n-1. Columns `name`, `image_path` (absolute), `prompt`,
+            `group` (what a split keeps together), `mos_quality` and `mos_consistency` in [0, 1]
+            (absent where the set has no such score), and optionally `generator`, `setting`,
+            `explanation`, `std_quality`, `std_consistency` (in units of the range's width) and
+            `n_raters`.
+        name: Name of the data set.
+        version: Version of the data set or of its reader.
+        range_quality: The nominal range that the quality scores had before, or None.
+        range_consistency: The same for consistency.
+        notes: Sentences that a configuration panel and a report repeat.
+    """
+
+    frame: pd.DataFrame
+    name: str
+    version: str
+    range_quality: MosRange | None
+    range_consistency: MosRange | None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of name, version, ranges and all columns but `image_path` (machine-bound)."""
+        head = [self.name, self.version, self.range_quality, self.range_consistency]
+        columns = sorted(set(self.frame.columns) - {"image_path"})
+        text = self.frame[columns].to_csv(index=False, lineterminator="\n")
+        return hashlib.sha256((json.dumps(head) + "\n" + text).encode()).hexdigest()

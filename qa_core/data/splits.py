@@ -1,0 +1,200 @@
+"""Seeded splits that keep the images of a prompt together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+POOL_SHARE, TEST_SHARE, VALIDATION_SHARE = 0.3, 0.2, 0.1
+"""Of all prompts: apart for tuning; in each split's test part; in its validation part."""
+
+TUNING_FOLDS = 3
+PARTS, REPEATS = 5, 4
+"""Grouped 5-fold, repeated four times: 20 splits."""
+
+MIN_PROMPTS_FOR_POOL = 100
+"""Below it, `auto` sets no pool apart and takes grouped 5-fold."""
+
+MIN_PROMPTS = {"honest": 10, "grouped_kfold": PARTS}
+
+Rows = NDArray[np.int64]
+Protocol = Literal["honest", "grouped_kfold"]
+
+# Streams of random numbers: what one draws never shifts another.
+_POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET = range(5)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split, ascending and disjoint in prompts.
+
+    Attributes:
+        index: Number of the split, from 0.
+        train: Rows (n_train,).
+        validation: Rows (n_validation,).
+        test: Rows (n_test,); empty in a fold of the tuning pool.
+    """
+
+    index: int
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """All splits of a table under one protocol.
+
+    Attributes:
+        protocol: `honest` or `grouped_kfold`.
+        seed: What all of it was drawn from.
+        pool: Rows (n_pool,) of the tuning pool; empty in `grouped_kfold`.
+        folds: Three grouped folds of the pool, without test part; none in `grouped_kfold`.
+        splits: The splits, by index.
+        n_prompts: All prompts.
+        n_pool_prompts: Prompts of the pool.
+        n_eligible_prompts: Prompts that can land in a test part: all but the pool.
+        n_test_prompts: Prompts of a test part (the larger, where five parts are not equal).
+        variance_factor: 1/J + n_test / (n_eligible - n_test) with J splits, in prompts: what the
+            mean over splits multiplies the variance between splits with (Nadeau and Bengio 2003,
+            corrected resampled t; 1/J + 1/4 in 5-fold).
+    """
+
+    protocol: Protocol
+    seed: int
+    pool: Rows
+    folds: tuple[Split, ...]
+    splits: tuple[Split, ...]
+    n_prompts: int
+    n_pool_prompts: int
+    n_eligible_prompts: int
+    n_test_prompts: int
+    variance_factor: float
+
+
+def plan_splits(
+    groups: Sequence[str] | NDArray[np.str_],
+    protocol: Literal["auto", "honest", "grouped_kfold"] = "auto",
+    seed: int = 0,
+    n_splits: int = 10,
+) -> SplitPlan:
+    """The splits of a table by its prompts.
+
+    `honest` sets a tuning pool of 30 % of the prompts apart; each split draws 20 % of all prompts
+    as test part and 10 % as validation part from the others, and trains on the rest and the whole
+    pool. `grouped_kfold` is 5-fold, repeated four times, whatever `n_splits`; one of the other
+    four parts, in turn, is validation. Split k depends on the prompts, `seed` and k alone.
+
+    Args:
+        groups: What a split keeps together, one value a row.
+        protocol: `auto` takes `honest` from 100 prompts on.
+        seed: Seed of every draw.
+        n_splits: Number of splits in `honest`.
+
+    Raises:
+        ValueError: If there are too few prompts or splits, or the protocol is unknown.
+    """
+    names, prompt_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    n_prompts = len(names)
+    if protocol == "auto":
+        protocol = "honest" if n_prompts >= MIN_PROMPTS_FOR_POOL else "grouped_kfold"
+    if protocol not in MIN_PROMPTS:
+        known = ", ".join(MIN_PROMPTS)
+        raise ValueError(f"Unknown protocol {protocol!r}; choose auto or one of {known}.")
+    if n_prompts < MIN_PROMPTS[protocol]:
+        raise ValueError(
+            f"The table has {n_prompts} distinct prompts, but protocol {protocol} splits by prompt "
+            f"and needs at least {MIN_PROMPTS[protocol]}; add images of other prompts."
+        )
+    if n_splits < 1:
+        raise ValueError(f"n_splits is {n_splits}; ask for at least 1 split.")
+    if protocol == "honest":
+        return _plan_honest(prompt_of, n_prompts, seed, n_splits)
+    return _plan_kfold(prompt_of, n_prompts, seed)
+
+
+def train_subset(split: Split, groups: Sequence[str] | NDArray[np.str_], seed: int) -> Rows:
+    """Training rows, as many as the validation part has, to measure the train-validation gap on.
+
+    Whole prompts are drawn, as in the validation part, and the last is cut to size; the same
+    arguments give the same rows.
+    """
+    names, prompt_of = np.unique(np.asarray(groups, dtype=str)[split.train], return_inverse=True)
+    place = _rng(seed, _SUBSET, split.index).permutation(len(names))
+    order = np.argsort(place[prompt_of], kind="stable")
+    return np.sort(split.train[order[: len(split.validation)]])
+
+
+def _plan_honest(prompt_of: Rows, n_prompts: int, seed: int, n_splits: int) -> SplitPlan:
+    n_pool, n_test, n_validation = (
+        round(share * n_prompts) for share in (POOL_SHARE, TEST_SHARE, VALIDATION_SHARE)
+    )
+    order = _rng(seed, _POOL).permutation(n_prompts)
+    pool, eligible = order[:n_pool], np.sort(order[n_pool:])
+
+    splits: list[Split] = []
+    for index in range(n_splits):
+        drawn = _rng(seed, _SPLIT, index).permutation(eligible)
+        test, validation = drawn[:n_test], drawn[n_test : n_test + n_validation]
+        train = np.concatenate([drawn[n_test + n_validation :], pool])
+        splits.append(_split(index, prompt_of, train, validation, test))
+
+    return SplitPlan(
+        protocol="honest",
+        seed=seed,
+        pool=_rows(prompt_of, pool),
+        folds=_pool_folds(prompt_of, pool, seed),
+        splits=tuple(splits),
+        n_prompts=n_prompts,
+        n_pool_prompts=n_pool,
+        n_eligible_prompts=len(eligible),
+        n_test_prompts=n_test,
+        variance_factor=1 / n_splits + n_test / (len(eligible) - n_test),
+    )
+
+
+def _pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
+    parts = np.array_split(_rng(seed, _FOLDS).permutation(np.sort(pool)), TUNING_FOLDS)
+    nothing = np.empty(0, dtype=np.int64)
+    return tuple(
+        _split(index, prompt_of, np.setdiff1d(pool, part), part, nothing)
+        for index, part in enumerate(parts)
+    )
+
+
+def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
+    splits: list[Split] = []
+    for repeat in range(REPEATS):
+        parts = np.array_split(_rng(seed, _REPEAT, repeat).permutation(n_prompts), PARTS)
+        for fold in range(PARTS):
+            beside = (fold + 1 + repeat) % PARTS
+            train = np.concatenate([parts[k] for k in range(PARTS) if k not in (fold, beside)])
+            index = repeat * PARTS + fold
+            splits.append(_split(index, prompt_of, train, parts[beside], parts[fold]))
+
+    return SplitPlan(
+        protocol="grouped_kfold",
+        seed=seed,
+        pool=np.empty(0, dtype=np.int64),
+        folds=(),
+        splits=tuple(splits),
+        n_prompts=n_prompts,
+        n_pool_prompts=0,
+        n_eligible_prompts=n_prompts,
+        n_test_prompts=-(-n_prompts // PARTS),
+        variance_factor=1 / len(splits) + 1 / (PARTS - 1),
+    )
+
+
+def _split(index: int, prompt_of: Rows, train: Rows, validation: Rows, test: Rows) -> Split:
+    return Split(index, *(_rows(prompt_of, part) for part in (train, validation, test)))
+
+
+def _rows(prompt_of: Rows, prompts: Rows) -> Rows:
+    return np.flatnonzero(np.isin(prompt_of, prompts)).astype(np.int64)
+
+
+def _rng(seed: int, *stream: int) -> np.random.Generator:
+    return np.random.default_rng([seed, *stream])

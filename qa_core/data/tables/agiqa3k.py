@@ -1,0 +1,60 @@
+"""Reader of AGIQA-3K (Li et al., TCSVT 2023): 2,982 images of 300 prompts by six generators."""
+
+from pathlib import Path
+
+from qa_core.data.rated_table import RatedTable
+from qa_core.data.tables.cells import read_cells, require_columns
+from qa_core.data.tables.csv_table import build_table
+from qa_core.errors import UserError
+
+READER_VERSION = "1"
+RANGE = (0.0, 5.0)
+"""Nominal range of both scores; the values seen are 0 to 4.489 and .021 to 4.286."""
+
+NAME_PATTERN = r"^(?P<generator>.+)_(?P<setting>[A-Za-z]+)_\d+\.\w+$"
+"""Such as `sd1.5_lowstep_017.jpg`; the number is the prompt's."""
+
+
+def read_agiqa3k(
+    root: Path, image_dir: Path | None = None, require_images: bool = True
+) -> RatedTable:
+    """Read the data set from its folder, which holds `data.csv`.
+
+    Args:
+        root: The data set's folder.
+        image_dir: Folder of the images; without it, `root` or the folder in it that holds the
+            first image, since its name varies between copies.
+        require_images: False reads the label table alone, for splits and the pixel-free floor.
+
+    Raises:
+        UserError: If a file is missing or a row is wrong, with file and row.
+    """
+    csv_path = root / "data.csv"
+    cells = read_cells(csv_path)
+    require_columns(cells, csv_path, ("name", "prompt", "mos_quality", "mos_align"))
+    parts = cells["name"].str.extract(NAME_PATTERN)
+    unknown = parts["generator"].isna()
+    if unknown.any():
+        row = int(unknown.to_numpy().argmax())
+        raise UserError(
+            f"{csv_path}, data row {row + 1}: {cells['name'].iloc[row]!r} is not named like an "
+            "AGIQA-3K image (generator_setting_number.jpg)."
+        )
+    cells = cells.assign(generator=parts["generator"], setting=parts["setting"])
+    if image_dir is None:
+        image_dir = _find_images(root, cells["name"].iloc[0]) if require_images else root
+    ranges = {"quality": RANGE, "consistency": RANGE}
+    return build_table(
+        cells, csv_path, image_dir, "agiqa3k", READER_VERSION, ranges, require_images
+    )
+
+
+def _find_images(root: Path, first: str) -> Path:
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    for folder in folders:
+        if (folder / first).is_file():
+            return folder
+    raise UserError(
+        f"{root}: no folder in it holds {first}, the first image of data.csv; unpack the images "
+        "there or name their folder."
+    )
