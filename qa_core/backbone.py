@@ -186,7 +186,9 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     """
     register_tiny()
     tiny = config.backbone == TINY_NAME
-    clip = _create_model(config.backbone, _weights(config, tiny))
+    with torch.random.fork_rng(devices=[]):  # random weights, too, are the same in every process
+        torch.manual_seed(0)
+        clip = _create_model(config.backbone, _weights(config, tiny))
     _require_supported(config.backbone, clip)
     tokenizer = tiny_tokenizer() if tiny else open_clip.get_tokenizer(config.backbone)
     return Backbone(clip, tokenizer, published=not tiny)

@@ -132,7 +132,9 @@ class Tracker:
         undefined = dict(record.undefined)
         undefined |= {n: "not finite" for n, v in record.metrics.items() if not math.isfinite(v)}
         tags = {"undefined": json.dumps(undefined, sort_keys=True)} if undefined else {}
-        metrics = epoch_metrics(record.history) + as_metrics(record.metrics)
+        # MLflow shows a name's last step, so an epoch's value would hide the final one.
+        history = [_without(values, record.metrics) for values in record.history]
+        metrics = epoch_metrics(history) + as_metrics(record.metrics)
         self.log(run_id, metrics=metrics, tags=tags)
         for file, folder in record.artifacts:
             self.client.log_artifact(run_id, str(file), folder)
@@ -323,6 +325,10 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | dict | tuple):
         return json.dumps(value)
     return "" if value is None else str(value)
+
+
+def _without(values: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _clip(text: str, longest: int) -> str:

@@ -1,5 +1,7 @@
 """Freezing: which parameters train, eval mode below, and idempotence."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ def narrow(narrow_models: None) -> Backbone:
     return load_backbone(BackboneConfig("narrow-3", "none"))
 
 
-def config(backbone: Backbone, **flags: object) -> RunConfig:
+def config(backbone: Backbone, **flags: Any) -> RunConfig:
     return resolve(run_config_from_flat({"backbone": "narrow-3"} | flags), backbone.spec)
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import pearsonr
 
 from qa_core.config import LossConfig
 from qa_core.losses import Labels, plcc_loss, rank_loss, total_loss
@@ -21,7 +20,7 @@ def test_plcc_loss_is_one_minus_pearson() -> None:
     rng = np.random.default_rng(0)
     p, m = rng.normal(size=20), rng.normal(size=20)
     loss = plcc_loss(torch.tensor(p), torch.tensor(m))
-    assert float(loss) == pytest.approx(1 - pearsonr(p, m).statistic)
+    assert float(loss) == pytest.approx(1 - np.corrcoef(p, m)[0, 1])
 
 
 def test_rank_loss_prefers_the_right_order_and_ignores_ties() -> None:

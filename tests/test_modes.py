@@ -1,5 +1,7 @@
 """Modes, recipes and defaults by mode and backbone."""
 
+from typing import Any
+
 import pytest
 
 from qa_core.config import RunConfig, run_config_from_flat
@@ -21,7 +23,7 @@ VIT_B = BackboneSpec(12, 12, published=True)
 VIT_L = BackboneSpec(24, 12, published=True)
 
 
-def resolved(spec: BackboneSpec = VIT_L, **flags: object) -> RunConfig:
+def resolved(spec: BackboneSpec = VIT_L, **flags: Any) -> RunConfig:
     return resolve(run_config_from_flat(flags), spec)
 
 
@@ -80,7 +82,7 @@ def test_recipes_scale_to_the_depth_and_yield_to_flags() -> None:
 
 
 def test_warnings_are_given_and_recipes_are_exempt() -> None:
-    def said(recipe: str | None = None, **flags: object) -> str:
+    def said(recipe: str | None = None, **flags: Any) -> str:
         given = run_config_from_flat(flags)
         return " ".join(warnings(given, resolve(given, VIT_L), VIT_L, recipe))
 

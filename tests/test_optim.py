@@ -1,6 +1,7 @@
 """Schedules as pure functions, and which parameters get which rate."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from qa_core.modes import resolve
 from qa_core.optim import lr_factor, make_optimizer, set_lr
 
 
-def factors(total: int = 100, per_epoch: int = 10, **flags: object) -> list[float]:
+def factors(total: int = 100, per_epoch: int = 10, **flags: Any) -> list[float]:
     config = OptimConfig(**flags)
     return [lr_factor(step, total, per_epoch, config) for step in range(total)]
 

@@ -1,6 +1,7 @@
 """Whole runs on a narrow backbone: determinism, caches, resume, and what a run reports."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,13 +35,13 @@ def split(workspace: Workspace) -> Split:
     return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
 
 
-def config(workspace: Workspace, **flags: object) -> RunConfig:
+def config(workspace: Workspace, **flags: Any) -> RunConfig:
     defaults = {"backbone": "narrow-3", "pretrained": "none", "epochs": 2, "batch_size": 8}
     flags = defaults | {"threads": 1, "lr_head": None} | flags
     return resolve(run_config_from_flat(flags), workspace.spec)
 
 
-def run(workspace: Workspace, split: Split, **flags: object) -> RunResult:
+def run(workspace: Workspace, split: Split, **flags: Any) -> RunResult:
     return train_run(config(workspace, **flags), workspace, split, test=True)
 
 
@@ -60,6 +61,7 @@ def test_same_seed_same_digits_and_another_seed_others(
     assert first.predictions is not None and again.predictions is not None
     assert first.predictions.equals(again.predictions)
     other = run(workspace, split, **flags, seed=1)
+    assert other.predictions is not None
     assert not np.array_equal(first.predictions["q"], other.predictions["q"])
 
 

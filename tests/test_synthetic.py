@@ -1,0 +1,215 @@
+"""The embedded benchmark: formula, fairness, determinism."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qa_core.data.synthetic import rating
+from qa_core.data.synthetic.benchmark import (
+    GENERATORS,
+    N_PROMPTS,
+    benchmark_frame,
+    benchmark_keys,
+    benchmark_pictures,
+    draw_picture,
+    load_benchmark,
+)
+from qa_core.data.synthetic.captions import caption
+from qa_core.data.synthetic.distort import (
+    KINDS,
+    PRETRAINING_KINDS,
+    WITHHELD_KINDS,
+    Distortion,
+    distort,
+)
+from qa_core.data.synthetic.faults import Fault, contradict
+from qa_core.data.synthetic.grammar import (
+    OPPOSITES,
+    WITHHELD_PAIRS,
+    WITHHELD_RELATIONS,
+    Group,
+    Scene,
+    allowed_in_pretraining,
+    draw_scene,
+)
+from qa_core.data.synthetic.render import SIZE, render
+from qa_core.data.synthetic.scenes import (
+    VERSIONS,
+    alignment_pairs,
+    draw_distortions,
+    draw_pretraining_scene,
+    is_unseen,
+    render_pretraining_pairs,
+)
+
+STRENGTHS = st.floats(0.05, 0.95)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_words_of_a_scene():
+    scene = Scene(
+        (Group("star", "red", "dark", "large"), Group("cross", "orange", "", "", 3)),
+        "above",
+        "sky",
+    )
+    assert scene.words == "a large dark red star above three orange crosses on a sky background"
+    assert Scene((Group("ring", "orange"),), "", "sky").objects == "an orange ring"
+
+
+def test_key_is_the_same_for_all_wordings():
+    first, second = Group("star", "red"), Group("cross", "green", "", "small", 2)
+    for relation, opposite in OPPOSITES.items():
+        scene = Scene((first, second), relation, "grey")
+        assert scene.key == Scene((second, first), opposite, "grey").key
+        assert scene.key != replace(scene, relation=opposite).key
+    assert Scene((first, second), "", "grey").key == Scene((second, first), "", "grey").key
+
+
+@given(st.sampled_from(KINDS), STRENGTHS, st.floats(0.01, 0.05))
+def test_stronger_distortion_is_worse(kind: str, strength: float, more: float):
+    weak = rating.picture_quality([Distortion(kind, strength)])
+    assert rating.picture_quality([Distortion(kind, strength + more)]) < weak < 1
+    assert rating.picture_quality([]) == 1
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 3])
+def test_habits_of_people(n_groups: int):
+    def left(*kinds: str, amount: int = 1) -> float:
+        return rating.agreement([Fault(kind, "", amount) for kind in kinds], n_groups)
+
+    order = ["missing", "shape", "colour", "relation", "count", "background", "size", "shade"]
+    values = [left(kind) for kind in order]
+    assert values == sorted(values)
+    assert 1 - left("missing") > 3 * (1 - left("shade"))
+    assert left("count", amount=2) < left("count")
+    assert left("missing", "shade") < left("missing")
+    assert left() == 1
+
+
+@given(STRENGTHS, STRENGTHS, st.floats(0.01, 0.05))
+def test_halo_pulls_each_score_towards_the_other(quality: float, agreement: float, more: float):
+    def opinions(q: float, a: float) -> tuple[float, float]:
+        seen = rating.true_opinions(np.array([q]), np.array([a]))
+        return float(seen[0][0]), float(seen[1][0])
+
+    before = opinions(quality, agreement)
+    better = opinions(quality + more, agreement)
+    assert 0 < better[1] - before[1] < better[0] - before[0]
+    assert 0 < before[0] < 1 and 0 < before[1] < 1
+
+
+def test_panel_follows_the_true_opinion_with_noise():
+    true = np.linspace(0.05, 0.95, 300)
+    seen = rating.draw_raters(len(true), rng())
+    scores = rating.rate(true, seen, rng(1))
+    assert seen.sum(axis=1).min() >= 15
+    assert seen.sum(axis=1).max() <= 24
+    assert 0 <= scores.mos.min() <= scores.mos.max() <= 1
+    assert 0.95 < np.corrcoef(true, scores.mos)[0, 1] < 0.9999
+    assert scores.std.mean() > 0.1
+
+
+def test_a_contradiction_is_in_the_picture():
+    """No fault, no difference; any fault, another scene."""
+    draws = rng()
+    for _ in range(400):
+        scene = draw_scene(draws, withheld=True)
+        shown, faults = contradict(scene, 0.4, (1,) * 6, True, draws)
+        assert shown.groups
+        assert (shown == scene) == (not faults)
+
+
+def test_every_kind_of_distortion_shows():
+    clean = render(draw_scene(rng(), withheld=True), rng())
+    assert clean.shape == (SIZE, SIZE, 3)
+    for kind in KINDS:
+        changes = [
+            np.abs(distort(clean, [Distortion(kind, s)], rng()).astype(float) - clean).mean()
+            for s in (0.2, 0.9)
+        ]
+        assert 0.3 < changes[0] < changes[1], kind
+
+
+def test_benchmark_is_whole_and_the_same_every_time(tmp_path: Path):
+    table = load_benchmark(tmp_path)
+    again = load_benchmark(tmp_path)
+    frame = table.frame
+    assert len(frame) == N_PROMPTS * len(GENERATORS)
+    assert frame["group"].nunique() == N_PROMPTS
+    assert list(frame.index) == list(range(len(frame)))
+    assert table.sha256 == again.sha256
+    assert frame["explanation"].ne("").all()
+    assert frame.filter(regex="mos|true").to_numpy(float).min() >= 0
+    assert frame.filter(regex="mos|true").to_numpy(float).max() <= 1
+    assert all(Path(path).is_file() for path in frame["image_path"].sample(20, random_state=0))
+    assert [path.name for path in tmp_path.iterdir()] == [Path(frame["image_path"][0]).parts[-3]]
+    assert np.array_equal(draw_picture(7), draw_picture(7))
+    fresh = benchmark_frame()
+    assert np.allclose(fresh["mos_quality"], frame["mos_quality"])
+    assert fresh["explanation"].tolist() == frame["explanation"].tolist()
+
+
+def test_generators_overlap_and_differ():
+    frame = benchmark_frame()
+    for target in ("mos_quality", "mos_consistency"):
+        by_generator = frame.groupby("generator")[target]
+        assert np.ptp(by_generator.mean()) > 0.1
+        assert by_generator.std().min() > 0.1
+
+
+def test_benchmark_holds_what_pretraining_never_saw():
+    pictures = benchmark_pictures()
+    asked = [picture.prompt.scene for picture in pictures]
+    assert any(scene.relation in WITHHELD_RELATIONS for scene in asked)
+    assert any(
+        (group.shape, group.colour) in WITHHELD_PAIRS for scene in asked for group in scene.groups
+    )
+    kinds = {distortion.kind for picture in pictures for distortion in picture.distortions}
+    assert kinds == set(KINDS)
+
+
+def test_pretraining_holds_nothing_of_the_benchmark():
+    draws, keys = rng(), benchmark_keys()
+    for _ in range(1500):
+        scene = draw_pretraining_scene(draws)
+        assert scene.key not in keys
+        assert not is_unseen(scene)
+        assert allowed_in_pretraining(scene)
+        assert not {d.kind for d in draw_distortions(draws)} & set(WITHHELD_KINDS)
+    assert set(PRETRAINING_KINDS) == set(KINDS) - set(WITHHELD_KINDS)
+
+
+def test_pretraining_pairs_are_deterministic():
+    first, second = render_pretraining_pairs(6, seed=3), render_pretraining_pairs(6, seed=3)
+    assert first.images.shape == (6, VERSIONS, SIZE, SIZE, 3)
+    assert np.array_equal(first.images, second.images)
+    assert first.captions == second.captions
+    for images, clean in zip(first.images, first.clean, strict=True):
+        assert all(np.array_equal(images[clean][0], image) for image in images[clean])
+
+
+def test_alignment_pairs_are_deterministic_and_distinct():
+    images, captions = alignment_pairs(40, seed=5)
+    again, _ = alignment_pairs(40, seed=5)
+    assert images.shape == (40, SIZE, SIZE, 3)
+    assert images.dtype == np.uint8
+    assert np.array_equal(images, again)
+    assert len(set(captions)) == 40
+
+
+def test_captions_speak_of_quality():
+    draws = rng()
+    scene = draw_scene(draws, withheld=False)
+    bad = [caption(scene, [Distortion("blur", 0.95)], draws) for _ in range(200)]
+    good = [caption(scene, [], draws) for _ in range(200)]
+    assert np.mean([bool(re.search("terrible|awful|poor|bad|damaged", c)) for c in bad]) > 0.75
+    assert np.mean([bool(re.search("excellent|perfect", c)) for c in good]) > 0.75
+    assert np.mean(["very blurry" in c for c in bad]) > 0.5
