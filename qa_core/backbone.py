@@ -216,7 +216,9 @@ def _create_model(name: str, weights: str | None) -> nn.Module:
         hint = f" Near it: {', '.join(near[:6])}." if near else ""
         raise UserError(f"--backbone {name} is not a model that open_clip knows.{hint}")
     try:
-        with _quiet_open_clip():
+        # Random weights come from a fixed seed: every worker must start from the same ones.
+        with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
             model = open_clip.create_model(name, pretrained=weights)
     except Exception as error:
         if weights is None:

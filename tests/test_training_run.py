@@ -26,7 +26,6 @@ def workspace(
     narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Workspace:
     flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
-    torch.manual_seed(0)
     return Workspace.open(run_config_from_flat(flags), tmp_path_factory.mktemp("cache"))
 
 
