@@ -6,7 +6,7 @@ default depends on the mode and the backbone is None here and filled by `qa_core
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from qa_core.errors import UserError
 
@@ -312,7 +312,7 @@ def run_config_from_flat(values: dict[str, Any]) -> RunConfig:
     parts: dict[str, Any] = {}
     known: set[str] = set()
     for part in dataclasses.fields(RunConfig):
-        part_type = type(getattr(_DEFAULT, part.name))
+        part_type = cast("type[Any]", type(getattr(_DEFAULT, part.name)))
         names = {item.name for item in dataclasses.fields(part_type)}
         chosen = {name: _as_tuple(values[name]) for name in names & values.keys()}
         parts[part.name] = part_type(**chosen)
@@ -328,7 +328,7 @@ def with_settings(config: RunConfig, **values: Any) -> RunConfig:
 
 
 def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 _DEFAULT = RunConfig()

@@ -5,24 +5,19 @@ call, never by MLflow's global state, so that several processes can write to one
 """
 
 import dataclasses
-import functools
 import json
-import logging
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_core.locking import waiting_lock
+from qa_core.mlflow_store import EXPERIMENT, open_client, open_store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-EXPERIMENT = "ablation"
 PARENT_TAG = "mlflow.parentRunId"
 RESULT_KINDS = ("trial", "confirmation", "reference")
 """Kinds of runs that hold one result each, written when it is known."""
@@ -73,13 +68,13 @@ class Tracker:
 
     def __init__(self, uri: str, experiment_id: str, ablation_id: str | None = None):
         self.uri, self.experiment_id, self.ablation_id = uri, experiment_id, ablation_id
-        self.client = _client(uri)
+        self.client = open_client(uri)
 
     @classmethod
     def open(cls, out: Path) -> "Tracker":
         """The tracker of a folder's store, created where missing."""
         uri = open_store(out)
-        experiment = _client(uri).get_experiment_by_name(EXPERIMENT)
+        experiment = open_client(uri).get_experiment_by_name(EXPERIMENT)
         assert experiment is not None, f"{uri} has no experiment {EXPERIMENT!r}"
         return cls(uri, experiment.experiment_id)
 
@@ -264,58 +259,6 @@ def as_metrics(values: Mapping[str, float], step: int = 0) -> list["Metric"]:
 def epoch_metrics(history: Sequence[Mapping[str, float]]) -> list["Metric"]:
     """Measures by epoch as MLflow metrics, the epoch as step."""
     return [metric for epoch, values in enumerate(history) for metric in as_metrics(values, epoch)]
-
-
-def open_store(out: Path) -> str:
-    """Address of the MLflow store in a folder, created where missing.
-
-    Tables created by two processes at once, or half created, would break a store for good. So one
-    process creates them, under a lock, in a file of another name that is renamed when whole.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    store = out.resolve() / "mlflow.db"
-    if not store.exists():
-        with waiting_lock(out / ".mlflow.lock"):
-            if not store.exists():
-                _create_store(store)
-    return _address(store)
-
-
-def _create_store(store: Path) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    half = store.with_name("mlflow.db.new")
-    half.unlink(missing_ok=True)
-    artifacts = (store.parent / "artifacts").as_uri()
-    _quiet()
-    whole = SqlAlchemyStore(_address(half), artifacts)
-    whole.create_experiment(EXPERIMENT, artifact_location=artifacts)
-    whole.engine.dispose()
-    os.replace(half, store)
-
-
-def _address(store: Path) -> str:
-    return f"sqlite:///{store}"
-
-
-def _client(uri: str) -> "MlflowClient":
-    _quiet()
-    from mlflow import MlflowClient
-
-    return MlflowClient(uri)
-
-
-@functools.cache
-def _quiet() -> None:
-    """Silence telemetry and remarks about git, database versions and the like."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow  # configures its loggers on import, so they are lowered afterwards
-
-    del mlflow
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def as_text(value: Any) -> str:

@@ -1,0 +1,67 @@
+"""The MLflow store of a folder: created once and whole, opened without chatter."""
+
+import functools
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qa_core.locking import waiting_lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "ablation"
+
+
+def open_store(out: Path) -> str:
+    """Address of the MLflow store in a folder, created where missing.
+
+    Tables created by two processes at once, or half created, would break a store for good. So one
+    process creates them, under a lock, in a file of another name that is renamed when whole.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    store = out.resolve() / "mlflow.db"
+    if not store.exists():
+        with waiting_lock(out / ".mlflow.lock"):
+            if not store.exists():
+                _create_store(store)
+    return _address(store)
+
+
+def _create_store(store: Path) -> None:
+    _quiet()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    half = store.with_name("mlflow.db.new")
+    half.unlink(missing_ok=True)
+    artifacts = (store.parent / "artifacts").as_uri()
+    whole = SqlAlchemyStore(_address(half), artifacts)
+    whole.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    whole.engine.dispose()
+    os.replace(half, store)
+
+
+def _address(store: Path) -> str:
+    return f"sqlite:///{store}"
+
+
+def open_client(uri: str) -> "MlflowClient":
+    """A client of the store at this address."""
+    _quiet()
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+@functools.cache
+def _quiet() -> None:
+    """Silence telemetry and remarks about git, database versions and the like."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow  # configures its loggers on import, so they are lowered afterwards
+
+    del mlflow
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
