@@ -143,14 +143,15 @@ def test_benchmark_is_whole_and_the_same_every_time(tmp_path: Path):
     again = load_benchmark(tmp_path)
     frame = table.frame
     assert len(frame) == N_PROMPTS * len(GENERATORS)
-    assert frame["group"].nunique() == N_PROMPTS
+    assert len(set(frame["group"])) == N_PROMPTS
     assert list(frame.index) == list(range(len(frame)))
     assert table.sha256 == again.sha256
-    assert frame["explanation"].ne("").all()
-    assert frame.filter(regex="mos|true").to_numpy(float).min() >= 0
-    assert frame.filter(regex="mos|true").to_numpy(float).max() <= 1
-    assert all(Path(path).is_file() for path in frame["image_path"].sample(20, random_state=0))
-    assert [path.name for path in tmp_path.iterdir()] == [Path(frame["image_path"][0]).parts[-3]]
+    assert all(frame["explanation"])
+    for column in ("mos_quality", "mos_consistency", "true_quality", "true_consistency"):
+        assert 0 <= frame[column].to_numpy(float).min() <= frame[column].to_numpy(float).max() <= 1
+    paths = [Path(str(path)) for path in frame["image_path"]]
+    assert all(path.is_file() for path in paths)
+    assert list(tmp_path.iterdir()) == [paths[0].parents[1]]
     assert np.array_equal(draw_picture(7), draw_picture(7))
     fresh = benchmark_frame()
     assert np.allclose(fresh["mos_quality"], frame["mos_quality"])
@@ -160,9 +161,11 @@ def test_benchmark_is_whole_and_the_same_every_time(tmp_path: Path):
 def test_generators_overlap_and_differ():
     frame = benchmark_frame()
     for target in ("mos_quality", "mos_consistency"):
-        by_generator = frame.groupby("generator")[target]
-        assert np.ptp(by_generator.mean()) > 0.1
-        assert by_generator.std().min() > 0.1
+        scores = [
+            frame.loc[frame["generator"] == name, target].to_numpy(float) for name in GENERATORS
+        ]
+        assert np.ptp([values.mean() for values in scores]) > 0.1
+        assert min(values.std() for values in scores) > 0.1
 
 
 def test_benchmark_holds_what_pretraining_never_saw():
