@@ -1,0 +1,148 @@
+"""The whole ablation: data in, PDF out. Run again, it goes on where it stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments import cli
+from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
+from qa_core.errors import UserError
+from qa_core.locking import sole_owner
+from studies.profiles import PROFILES
+
+TABLE_NAME = "data.csv"
+IMAGE_FOLDER = "images"
+
+
+@dataclass(frozen=True)
+class AblationArgs:
+    """Compare the four canonical modes and write a report."""
+
+    profile: Literal["smoke", "default", "full"] = "default"
+    """smoke: two minutes, proves nothing; default: ten splits; full: for a night or a GPU."""
+    data: Path | None = None
+    """Folder with data.csv and its images (default: the embedded benchmark)."""
+    table: Path | None = None
+    """Table with name,prompt,mos_quality,mos_align, instead of --data."""
+    images: Path | None = None
+    """Folder that the table's names are relative to (default: the table's own)."""
+    range_q: str | None = None
+    """Nominal range of the quality scores, LOW:HIGH."""
+    range_c: str | None = None
+    """Nominal range of the consistency scores, LOW:HIGH."""
+    protocol: ProtocolName = "auto"
+    """How prompts are split (auto: grouped_kfold below 100 prompts, else honest)."""
+    backbone: str = "qa-tiny"
+    """Any open_clip model name with ViT towers."""
+    pretrained: str = "default"
+    """open_clip tag, a weights file, none, or default (the embedded weights)."""
+    workers: int = 0
+    """Worker processes, one thread each (default: the cores of this machine)."""
+    out: Path = Path("runs/ablation")
+    """Where report.pdf, results.json, mlflow.db and artifacts go."""
+    cache: Path = Path(".cache")
+    """Decoded images and frozen activations, shared by all runs and safe to delete."""
+    debug: bool = False
+    """Show the traceback of a mistake as well."""
+
+
+def main() -> None:
+    """Parse the command line, run the studies, build the report."""
+    args = cli.parse(AblationArgs, str(AblationArgs.__doc__))
+    signal.signal(signal.SIGTERM, _interrupt)
+    run_ablation(args)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def run_ablation(args: AblationArgs) -> None:
+    """Run what is missing in `args.out` and build the report.
+
+    Raises:
+        UserError: Flags, data or the folder cannot be used, or cells failed.
+    """
+    base, profile = base_config(args), PROFILES[args.profile]
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers} is negative.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    with sole_owner(args.out / ".ablation.lock", "An ablation"):
+        from studies.ablation import run_studies  # torch and MLflow: --help must not wait
+        from studies.context import Setup
+
+        setup = Setup(base, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
+        workers = args.workers or len(os.sched_getaffinity(0))
+        failed = run_studies(setup, args.profile, profile, args.out, workers)
+        build_report(args.out)
+    print(f"\nreport      {args.out / 'report.pdf'}")
+    print(f"comparison  make ui OUT={args.out}")
+    if failed:
+        raise UserError(
+            f"{failed} confirmation cells failed and are missing in the report; their traces are in"
+            " MLflow. The same command tries them again."
+        )
+
+
+def build_report(out: Path) -> None:
+    """Build the report of a folder, in a process of its own: what we loaded would only weigh.
+
+    Raises:
+        UserError: It could not be built.
+    """
+    build = [sys.executable, "-m", "reports.build", "--out", str(out)]
+    if subprocess.run(build, check=False).returncode:
+        raise UserError(f"The report could not be built, see above; make report OUT={out} retries.")
+
+
+def base_config(args: AblationArgs) -> RunConfig:
+    """The configuration that all modes share.
+
+    Raises:
+        UserError: Flags contradict each other or name what is not there.
+    """
+    table, images = args.table, args.images
+    if args.data is not None:
+        if table is not None or images is not None:
+            raise UserError("--data names table and images: leave out --table and --images.")
+        table, images = args.data / TABLE_NAME, args.data / IMAGE_FOLDER
+        images = images if images.is_dir() else args.data
+    if table is not None and not table.is_file():
+        raise UserError(f"There is no table {table}.")
+    if images is not None and not images.is_dir():
+        raise UserError(f"There is no image folder {images}.")
+    return run_config_from_flat(
+        {
+            "data_csv_path": None if table is None else str(table),
+            "image_base_dir": None if images is None else str(images),
+            "mos_range_q": parse_range("range_q", args.range_q),
+            "mos_range_c": parse_range("range_c", args.range_c),
+            "backbone": args.backbone,
+            "pretrained": args.pretrained,
+            "epochs": PROFILES[args.profile].epochs,
+            "threads": 1,
+        }
+    )
+
+
+def parse_range(flag: str, text: str | None) -> tuple[float, float] | None:
+    """(low, high) from LOW:HIGH.
+
+    Raises:
+        UserError: The text is of another form.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise UserError(f"--{flag} {text!r} is not of the form LOW:HIGH, as in 1:5.") from None
+    return low, high
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,249 @@
+"""The phases of an ablation: references, tuning, confirmation; each goes on where it stopped."""
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qa_core.config import with_settings
+from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
+from qa_core.errors import UserError
+from qa_core.modes import MODES
+from qa_core.tracking import Tracker, as_metrics
+from studies import parent_runs, sweep
+from studies.confirmation import ConfirmationWork, Setting, confirmation_jobs, run_confirmation
+from studies.context import Context, Setup, open_context, open_workspace
+from studies.engine.interface import InfrastructureError, Job, Outcome
+from studies.engine.local import LocalEngine
+from studies.objective import TrialResult, TrialWork
+from studies.profiles import Profile
+from studies.progress import Board
+from studies.reference_rows import write_reference_rows
+from studies.space import ModeSpace, expected_cost, mode_space
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the phases share.
+
+    Attributes:
+        out: Folder of stores and report.
+        profile: Its size.
+        context: Data, splits and the way to MLflow.
+        engine: Runs the jobs.
+        board: Shows progress.
+        spaces: The modes' knobs, by mode.
+        mode_runs: Run ids of the modes.
+    """
+
+    out: Path
+    profile: Profile
+    context: Context
+    engine: LocalEngine
+    board: Board
+    spaces: dict[str, ModeSpace]
+    mode_runs: dict[str, str]
+
+
+def run_studies(setup: Setup, profile_name: str, profile: Profile, out: Path, workers: int) -> int:
+    """Everything but the report, in MLflow below `out`; returns the number of failed cells.
+
+    Raises:
+        UserError: Data, backbone or folder cannot be used, or the machine failed.
+    """
+    with Board() as board:
+        board.say(f"opening {out}")
+        tracker = Tracker.open(out)
+        workspace, plan = open_workspace(setup, progress=board.note)
+        board.say(_size_words(workspace.table.name, len(workspace.table.frame), plan))
+        params = parent_runs.ablation_params(
+            profile_name, profile, setup.base, workspace, plan, workers
+        )
+        run = parent_runs.open_ablation_run(tracker, params, out)
+        if run.data.tags.get("complete") == "true":
+            board.say("everything is there already")
+            return 0
+        tracker = tracker.of_ablation(run.info.run_id)
+        context = Context(workspace, plan, tracker)
+        opener = functools.partial(
+            open_context, setup, tracker.uri, tracker.experiment_id, run.info.run_id
+        )
+        spaces = {mode: mode_space(mode, setup.base, workspace.spec) for mode in MODES}
+        with (
+            _session(tracker, spaces) as mode_runs,
+            LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
+        ):
+            board.watch(engine)
+            phases = Ablation(out, profile, context, engine, board, spaces, mode_runs)
+            return _run_phases(phases)
+
+
+def _size_words(name: str, n_images: int, plan: Any) -> str:
+    return (
+        f"{name}: {n_images} images, {plan.n_prompts} prompts; protocol {plan.protocol},"
+        f" {len(plan.splits)} splits"
+    )
+
+
+@contextlib.contextmanager
+def _session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[str, str]]:
+    """The parent runs, open while there is work, and no run left open afterwards."""
+    started, ablation_id = time.monotonic(), tracker.ablation_id
+    assert ablation_id is not None
+    tracker.close_orphans()
+    tracker.reopen(ablation_id)
+    mode_runs = {mode: parent_runs.open_mode_run(tracker, s) for mode, s in spaces.items()}
+    status = "KILLED"
+    try:
+        yield mode_runs
+        status = "FINISHED"
+    except InfrastructureError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"The machine failed, not the study: {reason}. Once that is mended, the same command"
+            " goes on from here."
+        ) from error
+    finally:
+        before = tracker.client.get_run(ablation_id).data.metrics.get("wall_s", 0.0)
+        wall = {"wall_s": before + time.monotonic() - started}
+        tracker.log(ablation_id, metrics=as_metrics(wall))
+        tracker.close_orphans()
+        for run_id in (*mode_runs.values(), ablation_id):
+            tracker.client.set_terminated(run_id, status)
+
+
+def _run_phases(ablation: Ablation) -> int:
+    context, board = ablation.context, ablation.board
+    write_reference_rows(context, board.say)
+    context.workspace.warm([space.guide for space in ablation.spaces.values()])
+    tuned = _tune(ablation) if context.plan.folds else _no_tuning(ablation)
+    failed = _confirm(ablation, tuned)
+    if not failed:
+        ablation_id = context.tracker.ablation_id
+        assert ablation_id is not None
+        context.tracker.log(ablation_id, tags={"complete": "true"})
+    return failed
+
+
+def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
+    reason = f"no tuning: fewer than {MIN_PROMPTS_FOR_POOL} prompts leave no pool to tune on"
+    if ablation.context.plan.n_prompts >= MIN_PROMPTS_FOR_POOL:
+        reason = f"no tuning: protocol {ablation.context.plan.protocol} sets no pool apart"
+    ablation.board.say(f"{reason}; each mode is confirmed at the guide's setting")
+    for run_id in ablation.mode_runs.values():
+        tags = {"tuned_is_guide": "true", "tuned_reason": reason}
+        ablation.context.tracker.log(run_id, tags=tags)
+    return {}
+
+
+def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
+    """Search each mode's knobs on the tuning pool; the choice made for each."""
+    board, profile = ablation.board, ablation.profile
+    storage = sweep.storage_address(ablation.out)
+    sweeps = [
+        sweep.ModeSweep(space, sweep.open_journal(storage, mode), profile.n_trials)
+        for mode, space in ablation.spaces.items()
+    ]
+    for one in sweeps:
+        left = profile.n_trials - len(one.trials)
+        cost = left * _trial_cost(ablation, one.space.guide)
+        board.expect("tune", one.space.mode, profile.n_trials, len(one.trials), cost)
+    sweep.run_sweeps(
+        sweeps,
+        ablation.engine,
+        functools.partial(_trial_job, ablation),
+        functools.partial(_trial_ended, ablation),
+    )
+    choices: dict[str, sweep.Choice] = {}
+    for one in sweeps:
+        mode = one.space.mode
+        choices[mode] = sweep.choose(one.space, one.trials)
+        run_id = ablation.mode_runs[mode]
+        parent_runs.log_choice(ablation.context.tracker, run_id, one.space, choices[mode])
+        board.say(f"tuned {mode}: {choices[mode].reason}")
+    return choices
+
+
+def _trial_cost(ablation: Ablation, config: Any) -> float:
+    folds = ablation.context.plan.folds
+    images = sum(len(fold.train) for fold in folds)
+    return expected_cost(config, ablation.context.workspace.spec, images)
+
+
+def _trial_job(
+    ablation: Ablation,
+    space: ModeSpace,
+    number: int,
+    values: dict[str, Any],
+    bars: tuple[float | None, ...],
+) -> Job:
+    config = space.config(values)
+    parent = ablation.mode_runs[space.mode]
+    work = TrialWork(space.mode, number, values, config, bars, parent)
+    return Job(f"tune {space.mode} {number}", work, _trial_cost(ablation, config))
+
+
+def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> None:
+    work = outcome.job.work
+    assert isinstance(work, TrialWork)
+    if outcome.error is not None:  # a trial that ended by itself has written its own run
+        context, started = ablation.context, time.time() - outcome.wall_s
+        context.tracker.write(work.record(result, work.identity(context), started))
+    value = result.value if result.state == "COMPLETE" else None
+    text = f"{result.state.lower()}"
+    text += f" {result.value:.4f}" if result.folds else f": {_last_line(result.error)}"
+    ablation.board.ended(outcome, text, value, failed=result.error is not None)
+
+
+def _confirm(ablation: Ablation, tuned: dict[str, sweep.Choice]) -> int:
+    """Confirm each mode at the guide's and at its tuned setting; returns the failed cells."""
+    context, board = ablation.context, ablation.board
+    settings = confirmation_settings(ablation.spaces, ablation.mode_runs, tuned)
+    jobs = confirmation_jobs(settings, context)
+    for mode in ablation.spaces:
+        cells = len(context.plan.splits) * sum(setting.mode == mode for setting in settings)
+        left = [job for job in jobs if job.name.split(" ")[1] == mode]
+        board.expect("confirm", mode, cells, cells - len(left), sum(job.cost for job in left))
+    failed: list[str] = []
+
+    def ended(outcome: Outcome) -> None:
+        work = outcome.job.work
+        assert isinstance(work, ConfirmationWork)
+        if outcome.error is not None:
+            context.tracker.write(work.failed_record(context, outcome.error))
+            failed.append(outcome.job.name)
+            board.ended(outcome, f"failed: {_last_line(outcome.error)}", failed=True)
+            return
+        board.ended(outcome, _srocc_words(outcome.value), outcome.value["best_selection"])
+
+    run_confirmation(jobs, ablation.engine, ended)
+    return len(failed)
+
+
+def confirmation_settings(
+    spaces: dict[str, ModeSpace], mode_runs: dict[str, str], tuned: dict[str, sweep.Choice]
+) -> Sequence[Setting]:
+    """Each mode at the guide's setting, and at its tuned one where that is another."""
+    settings: list[Setting] = []
+    for mode, space in spaces.items():
+        settings.append(Setting(mode, "guide", space.guide, mode_runs[mode]))
+        if mode in tuned and not tuned[mode].is_guide:
+            config = with_settings(space.guide, **tuned[mode].values)
+            settings.append(Setting(mode, "tuned", config, mode_runs[mode]))
+    return settings
+
+
+def _srocc_words(metrics: dict[str, float]) -> str:
+    found = [
+        f"{letter} {metrics[f'test_srocc_{target}']:.3f}"
+        for target, letter in (("quality", "q"), ("consistency", "c"))
+        if f"test_srocc_{target}" in metrics
+    ]
+    return "test SROCC " + ", ".join(found)
+
+
+def _last_line(error: str | None) -> str:
+    return (error or "unknown").strip().splitlines()[-1]

@@ -1,0 +1,73 @@
+"""What a study needs of whatever runs its jobs."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Work(Protocol):
+    """A job's content: a plain value that any process can be sent and can run."""
+
+    def run(self, context: Any) -> Any:
+        """Do it with what the process has loaded; returns a plain value."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work.
+
+    Attributes:
+        name: Its unique name, for people and for finding its outcome.
+        work: What to run.
+        cost: Expected effort in any unit; the most expensive waiting job starts first.
+    """
+
+    name: str
+    work: Work
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        job: The job.
+        value: What its work returned, or None after a failure.
+        error: Traceback or reason of the last failed attempt, or None.
+        attempts: How often it was started.
+        wall_s: Duration of the last attempt in seconds.
+    """
+
+    job: Job
+    value: Any
+    error: str | None
+    attempts: int
+    wall_s: float
+
+
+class InfrastructureError(Exception):
+    """The machine failed, not a job: disk full, store locked or gone. Nothing is recorded."""
+
+
+class Engine(Protocol):
+    """Runs jobs at once on several workers; outcomes come in any order."""
+
+    workers: int
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+        ...
+
+    def next_outcome(self, timeout_s: float) -> Outcome | None:
+        """The next outcome, or None if there is none within this time.
+
+        Raises:
+            InfrastructureError: Going on makes no sense.
+        """
+        ...
+
+    @property
+    def running(self) -> list[str]:
+        """Names of the jobs that run now."""
+        ...

@@ -1,0 +1,241 @@
+"""Jobs on worker processes of this machine, which load their context once and stay.
+
+The driver keeps the queue and hands every worker one job at a time, so a dead worker costs the one
+job it was running; that job is sent to another.
+"""
+
+import contextlib
+import heapq
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any
+
+from studies.engine.interface import InfrastructureError, Job, Outcome
+
+MAX_DEATHS = 2
+"""Times that a job is started again after its worker was killed."""
+MAX_RETRIES = 1
+"""Times that a job is started again after it raised."""
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_STORES = ("mlflow.", "sqlalchemy.", "sqlite3.", "alembic.")
+_GRACE_S = 5.0
+
+
+@dataclass
+class _Attempt:
+    job: Job
+    deaths: int = 0
+    errors: int = 0
+
+
+@dataclass
+class _Worker:
+    process: Any  # multiprocessing's SpawnProcess has no public name
+    connection: Connection
+    attempt: _Attempt | None = None
+
+
+@dataclass(frozen=True)
+class _Reply:
+    value: Any = None
+    error: str | None = None
+    infrastructure: bool = False
+    wall_s: float = 0.0
+
+
+@dataclass(order=True)
+class _Waiting:
+    rank: tuple[float, int]
+    attempt: _Attempt = field(compare=False)
+
+
+class LocalEngine:
+    """Spawned worker processes with a fixed number of threads each; a context manager.
+
+    Args:
+        open_context: Called once in each worker; its result is passed to the jobs. Picklable.
+        workers: Number of processes.
+        threads: Threads each may use.
+    """
+
+    def __init__(self, open_context: Callable[[], Any], workers: int, threads: int = 1):
+        self.workers, self._threads, self._open_context = workers, threads, open_context
+        self._spawn_context = multiprocessing.get_context("spawn")
+        self._queue: list[_Waiting] = []
+        self._order = itertools.count()
+        self._pool: list[_Worker] = []
+
+    def __enter__(self) -> "LocalEngine":
+        """Workers start with the first jobs."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End all workers, the busy ones too."""
+        self.close()
+
+    @property
+    def running(self) -> list[str]:
+        """Names of the jobs that run now."""
+        return [worker.attempt.job.name for worker in self._pool if worker.attempt]
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Process ids of the workers that run a job."""
+        return [worker.process.pid for worker in self._pool if worker.attempt]
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; the most expensive one starts first, equals in order."""
+        self._enqueue(_Attempt(job))
+
+    def next_outcome(self, timeout_s: float) -> Outcome | None:
+        """The next outcome, or None if there is none within this time.
+
+        Raises:
+            InfrastructureError: A worker could not reach its files or stores.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._dispatch()
+            busy = {w.connection: w for w in self._pool if w.attempt}
+            left = max(0.0, deadline - time.monotonic())
+            for connection in wait(list(busy), left) if busy else []:
+                outcome = self._collect(busy[connection])  # type: ignore[index]
+                if outcome is not None:
+                    return outcome
+            if time.monotonic() >= deadline or not (busy or self._queue):
+                return None
+
+    def close(self) -> None:
+        """End all workers, the busy ones too; what they were doing is lost."""
+        for worker in self._pool:
+            worker.process.terminate()
+        for worker in self._pool:
+            worker.process.join(_GRACE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.connection.close()
+        self._pool.clear()
+
+    def _enqueue(self, attempt: _Attempt) -> None:
+        rank = (-attempt.job.cost, next(self._order))
+        heapq.heappush(self._queue, _Waiting(rank, attempt))
+
+    def _dispatch(self) -> None:
+        """Give waiting jobs to idle workers, and start workers while more are allowed."""
+        while self._queue:
+            worker = next((w for w in self._pool if w.attempt is None), None)
+            if worker is None:
+                if len(self._pool) >= self.workers:
+                    return
+                worker = self._start_worker()
+            attempt = heapq.heappop(self._queue).attempt
+            worker.attempt = attempt
+            with contextlib.suppress(BrokenPipeError):  # dead: `_collect` will see it
+                worker.connection.send(attempt.job.work)
+
+    def _start_worker(self) -> _Worker:
+        ours, theirs = self._spawn_context.Pipe()
+        process = self._spawn_context.Process(
+            target=_serve, args=(theirs, self._open_context), daemon=True
+        )
+        with _threads_in_environment(self._threads):
+            process.start()
+        theirs.close()
+        worker = _Worker(process, ours)
+        self._pool.append(worker)
+        return worker
+
+    def _collect(self, worker: _Worker) -> Outcome | None:
+        """A worker's outcome, or None where its job has to be started again."""
+        attempt, worker.attempt = worker.attempt, None
+        assert attempt is not None
+        try:
+            reply: _Reply = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            reply = self._bury(worker)
+            attempt.deaths += 1
+            again = attempt.deaths <= MAX_DEATHS
+        else:
+            attempt.errors += reply.error is not None
+            again = reply.error is not None and attempt.errors <= MAX_RETRIES
+        if reply.infrastructure:
+            raise InfrastructureError(reply.error)
+        if again:
+            self._enqueue(attempt)
+            return None
+        attempts = attempt.deaths + attempt.errors + (reply.error is None)
+        return Outcome(attempt.job, reply.value, reply.error, attempts, reply.wall_s)
+
+    def _bury(self, worker: _Worker) -> _Reply:
+        worker.process.join()
+        worker.connection.close()
+        self._pool.remove(worker)
+        code = worker.process.exitcode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return _Reply(error=f"The worker process ended by {how} while it ran this job.")
+
+
+@contextlib.contextmanager
+def _threads_in_environment(threads: int) -> Iterator[None]:
+    """Number of threads for processes started inside; numerical libraries read it at import."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
+    """A worker's life: open the context, then run what comes until the driver is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the driver decides
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+    context: Any = None
+    while True:
+        try:
+            work = connection.recv()
+        except EOFError:
+            return
+        try:
+            if context is None:
+                context = open_context()
+            started = time.monotonic()
+            value = work.run(context)
+            reply = _Reply(value, wall_s=time.monotonic() - started)
+        except Exception as error:
+            reply = _Reply(error=traceback.format_exc(), infrastructure=_is_infrastructure(error))
+        connection.send(reply)
+
+
+def _end_with_driver() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _is_infrastructure(error: Exception) -> bool:
+    kind = type(error)
+    return isinstance(error, OSError) or f"{kind.__module__}.".startswith(_STORES)

@@ -1,0 +1,163 @@
+"""One trial: a setting of a mode on the folds of the tuning pool, pruned by earlier rounds."""
+
+import hashlib
+import json
+import math
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qa_core.config import RunConfig
+from qa_core.tracking import RunRecord
+from studies.context import Context
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial found.
+
+    Attributes:
+        folds: Best epoch's selection metric of each fold that was run.
+        pruned: True if the remaining folds were given up.
+        error: Why the trial has no value, or None.
+    """
+
+    folds: tuple[float, ...]
+    pruned: bool = False
+    error: str | None = None
+
+    @property
+    def value(self) -> float:
+        """Mean over the folds that were run."""
+        return float(np.mean(self.folds))
+
+    @property
+    def state(self) -> str:
+        """COMPLETE, PRUNED or FAIL."""
+        if self.error is not None:
+            return "FAIL"
+        return "PRUNED" if self.pruned else "COMPLETE"
+
+
+def prune_after(folds: list[float], bars: tuple[float | None, ...]) -> bool:
+    """Whether to give a trial up after its last fold so far.
+
+    Args:
+        folds: Values of the folds run so far.
+        bars: After each fold, the running mean below which to give up; None never does.
+    """
+    bar = bars[len(folds) - 1]
+    return bar is not None and float(np.mean(folds)) < bar
+
+
+@dataclass(frozen=True)
+class TrialWork:
+    """A trial as a job: trains on each fold and writes its MLflow run.
+
+    Attributes:
+        mode: Name of the mode.
+        number: Number of the trial in its study.
+        values: The knobs.
+        config: The configuration that they make, resolved.
+        bars: After each fold but the last, the running mean below which to give up; None never.
+        parent: Run id of the mode.
+    """
+
+    mode: str
+    number: int
+    values: dict[str, Any]
+    config: RunConfig
+    bars: tuple[float | None, ...]
+    parent: str
+
+    def run(self, context: Context) -> TrialResult:
+        """The trial's result; read from MLflow where it is there already."""
+        identity = self.identity(context)
+        known = find_trial(context, self.mode, self.number, identity)
+        if known is not None:
+            return known
+        started = time.time()
+        result, histories = self._train(context)
+        record = self.record(result, identity, started, mean_history(histories))
+        context.tracker.write(record)
+        return result
+
+    def identity(self, context: Context) -> str:
+        """Hash of everything that determines the result."""
+        from qa_core.identity import run_identity  # torch: only where something is trained
+
+        folds = [
+            run_identity(self.config, context.workspace, fold, "trial")
+            for fold in context.plan.folds
+        ]
+        return hashlib.sha256(json.dumps([folds, self.bars]).encode()).hexdigest()
+
+    def record(
+        self,
+        result: TrialResult,
+        identity: str,
+        started_s: float,
+        history: list[dict[str, float]] | None = None,
+    ) -> RunRecord:
+        """The MLflow run of a result."""
+        tags = {"mode": self.mode, "trial": str(self.number), "state": result.state}
+        tags["identity"] = identity
+        if result.error is not None:
+            tags["error"] = result.error
+        metrics = {f"fold_{k}": value for k, value in enumerate(result.folds)}
+        if result.folds and result.error is None:
+            metrics["objective"] = result.value
+        return RunRecord(
+            name=f"{self.mode} trial {self.number}",
+            kind="trial",
+            parent=self.parent,
+            tags=tags,
+            params=self.values | {"log10_lr": math.log10(self.values["lr"])},
+            metrics=metrics,
+            history=history or (),
+            started_s=started_s,
+            status={"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[result.state],
+        )
+
+    def _train(self, context: Context) -> tuple[TrialResult, list[tuple[dict[str, float], ...]]]:
+        from qa_core.trainer import TrainingDiverged
+        from qa_core.training_run import train_run
+
+        values: list[float] = []
+        histories: list[tuple[dict[str, float], ...]] = []
+        for fold in context.plan.folds:
+            try:
+                run = train_run(self.config, context.workspace, fold, test=False)
+            except TrainingDiverged as error:  # would diverge again: no retry
+                return TrialResult(tuple(values), error=str(error)), histories
+            values.append(run.best_selection)
+            histories.append(run.history)
+            if len(values) < len(context.plan.folds) and prune_after(values, self.bars):
+                return TrialResult(tuple(values), pruned=True), histories
+        return TrialResult(tuple(values)), histories
+
+
+def find_trial(context: Context, mode: str, number: int, identity: str) -> TrialResult | None:
+    """The result of a trial that MLflow has already, or None."""
+    for run in context.tracker.runs("trial", mode=mode, trial=str(number), identity=identity):
+        if run.info.status == "RUNNING":
+            continue  # left by a process that died while writing it
+        tags, metrics = run.data.tags, run.data.metrics
+        folds = tuple(metrics[name] for name in sorted(metrics) if name.startswith("fold_"))
+        return TrialResult(folds, tags["state"] == "PRUNED", tags.get("error"))
+    return None
+
+
+def mean_history(histories: list[tuple[dict[str, float], ...]]) -> list[dict[str, float]]:
+    """Measures by epoch, each the mean over the folds that have it."""
+    means: list[dict[str, float]] = []
+    for epoch in range(max((len(history) for history in histories), default=0)):
+        values: dict[str, list[float]] = defaultdict(list)
+        for history in histories:
+            for name, value in history[epoch].items() if epoch < len(history) else ():
+                values[name].append(value)
+        means.append({name: float(np.mean(found)) for name, found in values.items()})
+    return means

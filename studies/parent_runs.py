@@ -1,0 +1,205 @@
+"""The runs that hold others: one for the ablation, one for each mode."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qa_core.config import RunConfig
+from qa_core.data.splits import SplitPlan
+from qa_core.errors import UserError
+from qa_core.tracking import RunRecord, Tracker, as_text
+from studies.profiles import Profile
+from studies.space import ModeSpace
+from studies.sweep import Choice
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from qa_core.workspace import Workspace
+
+MUST_AGREE = {
+    "profile": "PROFILE",
+    "protocol": "PROTOCOL",
+    "data_name": "the data set",
+    "range_quality": "RANGE_Q",
+    "range_consistency": "RANGE_C",
+    "data_sha256": "the data's contents",
+    "backbone": "BACKBONE",
+    "pretrained": "PRETRAINED",
+    "backbone_sha256": "the backbone's weights",
+    "n_splits": "the number of splits",
+    "n_trials": "the number of trials",
+    "epochs": "the number of epochs",
+    "split_seed": "the seed of the splits",
+    "results_version": "the version of the results",
+    "torch": "the version of torch",
+    "open_clip": "the version of open_clip",
+    "optuna": "the version of optuna",
+}
+"""Parameters of an ablation that a later session in the same folder has to share, in words."""
+
+
+def ablation_params(
+    profile_name: str,
+    profile: Profile,
+    base: RunConfig,
+    workspace: "Workspace",
+    plan: SplitPlan,
+    workers: int,
+) -> dict[str, Any]:
+    """Everything that a reader has to know of an ablation, by parameter name."""
+    from qa_core.identity import RESULTS_VERSION
+
+    table, frame = workspace.table, workspace.table.frame
+    notes = [*table.notes, *([profile.note] if profile.note else [])]
+    return {
+        "profile": profile_name,
+        "protocol": plan.protocol,
+        "data_name": table.name,
+        "data_version": table.version,
+        "data_sha256": table.sha256,
+        "n_images": len(frame),
+        "n_prompts": plan.n_prompts,
+        "n_generators": frame["generator"].nunique() if "generator" in frame else 0,
+        "targets": ",".join(t for t in ("quality", "consistency") if f"mos_{t}" in frame),
+        "range_quality": table.range_quality,
+        "range_consistency": table.range_consistency,
+        "backbone": base.clip.backbone,
+        "pretrained": base.clip.pretrained,
+        "backbone_sha256": workspace.backbone_sha256,
+        "image_depth": workspace.spec.image_depth,
+        "n_splits": len(plan.splits),
+        "n_trials": profile.n_trials if plan.folds else 0,
+        "epochs": base.train.epochs,
+        "split_seed": plan.seed,
+        "n_pool_prompts": plan.n_pool_prompts,
+        "n_test_prompts": plan.n_test_prompts,
+        "n_eligible_prompts": plan.n_eligible_prompts,
+        "variance_factor": plan.variance_factor,
+        "fusion_inputs": ",".join(base.head.fusion_inputs),
+        "base_init": base.head.base_init,
+        "batch_size": base.train.batch_size,
+        "threads_per_worker": base.train.threads,
+        "workers": workers,
+        "results_version": RESULTS_VERSION,
+        "machine": _machine(workspace.device),
+        "notes": notes,
+    } | _versions()
+
+
+def open_ablation_run(tracker: Tracker, params: dict[str, Any], out: Path) -> "Run":
+    """The ablation's run in this folder, created where missing.
+
+    Raises:
+        UserError: The folder holds an ablation of other parameters.
+    """
+    found = tracker.runs("ablation")
+    if found:
+        refuse_changes(found[0].data.params, params, out)
+        return found[0]
+    name = f"{params['data_name']} {params['profile']}"
+    tags = {"complete": "false"}
+    run_id = tracker.start(RunRecord(name, "ablation", tags=tags, params=params))
+    tracker.log(run_id, tags={"ablation_id": run_id})
+    tracker.log_dataset(
+        run_id, params["data_name"], params["data_sha256"], params["n_images"], params["data_name"]
+    )
+    return tracker.client.get_run(run_id)
+
+
+def refuse_changes(there: dict[str, str], params: dict[str, Any], out: Path) -> None:
+    """Refuse to mix results that differ in what determines them.
+
+    Args:
+        there: Parameters of the ablation that the folder holds, as MLflow keeps them.
+        params: Those of the present session.
+        out: The folder.
+
+    Raises:
+        UserError: They differ; it names what in.
+    """
+    changed = [name for name in MUST_AGREE if there.get(name) != as_text(params[name])]
+    if not changed:
+        return
+    name = changed[0]
+    others = [MUST_AGREE[other] for other in changed[1:]]
+    beside = f" Also different: {', '.join(others)}." if others else ""
+    raise UserError(
+        f"{out} holds another ablation: {MUST_AGREE[name]} was {_short(there.get(name))} there and"
+        f" is {_short(as_text(params[name]))} now.{beside}"
+        " Choose another folder with OUT=, or delete that one."
+    )
+
+
+def _short(value: str | None) -> str:
+    value = value or "none"
+    return value if len(value) <= 40 else value[:12] + "…"
+
+
+def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
+    """Run id of a mode in this ablation, created where missing."""
+    found = tracker.runs("mode", mode=space.mode)
+    if found:
+        tracker.reopen(found[0].info.run_id)
+        return found[0].info.run_id
+    record = RunRecord(
+        name=space.mode,
+        kind="mode",
+        parent=tracker.ablation_id,
+        tags={"mode": space.mode},
+        params={"guide_setting": setting_text(space.guide)},
+    )
+    return tracker.start(record)
+
+
+def log_choice(tracker: Tracker, mode_run: str, space: ModeSpace, choice: Choice) -> None:
+    """Note a mode's tuned setting and why it was chosen."""
+    tags = {"tuned_is_guide": json.dumps(choice.is_guide), "tuned_reason": choice.reason}
+    params = {"tuned_setting": setting_text(space.config(choice.values))}
+    tracker.log(mode_run, params=params, tags=tags)
+
+
+def setting_text(config: RunConfig) -> str:
+    """The settings that tuning can change, as JSON; those that a mode lacks are null."""
+    residual, flat = config.head.residual_learning, config.flat()
+    return json.dumps(
+        {
+            "freeze_layers": flat["freeze_layers"],
+            "residual_scale_q": flat["residual_scale_q"] if residual else None,
+            "residual_scale_c": flat["residual_scale_c"] if residual else None,
+            "lr": flat["lr"],
+        }
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = {
+        "torch": "torch",
+        "open_clip": "open_clip_torch",
+        "optuna": "optuna",
+        "mlflow": "mlflow",
+    }
+    versions = {name: importlib.metadata.version(package) for name, package in packages.items()}
+    return versions | {"python": platform.python_version(), "code_version": _code_version()}
+
+
+def _code_version() -> str:
+    """The checkout's commit, `-dirty` where files differ from it; else the package's version."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "-s") else "")
+    return importlib.metadata.version("clip-qa")
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _machine(device: str) -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {device}"

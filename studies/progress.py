@@ -1,0 +1,112 @@
+"""What a person sees while studies run: a live table on a terminal, else a line an event."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from studies.engine.interface import Engine, Outcome
+
+NOTE_EVERY_S = 10.0
+
+
+@dataclass
+class _Row:
+    total: int
+    done: int
+    cost_left: float
+    failed: int = 0
+    best: float | None = None
+
+
+class Board:
+    """Progress of all studies; a context manager.
+
+    Job names start with study and mode (`tune residual 3`), by which outcomes find their row.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self._console = console or Console(soft_wrap=True, highlight=False)
+        self._rows: dict[tuple[str, str], _Row] = {}
+        self._engine: Engine | None = None
+        self._spent_s = self._spent_cost = 0.0
+        self._note, self._noted = "", time.monotonic()
+        live = self._console.is_terminal
+        self._live = Live(self, console=self._console, refresh_per_second=2) if live else None
+
+    def __enter__(self) -> "Board":
+        """Show the table where there is a terminal."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last state of the table on the screen."""
+        if self._live is not None:
+            self._live.stop()
+
+    def watch(self, engine: Engine) -> None:
+        """Show which jobs this engine runs."""
+        self._engine = engine
+
+    def note(self, text: str) -> None:
+        """Something passing: in the table, or now and then a line."""
+        self._note = text
+        if self._live is None and time.monotonic() - self._noted > NOTE_EVERY_S:
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """One line, with the time."""
+        self._note, self._noted = "", time.monotonic()
+        self._console.print(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    def expect(self, study: str, mode: str, total: int, done: int, cost_left: float) -> None:
+        """Announce a study of a mode: its jobs, those done earlier, the expected effort left."""
+        self._rows[study, mode] = _Row(total, done, cost_left)
+
+    def ended(
+        self, outcome: Outcome, text: str, value: float | None = None, failed: bool = False
+    ) -> None:
+        """Count a job's end and tell of it; `value` competes for the best of its study."""
+        study, mode, *_ = outcome.job.name.split(" ")
+        row = self._rows[study, mode]
+        row.done += not failed
+        row.failed += failed
+        row.cost_left = max(0.0, row.cost_left - outcome.job.cost)
+        if value is not None and (row.best is None or value > row.best):
+            row.best = value
+        self._spent_s += outcome.wall_s
+        self._spent_cost += outcome.job.cost
+        count = f"{row.done + row.failed}/{row.total}"
+        self.say(f"{outcome.job.name}: {text}  [{count}, {outcome.wall_s:.0f} s{self._left()}]")
+
+    def _left(self) -> str:
+        """Time left by the pace so far, in words."""
+        if self._engine is None or not self._spent_cost:
+            return ""
+        cost = sum(row.cost_left for row in self._rows.values())
+        seconds = cost * self._spent_s / self._spent_cost / self._engine.workers
+        words = f"about {seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        return f", {words} left"
+
+    def __rich__(self) -> Table:
+        """The table as it is now."""
+        running = [] if self._engine is None else self._engine.running
+        caption = f"running: {', '.join(running)}{self._left()}" if running else self._note
+        table = Table(caption=caption)
+        for name in ("study", "mode", "done", "running", "failed", "of", "best"):
+            table.add_column(name, justify="left" if name in ("study", "mode") else "right")
+        for (study, mode), row in self._rows.items():
+            now = sum(name.startswith(f"{study} {mode} ") for name in running)
+            best = "" if row.best is None else f"{row.best:.3f}"
+            counts = (row.done, now, row.failed, row.total)
+            table.add_row(study, mode, *map(str, counts), best)
+        return table

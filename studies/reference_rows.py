@@ -1,0 +1,137 @@
+"""What the modes have to beat, and cannot beat: a row a reference and split, beside them always."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qa_core.evaluation import PARTS, score_predictions
+from qa_core.references import (
+    ANTONYM_PROMPTS,
+    antonym_quality,
+    consistency_features,
+    pixel_free_floor,
+    quality_features,
+    raters_ceiling,
+    ridge_predictions,
+)
+from qa_core.tracking import RunRecord
+from studies.context import Context
+
+if TYPE_CHECKING:
+    from qa_core.data.splits import Split
+    from qa_core.workspace import Embeddings
+
+REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
+MEASURES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")
+OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
+
+Scored = tuple[dict[str, float], dict[str, str]]
+
+
+def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
+    """Compute and log the reference rows that are not there yet; returns how many."""
+    done = {
+        (run.data.tags["reference"], run.data.tags["split"])
+        for run in context.tracker.runs("reference")
+        if run.info.status == "FINISHED"
+    }
+    wanted = [(split, name) for split in context.plan.splits for name in REFERENCES]
+    todo = [(split, name) for split, name in wanted if (name, str(split.index)) not in done]
+    if not todo:
+        return 0
+    scorer = ReferenceScorer(context)
+    for split, name in todo:
+        started = time.time()
+        metrics, undefined = scorer.score(name, split)
+        record = RunRecord(
+            name=f"{name} split {split.index}",
+            kind="reference",
+            parent=context.tracker.ablation_id,
+            tags={"reference": name, "split": str(split.index)},
+            metrics={f"test_{measure}": value for measure, value in metrics.items()},
+            undefined={f"test_{measure}": reason for measure, reason in undefined.items()},
+            started_s=started,
+        )
+        context.tracker.write(record)
+    say(f"{len(todo)} reference rows computed: {', '.join(REFERENCES)}")
+    return len(todo)
+
+
+class ReferenceScorer:
+    """Scores references on test parts.
+
+    Args:
+        context: Data, splits and backbone.
+    """
+
+    def __init__(self, context: Context):
+        self._frame = context.workspace.table.frame
+        self._embeddings = context.workspace.pretrained_embeddings()
+        positive, negative = zip(*ANTONYM_PROMPTS, strict=True)
+        encode = context.workspace.encode_texts
+        self._antonyms = encode(positive), encode(negative)
+        self._targets = {t: p for t, p in PARTS.items() if f"mos_{t}" in self._frame}
+
+    def score(self, name: str, split: "Split") -> Scored:
+        """Measures of a reference on a split's test part, and why others are undefined."""
+        if name == "ceiling" and not any(f"true_{t}" in self._frame for t in self._targets):
+            return self._raters_ceiling(split)
+        predict = {
+            "zeroshot": self._zeroshot,
+            "ridge": self._ridge,
+            "floor": self._floor,
+            "ceiling": self._true_opinion,
+        }[name]
+        frame = self._frame.iloc[split.test].reset_index(drop=True).copy()
+        for target, part in self._targets.items():
+            frame[part] = predict(target, split, self._embeddings)
+        metrics, undefined = score_predictions(frame)
+        wanted = [f"{measure}_{target}" for measure in MEASURES for target in self._targets]
+        metrics = {name: value for name, value in metrics.items() if name in wanted}
+        undefined = {name: reason for name, reason in undefined.items() if name in wanted}
+        if name == "zeroshot":
+            for target in self._targets:
+                if metrics.pop(f"rmse_{target}", None) is not None:
+                    undefined[f"rmse_{target}"] = OFF_SCALE
+        return metrics, undefined
+
+    def _zeroshot(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+        if target == "consistency":
+            return at.cos[split.test]
+        return antonym_quality(at.image[split.test], *self._antonyms, at.logit_scale)
+
+    def _ridge(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+        features = (
+            quality_features(at.image)
+            if target == "quality"
+            else consistency_features(at.image, at.text, at.cos)
+        )
+        mos = self._frame[f"mos_{target}"].to_numpy(float)
+        train, validation = split.train, split.validation
+        predictions, _ = ridge_predictions(
+            features[train], mos[train], features[validation], mos[validation], features[split.test]
+        )
+        return predictions
+
+    def _floor(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+        return pixel_free_floor(self._frame, split.train, split.test, target)
+
+    def _true_opinion(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+        return self._frame[f"true_{target}"].to_numpy(float)[split.test]
+
+    def _raters_ceiling(self, split: "Split") -> Scored:
+        metrics: dict[str, float] = {}
+        undefined: dict[str, str] = {}
+        frame = self._frame.iloc[split.test]
+        for target in self._targets:
+            columns = (f"mos_{target}", f"std_{target}", "n_raters")
+            value = None
+            if all(column in frame for column in columns):
+                value = raters_ceiling(*(frame[column].to_numpy(float) for column in columns))
+            if value is None:
+                undefined[f"srocc_{target}"] = "the raters' spread and number are not known"
+            else:
+                metrics[f"srocc_{target}"] = value
+        return metrics, undefined

@@ -1,0 +1,68 @@
+"""What adaptive search may change in a mode: its knobs, their ranges, and the guide's values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from qa_core.config import RunConfig, with_settings
+from qa_core.modes import BackboneSpec, freezing, mode_config
+
+SCALE_RANGE = (0.05, 0.5)
+"""Above 0.5 a correction can override the base, which defeats the purpose of bounding it."""
+
+
+@dataclass(frozen=True)
+class ModeSpace:
+    """The knobs of one mode.
+
+    Attributes:
+        mode: Name of the mode.
+        guide: The resolved configuration of the guide's setting.
+        distributions: Range of each knob by flag name.
+    """
+
+    mode: str
+    guide: RunConfig
+    distributions: dict[str, BaseDistribution]
+
+    @property
+    def guide_values(self) -> dict[str, Any]:
+        """The guide's value of each knob."""
+        flat = self.guide.flat()
+        return {name: flat[name] for name in self.distributions}
+
+    def config(self, values: dict[str, Any]) -> RunConfig:
+        """The mode's configuration with its knobs at these values."""
+        return with_settings(self.guide, **values)
+
+
+def mode_space(mode: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
+    """The knobs that a canonical mode has.
+
+    Freeze depth goes from 1 to depth - 1 (none and all are other modes), scales over
+    `SCALE_RANGE`, the learning rate, on a log scale, over the range recommended for mode and
+    backbone.
+    """
+    guide = mode_config(mode, base, spec)
+    how = freezing(guide)
+    ranges: dict[str, BaseDistribution] = {}
+    if how == "partial":
+        ranges["freeze_layers"] = IntDistribution(1, spec.image_depth - 1)
+    if guide.head.residual_learning:
+        ranges["residual_scale_q"] = FloatDistribution(*SCALE_RANGE)
+        ranges["residual_scale_c"] = FloatDistribution(*SCALE_RANGE)
+    rates = spec.rates[how]
+    ranges["lr"] = FloatDistribution(rates.low, rates.high, log=True)
+    return ModeSpace(mode, guide, ranges)
+
+
+def expected_cost(config: RunConfig, spec: BackboneSpec, n_images: int) -> float:
+    """Expected effort of a run, in images trained through a whole unfrozen model.
+
+    Coarse: blocks that train cost their share, heads alone a twentieth. It decides only which jobs
+    start first and how much time is said to be left.
+    """
+    frozen = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": spec.image_depth}
+    share = 1 - frozen[freezing(config)] / spec.image_depth
+    return config.train.epochs * n_images * (0.05 + 0.95 * share)

@@ -1,0 +1,139 @@
+"""The local engine with real processes: order, retries, and workers that are killed."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from studies.engine.interface import InfrastructureError, Job, Outcome
+from studies.engine.local import LocalEngine
+
+
+def open_context() -> dict[str, int]:
+    """What a worker of these tests loads: its own process id."""
+    return {"pid": os.getpid()}
+
+
+@dataclass(frozen=True)
+class Square:
+    """Squares a number."""
+
+    number: int
+
+    def run(self, context: dict[str, int]) -> tuple[int, int]:
+        """The square, and who computed it."""
+        return self.number**2, context["pid"]
+
+
+@dataclass(frozen=True)
+class KillSelf:
+    """Dies by SIGKILL as long as the marker names fewer starts than `times`."""
+
+    marker: Path
+    times: int
+
+    def run(self, context: dict[str, int]) -> int:
+        """Number of starts."""
+        starts = len(self.marker.read_text()) + 1 if self.marker.exists() else 1
+        self.marker.write_text("x" * starts)
+        if starts <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return starts
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Says that it started, then sleeps."""
+
+    marker: Path
+
+    def run(self, context: dict[str, int]) -> None:
+        """Sleep for a minute."""
+        self.marker.write_text(str(os.getpid()))
+        time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Raises."""
+
+    error: Exception
+
+    def run(self, context: dict[str, int]) -> None:
+        """Raise."""
+        raise self.error
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Tells the thread settings that numerical libraries will read."""
+
+    def run(self, context: dict[str, int]) -> str:
+        """OMP_NUM_THREADS."""
+        return os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.fixture
+def engine() -> Iterator[LocalEngine]:
+    with LocalEngine(open_context, workers=1) as engine:
+        yield engine
+
+
+def finish(engine: LocalEngine, count: int) -> list[Outcome]:
+    outcomes = [engine.next_outcome(30) for _ in range(count)]
+    assert all(outcome is not None for outcome in outcomes)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def test_the_most_expensive_job_runs_first_on_a_worker_that_stays(engine: LocalEngine) -> None:
+    for number in (1, 3, 2):
+        engine.submit(Job(str(number), Square(number), cost=number))
+    outcomes = finish(engine, 3)
+    assert [outcome.value[0] for outcome in outcomes] == [9, 4, 1]
+    assert len({outcome.value[1] for outcome in outcomes}) == 1
+    assert engine.next_outcome(0.1) is None
+    engine.submit(Job("threads", Threads()))
+    assert finish(engine, 1)[0].value == "1"
+
+
+def test_a_job_whose_worker_is_killed_is_run_again(engine: LocalEngine, tmp_path: Path) -> None:
+    engine.submit(Job("fragile", KillSelf(tmp_path / "marker", times=1)))
+    (outcome,) = finish(engine, 1)
+    assert (outcome.value, outcome.attempts, outcome.error) == (2, 2, None)
+
+
+def test_a_job_that_always_kills_its_worker_fails_by_name(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    engine.submit(Job("deadly", KillSelf(tmp_path / "marker", times=99), cost=2))
+    engine.submit(Job("harmless", Square(2)))
+    deadly, harmless = finish(engine, 2)
+    assert deadly.attempts == 3 and "SIGKILL" in (deadly.error or "")
+    assert harmless.value[0] == 4
+
+
+def test_a_job_that_raises_is_tried_twice(engine: LocalEngine) -> None:
+    engine.submit(Job("wrong", Fail(ValueError("no such number"))))
+    (outcome,) = finish(engine, 1)
+    assert outcome.attempts == 2 and "ValueError: no such number" in (outcome.error or "")
+
+
+def test_a_failing_machine_stops_everything(engine: LocalEngine) -> None:
+    engine.submit(Job("full", Fail(OSError("No space left on device"))))
+    with pytest.raises(InfrastructureError, match="No space left"):
+        engine.next_outcome(30)
+
+
+def test_closing_ends_busy_workers(tmp_path: Path) -> None:
+    marker = tmp_path / "started"
+    with LocalEngine(open_context, workers=1) as engine:
+        engine.submit(Job("long", Sleep(marker)))
+        while not marker.exists():
+            assert engine.next_outcome(0.05) is None
+        assert engine.running == ["long"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)
