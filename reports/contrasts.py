@@ -1,0 +1,153 @@
+"""What claims are decided from: values by split and setting, and contrasts between them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.frames import per_split, select
+from reports.load import Ablation
+from reports.statistics import FloatArray
+
+EPOCHS_FOR_CONVERGENCE = 20
+NEAR_END = 0.98
+
+
+class NotTested(Exception):
+    """Why a claim cannot be decided from this ablation."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One value a split, and the side of `null` on which they support the claim.
+
+    Attributes:
+        label: What is compared, in words.
+        values: One value a split, (n_splits,).
+        null: The value that the mean is held against.
+        above: Whether a mean above the null supports the claim (below it otherwise).
+    """
+
+    label: str
+    values: FloatArray
+    null: float = 0.0
+    above: bool = True
+
+    @property
+    def margin(self) -> float:
+        """How far the mean lies on the supporting side (negative: on the other)."""
+        distance = float(np.mean(self.values)) - self.null
+        return distance if self.above else -distance
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The cells of one setting ("guide" or "tuned"), asked by mode and measure.
+
+    Every method raises NotTested, with the reason, where the cells it needs are not there.
+    """
+
+    ablation: Ablation
+    setting: str
+    _settled: pd.DataFrame = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look the setting's cells up once."""
+        object.__setattr__(self, "_settled", self.ablation.settled(self.setting))
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Modes with finished cells."""
+        return self.ablation.mode_names
+
+    @property
+    def variance_factor(self) -> float:
+        """Nadeau-Bengio factor of the ablation's splits."""
+        return self.ablation.variance_factor
+
+    def scores(self, mode: str, measure: str) -> pd.Series:
+        """One value a split of a mode's measure."""
+        cells = select(self._settled, mode=mode)
+        if cells.empty:
+            raise NotTested(f"no finished run of {mode.replace('_', ' ')}")
+        values = per_split(cells, measure)
+        if values.empty:
+            reason = self.ablation.why_undefined(mode, measure)
+            raise NotTested(f"{measure} is undefined for {mode.replace('_', ' ')}: {reason}")
+        return values
+
+    def level(self, mode: str, measure: str, null: float, above: bool) -> Contrast:
+        """A mode's measure against a fixed value."""
+        values = self.scores(mode, measure).to_numpy(dtype=float)
+        return Contrast(mode.replace("_", " "), values, null, above)
+
+    def difference(self, mode: str, rival: str, measure: str) -> Contrast:
+        """A mode minus a rival, paired by split."""
+        label = f"{mode} − {rival}".replace("_", " ")
+        return self.pair(self.scores(mode, measure), self.scores(rival, measure), label)
+
+    def over_reference(self, mode: str, reference: str, measure: str) -> Contrast:
+        """A mode minus a reference row, paired by split."""
+        rows = self.ablation.references
+        values = per_split(select(rows, reference=reference), measure)
+        if values.empty:
+            raise NotTested(f"no {reference} reference on this target")
+        label = f"{mode.replace('_', ' ')} − {reference}"
+        return self.pair(self.scores(mode, measure), values, label)
+
+    def log_ratio(self, mode: str, rival: str, measure: str) -> Contrast:
+        """Log of a cost over a rival's, paired by split; below 0 supports."""
+        label = f"log {measure} / {rival}".replace("_", " ")
+        own, other = self.scores(mode, measure), self.scores(rival, measure)
+        return self.pair(own.map(math.log), other.map(math.log), label, above=False)
+
+    def pair(self, first: pd.Series, second: pd.Series, label: str, above: bool = True) -> Contrast:
+        """Difference of two series over the splits that both have."""
+        both = first.index.intersection(second.index)
+        if both.empty:
+            raise NotTested(f"no split has both sides of {label}")
+        values = (first.loc[both] - second.loc[both]).to_numpy(dtype=float)
+        return Contrast(label, values, above=above)
+
+    def first_epoch_near_end(self, mode: str, target: str) -> pd.Series:
+        """First epoch whose validation SROCC reaches 98 % of the last five's mean, by split."""
+        return _by_split(_first_near_end, self._long_curves(mode, target))
+
+    def late_fluctuation(self, mode: str, target: str) -> pd.Series:
+        """SD of the epoch-to-epoch differences over the second half of the run, by split."""
+        return _by_split(_late_fluctuation, self._long_curves(mode, target))
+
+    def _long_curves(self, mode: str, target: str) -> pd.DataFrame:
+        """Validation SROCC (n_splits, n_epochs), only of runs of 20 epochs without stopping."""
+        curves = self.ablation.curves
+        measure = f"val_srocc_{target}"
+        mine = curves["run_id"].isin(list(select(self._settled, mode=mode)["run_id"]))
+        own: Any = curves[mine & (curves["epoch"] >= 1)]
+        if own.empty or measure not in own:
+            raise NotTested(f"no learning curve of {mode.replace('_', ' ')}")
+        wide = own.pivot_table(index="split", columns="epoch", values=measure)
+        epochs = wide.shape[1]
+        if epochs < EPOCHS_FOR_CONVERGENCE or bool(wide.isna().to_numpy().any()):
+            shortest = int(wide.notna().sum(axis=1).min())
+            raise NotTested(
+                f"needs {EPOCHS_FOR_CONVERGENCE} epochs without stopping; shortest run: {shortest}"
+            )
+        return wide
+
+
+def _by_split(statistic: Callable[[FloatArray], float], curves: pd.DataFrame) -> pd.Series:
+    """A statistic of each split's curve; the columns of `curves` are the epochs from 1."""
+    values = [statistic(curve) for curve in curves.to_numpy(dtype=float)]
+    return pd.Series(values, index=curves.index)
+
+
+def _first_near_end(values: FloatArray) -> float:
+    reached = np.flatnonzero(values >= NEAR_END * float(np.mean(values[-5:])))
+    return float(reached[0] + 1)
+
+
+def _late_fluctuation(values: FloatArray) -> float:
+    return float(np.std(np.diff(values[values.size // 2 :]), ddof=1))

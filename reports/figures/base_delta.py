@@ -1,0 +1,54 @@
+"""What the correction earns: SROCC of the base alone against base + delta."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports import style
+from reports.load import Ablation
+from reports.statistics import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class BaseDeltaData:
+    """Per mode: test SROCC of the base and of the whole, paired by split."""
+
+    target: str
+    base: dict[str, FloatArray]
+    whole: dict[str, FloatArray]
+
+
+def compute_base_delta(ablation: Ablation, target: str) -> BaseDeltaData:
+    """Pairs by split at the guide's setting; modes without residuals have no base."""
+    base: dict[str, FloatArray] = {}
+    whole: dict[str, FloatArray] = {}
+    for mode in ablation.mode_names:
+        left = ablation.by_split(mode, f"test_base_srocc_{target}")
+        right = ablation.by_split(mode, f"test_srocc_{target}")
+        both = left.index.intersection(right.index)
+        if len(both):
+            base[mode] = left.loc[both].to_numpy(float)
+            whole[mode] = right.loc[both].to_numpy(float)
+    return BaseDeltaData(target, base, whole)
+
+
+def draw_base_delta(data: BaseDeltaData, ax: "Axes") -> None:
+    """One line a split from base to whole, the mean in full colour."""
+    if not data.base:
+        style.empty(ax, "undefined: no mode with a bounded correction was run")
+        return
+    ticks: list[float] = []
+    for k, (mode, base) in enumerate(data.base.items()):
+        tint, xs = style.colour(mode), [k - 0.22, k + 0.22]
+        for left, right in zip(base, data.whole[mode], strict=True):
+            ax.plot(xs, [left, right], color=tint, lw=0.6, alpha=0.35)
+        ax.plot(xs, [base.mean(), data.whole[mode].mean()], color=tint, lw=1.8,
+                marker=style.marker(mode), ms=5)  # fmt: skip
+        ticks.append(k)
+    names = [style.short(mode).replace(" ", "\n") for mode in data.base]
+    ax.set_xticks(ticks, names)
+    ax.set_xlim(-0.6, len(ticks) - 0.4)
+    style.score_axes(ax, "y")
+    ax.set_title(data.target)

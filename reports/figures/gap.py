@@ -1,0 +1,52 @@
+"""Train-validation gap against validation SROCC, one point a run."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reports import style
+from reports.load import Ablation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LIMIT = 0.05
+
+
+@dataclass(frozen=True)
+class GapData:
+    """Runs with val_srocc, gap (best checkpoint), gap_last, mode."""
+
+    target: str
+    points: pd.DataFrame
+
+
+def compute_gap(ablation: Ablation, target: str) -> GapData:
+    """Gap at the best checkpoint and at the last epoch, guide's setting."""
+    columns = {
+        f"best_val_srocc_{target}": "val_srocc",
+        f"best_train_val_gap_{target}": "gap",
+        f"last_train_val_gap_{target}": "gap_last",
+    }
+    cells = ablation.settled("guide")
+    if not set(columns) <= set(cells.columns):
+        return GapData(target, pd.DataFrame(columns=pd.Index(["mode", *columns.values()])))
+    points = cells.filter(["mode", *columns]).rename(columns=columns).dropna()
+    return GapData(target, points)
+
+
+def draw_gap(data: GapData, ax: "Axes") -> None:
+    """Filled: best checkpoint; the tail of each point ends at the last epoch's gap."""
+    if data.points.empty:
+        style.empty(ax, "no run has both a validation SROCC and a gap")
+        return
+    for mode, runs in data.points.groupby("mode", sort=False):
+        tint = style.colour(str(mode))
+        ax.vlines(runs["val_srocc"], runs["gap"], runs["gap_last"], color=tint, lw=0.7, alpha=0.5)
+        ax.scatter(runs["val_srocc"], runs["gap"], s=20, marker=style.marker(str(mode)),
+                   color=tint, alpha=0.85, linewidths=0, label=style.label(str(mode)))  # fmt: skip
+    style.limit_line(ax, LIMIT, "limit")
+    style.score_axes(ax, "xy")
+    ax.set_title(data.target)
+    ax.set_xlabel("validation SROCC")

@@ -1,0 +1,74 @@
+"""SROCC within each generator: what is left once generator identity is taken away."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from qa_core.metrics import srocc
+from reports import style
+from reports.figures.scatter import PART
+from reports.frames import select
+from reports.load import Ablation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SMALLEST_GROUP = 4
+
+
+@dataclass(frozen=True)
+class GeneratorsData:
+    """Mean over splits of the SROCC within each generator: rows = generators, columns = modes."""
+
+    target: str
+    table: pd.DataFrame
+    images: dict[str, int]
+
+
+def compute_generators(ablation: Ablation, target: str) -> GeneratorsData:
+    """Within-generator SROCC by split, then averaged; groups under four images are left out."""
+    predictions, part = ablation.predictions, PART[target]
+    if not {"generator", part, f"mos_{target}"} <= set(predictions.columns):
+        return GeneratorsData(target, pd.DataFrame(), {})
+    own = select(predictions, setting="guide").dropna(subset=[part, f"mos_{target}"])
+    own["generator"] = own["generator"].replace("", None)  # rows without one form no group
+    groups: Any = own.groupby(["generator", "mode", "split"])
+    rows = [
+        (generator, mode, srocc(group[part], group[f"mos_{target}"]))
+        for (generator, mode, _), group in groups
+        if len(group) >= SMALLEST_GROUP
+    ]
+    long = pd.DataFrame(rows, columns=["generator", "mode", "srocc"]).dropna()
+    if long.empty:
+        return GeneratorsData(target, pd.DataFrame(), {})
+    long["srocc"] = long["srocc"].astype(float)
+    table = long.pivot_table(index="generator", columns="mode", values="srocc")
+    images: Any = own.groupby("generator")["row"].nunique()
+    order = table.mean(axis=1).sort_values().index
+    return GeneratorsData(target, table.loc[order], {str(k): int(v) for k, v in images.items()})
+
+
+def draw_generators(data: GeneratorsData, ax: "Axes") -> None:
+    """One row a generator, one mark a mode."""
+    if data.table.empty:
+        style.empty(ax, "the data set names no generator with enough test images in a split")
+        return
+    rows = np.arange(len(data.table))
+    ax.hlines(rows, data.table.min(axis=1), data.table.max(axis=1), color=style.RULE, lw=0.8)
+    for mode in data.table.columns:
+        ax.scatter(data.table[mode], rows, s=22, marker=style.marker(mode),
+                   color=style.colour(mode), linewidths=0, alpha=0.9)  # fmt: skip
+    names = [f"{_clip(str(g))} ({data.images[str(g)]})" for g in data.table.index]
+    ax.set_yticks(rows, names)
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    ax.tick_params(axis="y", length=0)
+    style.score_axes(ax, "x")
+    ax.set_title(data.target)
+    ax.set_xlabel("SROCC within generator")
+
+
+def _clip(text: str, longest: int = 18) -> str:
+    clean = "".join(ch if ch.isprintable() else " " for ch in text).replace("$", r"\$")
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

@@ -1,0 +1,114 @@
+"""How far the bounded correction is used: saturation by epoch, at the end, and |delta| itself."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reports import style
+from reports.frames import quantiles_by_epoch, select
+from reports.load import Ablation
+from reports.statistics import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PART = {"quality": "q_delta", "consistency": "c_delta"}
+BOUND = 0.95
+BINDING = 0.10
+_BINS = np.linspace(0.0, 1.0, 41)
+
+
+@dataclass(frozen=True)
+class SaturationData:
+    """Per mode: median and range over runs by epoch (epoch, median, low, high), and test ends."""
+
+    target: str
+    by_epoch: dict[str, pd.DataFrame]
+    at_end: dict[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class DeltaData:
+    """Per mode: share of test samples in each bin of |delta| over [0, 1]."""
+
+    target: str
+    shares: dict[str, FloatArray]
+    n: dict[str, int]
+
+
+def compute_saturation(ablation: Ablation, target: str) -> SaturationData:
+    """Share of samples with |delta| > .95: validation by epoch, test at the best checkpoint."""
+    measure = f"delta_saturation_{target}"
+    curves = ablation.curves
+    by_epoch: dict[str, pd.DataFrame] = {}
+    at_end: dict[str, FloatArray] = {}
+    for mode in ablation.mode_names:
+        ends = ablation.by_split(mode, f"test_{measure}")
+        if len(ends):
+            at_end[mode] = ends.to_numpy(float)
+        own = select(curves, mode=mode, setting="guide")
+        band = quantiles_by_epoch(own, measure, 0.0, 1.0)
+        if len(band):
+            by_epoch[mode] = band
+    return SaturationData(target, by_epoch, at_end)
+
+
+def draw_saturation(data: SaturationData, ax: "Axes") -> None:
+    """Median and range by epoch; at the right, the test part's values, one tick a split."""
+    if not data.by_epoch and not data.at_end:
+        style.empty(ax, "undefined: no mode with a bounded correction was run")
+        return
+    last = max((int(frame.index[-1]) for frame in data.by_epoch.values()), default=0)
+    for slot, mode in enumerate(data.at_end):
+        tint = style.colour(mode)
+        if mode in data.by_epoch:
+            frame = data.by_epoch[mode]
+            ax.fill_between(frame.index, frame["low"], frame["high"], color=tint, alpha=0.13, lw=0)
+            ax.plot(frame.index, frame["median"], color=tint, marker=style.marker(mode), ms=2.5)
+        x = last + (0.06 + 0.045 * slot) * max(last, 5)
+        values = data.at_end[mode]
+        ax.scatter([x] * len(values), values, s=10, marker=style.marker(mode), color=tint,
+                   alpha=0.6, linewidths=0)  # fmt: skip
+    top = max(ax.get_ylim()[1], 1.25 * BINDING)
+    ax.set_ylim(-0.02 * top, top)
+    style.limit_line(ax, BINDING, "10 %")
+    style.score_axes(ax, "y")
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_title(data.target)
+    ax.set_xlabel("epoch; right of the last: test")
+
+
+def compute_delta(ablation: Ablation, target: str) -> DeltaData:
+    """Distribution of |delta| over all test images of all splits, guide's setting."""
+    table, part = ablation.predictions, PART[target]
+    shares: dict[str, FloatArray] = {}
+    counts: dict[str, int] = {}
+    if part in table:
+        own = select(table, setting="guide").dropna(subset=[part])
+        for mode in ablation.mode_names:
+            values = select(own, mode=mode)[part].abs().to_numpy(float)
+            if values.size:
+                binned = np.histogram(np.clip(values, 0.0, 1.0), _BINS)[0]
+                shares[mode] = binned / values.size
+                counts[mode] = int(values.size)
+    return DeltaData(target, shares, counts)
+
+
+def draw_delta(data: DeltaData, ax: "Axes") -> None:
+    """Outline histograms of |delta|; right of the dashed line a correction counts as saturated."""
+    if not data.shares:
+        style.empty(ax, "undefined: no mode with a bounded correction was run")
+        return
+    for mode, share in data.shares.items():
+        ax.stairs(share, _BINS, color=style.colour(mode), lw=1.1)
+    ax.axvline(BOUND, color=style.LIMIT, lw=0.8, ls=(0, (4, 2)))
+    ax.text(BOUND - 0.015, 0.97, "saturated above .95", color=style.LIMIT, fontsize=8, ha="right",
+            va="top", transform=ax.get_xaxis_transform())  # fmt: skip
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.15 * max(float(share.max()) for share in data.shares.values()))
+    style.score_axes(ax, "xy")
+    ax.set_xlabel(f"|delta|, {data.target} (1 is the bound)")

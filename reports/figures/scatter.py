@@ -1,0 +1,51 @@
+"""Predicted against human opinion, image by image."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from reports import style
+from reports.frames import select
+from reports.load import Ablation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PART = {"quality": "q", "consistency": "c"}
+
+
+@dataclass(frozen=True)
+class ScatterData:
+    """One mode and target: mos and prediction by image, averaged over the splits that test it."""
+
+    mode: str
+    target: str
+    points: pd.DataFrame
+
+
+def compute_scatter(ablation: Ablation, mode: str, target: str) -> ScatterData:
+    """Test predictions at the guide's setting."""
+    columns = {f"mos_{target}": "mos", PART[target]: "prediction"}
+    table = ablation.predictions
+    if not set(columns) <= set(table.columns):
+        return ScatterData(mode, target, pd.DataFrame(columns=pd.Index(["mos", "prediction"])))
+    own = select(table, setting="guide", mode=mode).filter(["row", *columns])
+    points: Any = own.rename(columns=columns).dropna().groupby("row").mean()
+    return ScatterData(mode, target, points)
+
+
+def draw_scatter(data: ScatterData, ax: "Axes") -> None:
+    """Points in the mode's colour over the line on which prediction equals opinion."""
+    if data.points.empty:
+        style.empty(ax, "no predictions")
+        return
+    points = data.points
+    ax.scatter(points["mos"], points["prediction"], s=5, color=style.colour(data.mode), alpha=0.4,
+               linewidths=0, rasterized=True)  # fmt: skip
+    ax.plot([0, 1], [0, 1], color=style.MUTED, lw=0.6)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    ax.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+    ax.set_aspect("equal")

@@ -1,0 +1,102 @@
+"""Test SROCC of every mode, one point a split, with the reference rows as lines."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports import style
+from reports.frames import REFERENCE_ORDER, per_split, select
+from reports.load import Ablation
+from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of the figure: a mode at a setting, its splits and their interval."""
+
+    mode: str
+    setting: str
+    values: FloatArray
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class StripsData:
+    """All strips of one target, and the mean of each reference that exists."""
+
+    target: str
+    strips: list[Strip]
+    references: dict[str, float]
+
+
+def compute_strips(ablation: Ablation, target: str) -> StripsData:
+    """Test SROCC by split at the guide's setting, and at the tuned one where it differs."""
+    measure = f"test_srocc_{target}"
+    strips: list[Strip] = []
+    for mode in ablation.mode_names:
+        for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
+            values = ablation.by_split(mode, measure, setting).to_numpy(float)
+            if values.size:
+                interval = nadeau_bengio_interval(values, ablation.variance_factor)
+                strips.append(Strip(mode, setting, values, interval))
+    rows = ablation.references
+    found = {n: per_split(select(rows, reference=n), measure) for n in REFERENCE_ORDER}
+    references = {name: float(v.mean()) for name, v in found.items() if len(v)}
+    return StripsData(target, strips, references)
+
+
+def draw_strips(data: StripsData, ax: "Axes") -> None:
+    """Rows of points with mean and interval; references as labelled vertical lines."""
+    if not data.strips:
+        style.empty(ax, "no finished run has this score")
+        return
+    for row, strip in enumerate(data.strips):
+        _draw_strip(ax, strip, row)
+    ax.set_yticks(range(len(data.strips)), [_row_label(s) for s in data.strips])
+    ax.set_ylim(len(data.strips) - 0.5, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel(f"test SROCC, {data.target}")
+    style.score_axes(ax, "x")
+    _draw_references(ax, data)
+
+
+def _row_label(strip: Strip) -> str:
+    return style.label(strip.mode) + (", tuned" if strip.setting == "tuned" else "")
+
+
+def _draw_strip(ax: "Axes", strip: Strip, row: int) -> None:
+    tint, shape = style.colour(strip.mode), style.marker(strip.mode)
+    face = tint if strip.setting == "guide" else "white"
+    offsets = style.jitter(len(strip.values), 0.13)
+    ys = [row + 0.2 + offset for offset in offsets]
+    ax.scatter(strip.values, ys, s=9, color=tint, alpha=0.45, linewidths=0, zorder=2)
+    interval = strip.interval
+    if interval.low is not None and interval.high is not None:
+        ax.plot([interval.low, interval.high], [row - 0.14] * 2, color=tint, lw=1.6, zorder=3)
+    ax.scatter(
+        [interval.mean], [row - 0.14], s=30, marker=shape, facecolor=face, edgecolor=tint,
+        linewidths=1.2, zorder=4,
+    )  # fmt: skip
+
+
+def _draw_references(ax: "Axes", data: StripsData) -> None:
+    low, high = ax.get_xlim()
+    means = list(data.references.values())
+    low, high = min([low, *means]), max([high, *means])
+    margin = 0.04 * (high - low)
+    low, high = low - margin, high + margin
+    ax.set_xlim(low, high)
+    span = high - low
+    places = style.spread(means, 0.17 * span, low + 0.06 * span, high - 0.06 * span)
+    transform = ax.get_xaxis_transform()
+    for (name, mean), place in zip(data.references.items(), places, strict=True):
+        ax.axvline(mean, color=style.MUTED, lw=0.8, ls=style.REFERENCE_DASHES[name], zorder=1)
+        ax.plot(
+            [mean, place], [1.0, 1.06], transform=transform, color=style.RULE, lw=0.6, clip_on=False
+        )
+        text = f"{style.label(name)} {style.format_score(mean)}"
+        ax.text(place, 1.07, text, transform=transform, ha="center", va="bottom", fontsize=8,
+                color=style.MUTED)  # fmt: skip

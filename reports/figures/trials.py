@@ -1,0 +1,53 @@
+"""Tuning trials: the objective on the pool against each knob."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reports import style
+from reports.frames import select
+from reports.load import Ablation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+KNOBS = {
+    "freeze_layers": "frozen blocks",
+    "residual_scale_q": "residual scale, quality",
+    "residual_scale_c": "residual scale, consistency",
+    "lr": "learning rate",
+}
+
+
+@dataclass(frozen=True)
+class TrialsData:
+    """Complete trials that have this knob: mode, trial, value, objective."""
+
+    knob: str
+    points: pd.DataFrame
+
+
+def compute_trials(ablation: Ablation, knob: str) -> TrialsData:
+    """Objective of every complete trial against one knob."""
+    done = select(ablation.trials, state="COMPLETE").dropna(subset=[knob, "objective"])
+    points = done.filter(["mode", "trial", knob, "objective"]).rename(columns={knob: "value"})
+    return TrialsData(knob, points)
+
+
+def draw_trials(data: TrialsData, ax: "Axes") -> None:
+    """One point a trial; the ringed one is trial 0, the guide's setting."""
+    if data.points.empty:
+        style.empty(ax, f"no complete trial varies {KNOBS[data.knob]}")
+        return
+    for mode, trials in data.points.groupby("mode", sort=False):
+        tint, shape = style.colour(str(mode)), style.marker(str(mode))
+        ax.scatter(trials["value"], trials["objective"], s=20, marker=shape, color=tint,
+                   alpha=0.85, linewidths=0)  # fmt: skip
+        guide = trials[trials["trial"] == 0]
+        ax.scatter(guide["value"], guide["objective"], s=70, marker="o", facecolor="none",
+                   edgecolor=tint, linewidths=0.9)  # fmt: skip
+    if data.knob == "lr":
+        style.log_axis(ax)
+    style.score_axes(ax, "xy" if "scale" in data.knob else "y")
+    ax.set_xlabel(KNOBS[data.knob])

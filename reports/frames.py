@@ -1,0 +1,189 @@
+"""Tidy frames from MLflow runs: one function a kind of run."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+MODE_ORDER = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
+REFERENCE_ORDER = ("zeroshot", "ridge", "floor", "ceiling")
+TARGETS = ("quality", "consistency")
+
+
+def select(frame: pd.DataFrame, **equals: object) -> pd.DataFrame:
+    """Rows whose columns equal the given values."""
+    mask = np.ones(len(frame), dtype=bool)
+    for column, value in equals.items():
+        mask &= (frame[column] == value).to_numpy(dtype=bool)
+    chosen: Any = frame[mask]
+    return chosen
+
+
+def per_split(cells: pd.DataFrame, measure: str) -> pd.Series:
+    """One value a split of a metric column, seeds averaged; empty where it was never logged."""
+    if measure not in cells:
+        return pd.Series(dtype=float)
+    means: Any = cells.dropna(subset=[measure]).groupby("split")[measure].mean()
+    return means
+
+
+def quantiles_by_epoch(curves: pd.DataFrame, measure: str, low: float, high: float) -> pd.DataFrame:
+    """Median and two quantiles over runs: index = epoch, columns median, low, high.
+
+    Empty where the measure was never logged.
+    """
+    columns = {"median": 0.5, "low": low, "high": high}
+    if measure not in curves:
+        return pd.DataFrame(columns=pd.Index(list(columns)))
+    by_epoch: Any = curves.dropna(subset=[measure]).groupby("epoch")[measure]
+    return pd.DataFrame({name: by_epoch.quantile(q) for name, q in columns.items()})
+
+
+def is_kind(run: "Run", kind: str) -> bool:
+    """Whether a run is an ablation, a mode, a trial, a confirmation or a reference."""
+    return run.data.tags.get("kind") == kind
+
+
+def is_finished(run: "Run") -> bool:
+    """Whether a run ended well."""
+    return run.info.status == "FINISHED"
+
+
+def mode_rank(mode: str) -> tuple[int, str]:
+    """Sort key that puts the canonical modes first, in their order."""
+    return (MODE_ORDER.index(mode) if mode in MODE_ORDER else len(MODE_ORDER), mode)
+
+
+def _loads(text: str | None) -> dict[str, Any] | None:
+    return json.loads(text) if text else None
+
+
+def modes_frame(runs: list["Run"]) -> pd.DataFrame:
+    """Modes with the setting that the guide gives and the one that tuning chose.
+
+    Without tuning (too few prompts) the guide's setting is the one in force, so it counts as kept.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        tuned = _loads(run.data.params.get("tuned_setting"))
+        kept = run.data.tags.get("tuned_is_guide", "true" if tuned is None else "false") == "true"
+        rows.append(
+            {
+                "mode": run.data.tags["mode"],
+                "guide_setting": _loads(run.data.params.get("guide_setting")) or {},
+                "tuned_setting": tuned,
+                "tuned_is_guide": kept,
+                "tuned_reason": run.data.tags.get("tuned_reason", ""),
+            }
+        )
+    rows.sort(key=lambda row: mode_rank(row["mode"]))
+    columns = ["mode", "guide_setting", "tuned_setting", "tuned_is_guide", "tuned_reason"]
+    return pd.DataFrame(rows, columns=pd.Index(columns)).astype({"tuned_is_guide": bool})
+
+
+def trials_frame(runs: list["Run"]) -> pd.DataFrame:
+    """Tuning trials; knobs that a mode does not have hold NaN."""
+    knobs = ("freeze_layers", "residual_scale_q", "residual_scale_c", "lr")
+    rows = [
+        {
+            "run_id": run.info.run_id,
+            "mode": run.data.tags.get("mode", ""),
+            "trial": int(run.data.tags.get("trial", -1)),
+            "state": run.data.tags.get("state", run.info.status),
+            "objective": run.data.metrics.get("objective", np.nan),
+            **{knob: _number(run.data.params.get(knob)) for knob in knobs},
+        }
+        for run in runs
+    ]
+    columns = ["run_id", "mode", "trial", "state", "objective", *knobs]
+    return pd.DataFrame(rows, columns=pd.Index(columns)).sort_values(["mode", "trial"])
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text) if text is not None else np.nan
+    except ValueError:
+        return np.nan
+
+
+def cells_frame(runs: list["Run"]) -> pd.DataFrame:
+    """Confirmation runs that ended well, with their final metrics as columns."""
+    rows = [
+        {
+            "run_id": run.info.run_id,
+            "mode": run.data.tags["mode"],
+            "setting": run.data.tags.get("setting", "guide"),
+            "split": int(run.data.tags["split"]),
+            "seed": int(run.data.tags.get("seed", 0)),
+            "artifact_uri": run.info.artifact_uri or "",
+            "params": dict(run.data.params),
+            "undefined": _loads(run.data.tags.get("undefined")) or {},
+            **run.data.metrics,
+        }
+        for run in runs
+    ]
+    if not rows:
+        names = [
+            "run_id",
+            "mode",
+            "setting",
+            "split",
+            "seed",
+            "artifact_uri",
+            "params",
+            "undefined",
+        ]
+        return pd.DataFrame(columns=pd.Index(names))
+    frame = pd.DataFrame(rows).sort_values(["setting", "split", "seed"], kind="stable")
+    return frame.sort_values("mode", key=lambda s: s.map(mode_rank), kind="stable")
+
+
+def references_frame(runs: list["Run"]) -> pd.DataFrame:
+    """Reference rows (zero-shot, ridge, floor, ceiling), one a split."""
+    rows = [
+        {
+            "reference": run.data.tags["reference"],
+            "split": int(run.data.tags["split"]),
+            "undefined": _loads(run.data.tags.get("undefined")) or {},
+            **run.data.metrics,
+        }
+        for run in runs
+    ]
+    if not rows:
+        return pd.DataFrame(columns=pd.Index(["reference", "split", "undefined"]))
+    return pd.DataFrame(rows).sort_values(["reference", "split"])
+
+
+def runs_frame(runs: list["Run"]) -> pd.DataFrame:
+    """Every run with how it ended and, where it failed, the last line of its error."""
+    rows = [
+        {
+            "run_id": run.info.run_id,
+            "kind": run.data.tags.get("kind", ""),
+            "mode": run.data.tags.get("mode") or run.data.tags.get("reference") or "",
+            "setting": run.data.tags.get("setting", ""),
+            "index": run.data.tags.get("trial") or run.data.tags.get("split") or "",
+            "seed": run.data.tags.get("seed", ""),
+            "status": run.data.tags.get("state", run.info.status),
+            "checkpoint": run.data.tags.get("checkpoint", ""),
+            "seconds": _seconds(run),
+            "error": _last_line(run.data.tags.get("error", "")),
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows)
+
+
+def _seconds(run: "Run") -> float | None:
+    if run.info.end_time is None:
+        return None
+    return (run.info.end_time - run.info.start_time) / 1000.0
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""

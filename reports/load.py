@@ -1,0 +1,257 @@
+"""An ablation read from MLflow into tidy frames; nothing else is ever read."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import pandas as pd
+
+from qa_core.errors import UserError
+from qa_core.mlflow_store import EXPERIMENT, open_client
+from reports.frames import (
+    TARGETS,
+    cells_frame,
+    is_finished,
+    is_kind,
+    mode_rank,
+    modes_frame,
+    per_split,
+    references_frame,
+    runs_frame,
+    select,
+    trials_frame,
+)
+from reports.histories import metric_histories
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+
+CURVE_METRICS = ("loss", "loss_q", "loss_c", "selection")
+CURVE_METRICS_PER_TARGET = (
+    "val_srocc",
+    "val_plcc",
+    "train_srocc",
+    "train_val_gap",
+    "delta_saturation",
+    "delta_small",
+    "clamped",
+)
+# Same data and same protocol: what must agree before runs may stand in one table.
+_IDENTITY = ("protocol", "data_name", "data_sha256", "backbone_sha256", "split_seed")
+PREDICTION_TEXT = ("name", "prompt", "generator")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One ablation as tidy frames.
+
+    Attributes:
+        id: MLflow run id of the parent.
+        params: Parameters of the parent, as text.
+        complete: False for an ablation that is still running or was cut off.
+        wall_s: Wall time in seconds; None where it never ended.
+        targets: "quality" and "consistency", those that the data set has.
+        modes: One row a mode: mode, guide_setting, tuned_setting (dicts), tuned_is_guide,
+            tuned_reason.
+        trials: One row a tuning trial: mode, trial, state, objective, folds, the knobs.
+        cells: One row a confirmation run that ended well: mode, setting, split, seed and its
+            final metrics; `undefined` maps a metric's name to why it has no value.
+        curves: One row a cell and epoch: mode, setting, split and the per-epoch metrics.
+        references: One row a reference and split, with final metrics.
+        runs: Every run, failures and pruned trials included.
+        predictions: Test predictions of all cells, one row a cell and image.
+        thumbnails: Files by (run_id, row).
+    """
+
+    id: str
+    params: dict[str, str]
+    complete: bool
+    wall_s: float | None
+    targets: tuple[str, ...]
+    modes: pd.DataFrame
+    trials: pd.DataFrame
+    cells: pd.DataFrame
+    curves: pd.DataFrame
+    references: pd.DataFrame
+    runs: pd.DataFrame
+    predictions: pd.DataFrame
+    thumbnails: dict[tuple[str, int], Path] = field(default_factory=dict)
+
+    @property
+    def mode_names(self) -> tuple[str, ...]:
+        """Modes with at least one finished cell, the canonical ones first."""
+        present = list(self.cells["mode"].unique()) if len(self.cells) else []
+        return tuple(sorted(present, key=mode_rank))
+
+    @property
+    def variance_factor(self) -> float:
+        """Nadeau-Bengio factor 1/J + n_test/(n_eligible - n_test), from the parent run."""
+        return float(self.params["variance_factor"])
+
+    @property
+    def is_smoke(self) -> bool:
+        """Whether this is a smoke run, which proves nothing."""
+        return self.params.get("profile") == "smoke"
+
+    @property
+    def modes_kept(self) -> frozenset[str]:
+        """Modes whose tuned setting is the guide's."""
+        return frozenset(select(self.modes, tuned_is_guide=True)["mode"])
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether any mode was tuned (below 100 prompts none is)."""
+        return any(setting is not None for setting in self.modes["tuned_setting"])
+
+    def settled(self, setting: str) -> pd.DataFrame:
+        """Cells of a setting; "tuned" takes the guide's cells of modes whose tuning kept them."""
+        guide = select(self.cells, setting="guide")
+        if setting == "guide":
+            return guide
+        kept: Any = guide[guide["mode"].isin(list(self.modes_kept))]
+        return pd.concat([select(self.cells, setting="tuned"), kept])
+
+    def by_split(self, mode: str, measure: str, setting: str = "guide") -> pd.Series:
+        """One value a split, seeds averaged first; index = split, undefined splits left out."""
+        return per_split(select(self.settled(setting), mode=mode), measure)
+
+    def why_undefined(self, mode: str, measure: str) -> str:
+        """The reason that the run itself gave for a metric without a value."""
+        for reasons in self.cells.loc[self.cells["mode"] == mode, "undefined"]:
+            if measure in reasons:
+                return str(reasons[measure])
+        return "not logged by any run"
+
+
+def load_ablation(tracking_uri: str) -> Ablation:
+    """The one ablation of a tracking store.
+
+    Raises:
+        UserError: If there is none, or several that differ in data, backbone or protocol.
+    """
+    client = open_client(tracking_uri)
+    runs = _all_runs(client, tracking_uri)
+    parent = _choose_parent(runs, tracking_uri)
+    own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
+    cells = cells_frame([r for r in own if is_kind(r, "confirmation") and is_finished(r)])
+    predictions, thumbnails = _read_artifacts(client, cells)
+    return Ablation(
+        id=parent.info.run_id,
+        params=dict(parent.data.params),
+        complete=parent.data.tags.get("complete") == "true",
+        wall_s=parent.data.metrics.get("wall_s"),
+        targets=tuple(t for t in TARGETS if t in parent.data.params.get("targets", "").split(",")),
+        modes=modes_frame([r for r in own if is_kind(r, "mode")]),
+        trials=trials_frame([r for r in own if is_kind(r, "trial")]),
+        cells=cells,
+        curves=_curves_frame(client, cells),
+        references=references_frame([r for r in own if is_kind(r, "reference") and is_finished(r)]),
+        runs=runs_frame([parent, *own]),
+        predictions=predictions,
+        thumbnails=thumbnails,
+    )
+
+
+def _all_runs(client: "MlflowClient", tracking_uri: str) -> list["Run"]:
+    """Every active run of the experiment, page by page."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        raise UserError(f"There is no ablation in {tracking_uri}: run `make ablation` first.")
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment.experiment_id], max_results=5000, page_token=token, order_by=["start_time"]
+        )
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs
+
+
+def _choose_parent(runs: list["Run"], tracking_uri: str) -> "Run":
+    """The parent run; of several with the same data and protocol, the latest.
+
+    Raises:
+        UserError: If there is none, or if they differ in what must agree.
+    """
+    parents = [r for r in runs if is_kind(r, "ablation")]
+    if not parents:
+        raise UserError(f"There is no ablation in {tracking_uri}: run `make ablation` first.")
+    for key in _IDENTITY:
+        values = sorted({str(r.data.params.get(key)) for r in parents})
+        if len(values) > 1:
+            raise UserError(
+                f"{tracking_uri} holds {len(parents)} ablations that differ in {key} "
+                f"({', '.join(v[:40] for v in values)}), and such results are never pooled: "
+                "give each its own OUT."
+            )
+    return max(parents, key=lambda r: (r.info.start_time, r.info.run_id))
+
+
+def _curves_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
+    """Per-epoch metrics of the cells, epoch 0 = before training."""
+    keys = [
+        key
+        for base in CURVE_METRICS_PER_TARGET
+        for key in (f"{base}_{target}" for target in TARGETS)
+        if key in cells
+    ]
+    keys += [key for key in CURVE_METRICS if key in cells]
+    identity = cells[["run_id", "mode", "setting", "split", "seed"]]
+    if not keys:
+        return identity.assign(epoch=0).iloc[:0]
+    return identity.merge(metric_histories(client, list(cells["run_id"]), keys), on="run_id")
+
+
+def _read_artifacts(
+    client: "MlflowClient", cells: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[tuple[str, int], Path]]:
+    """Predictions of all cells in one frame, and the thumbnails that they left."""
+    frames: list[pd.DataFrame] = []
+    thumbnails: dict[tuple[str, int], Path] = {}
+    keys = ["run_id", "mode", "setting", "split"]
+    for cell in cells.to_dict("records"):
+        folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"])
+        if (folder / "predictions.csv").exists():
+            table = _read_predictions(folder / "predictions.csv")
+            frames.append(table.assign(**{key: cell[key] for key in keys}))
+        for path in sorted((folder / "thumbnails").glob("*.jpg")):
+            thumbnails[cell["run_id"], int(path.stem)] = path
+    predictions = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return predictions, thumbnails
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    """One run's test predictions; a prompt that reads "NA" or "null" stays text."""
+    texts: dict[Hashable, Any] = dict.fromkeys(PREDICTION_TEXT, str)
+    columns = pd.read_csv(path, nrows=0).columns
+    empty = {column: [""] for column in columns if column not in PREDICTION_TEXT}
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
+
+
+def _artifact_folder(client: "MlflowClient", run_id: str, uri: str) -> Path:
+    """Folder with a run's predictions and thumbnails, fetched first where the store is remote.
+
+    Nothing else is fetched: checkpoints are large and are not needed.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    if urlparse(uri).scheme in ("", "file"):
+        return Path(local_file_uri_to_path(uri))
+    folder = Path(mkdtemp(prefix="report-"))
+    present = {entry.path for entry in client.list_artifacts(run_id)}
+    for name in sorted(present & {"thumbnails", "predictions.csv"}):
+        download_artifacts(
+            run_id=run_id,
+            artifact_path=name,
+            dst_path=str(folder),
+            tracking_uri=client.tracking_uri,
+        )
+    return folder

@@ -1,0 +1,63 @@
+"""The pooled out-of-fold SROCC of k-fold protocols, with a bootstrap over prompts: descriptive."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from qa_core.metrics import srocc
+from reports.figures.scatter import PART
+from reports.frames import select
+from reports.load import Ablation
+from reports.results import Entry, as_entry, not_applicable
+from reports.statistics import prompt_bootstrap
+
+RESAMPLES = 500
+
+
+def pooled_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
+    """`<mode>.srocc_<target>` over the folds of one repeat taken together, averaged over repeats.
+
+    Predictions of different folds come from different models, so pooling them mixes their
+    offsets into the ranks; it stands beside the figure taken inside folds, never for it. Empty
+    for protocols whose test parts are not folds.
+    """
+    if ablation.params.get("protocol") != "grouped_kfold" or ablation.predictions.empty:
+        return {}
+    table = select(ablation.predictions, setting="guide")
+    return {
+        mode: {
+            f"srocc_{target}": _pooled(select(table, mode=mode), target)
+            for target in ablation.targets
+        }
+        for mode in ablation.mode_names
+    }
+
+
+def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
+    """Mean over repeats of the SROCC over all images, prompts drawn with replacement."""
+    part, mos = PART[target], f"mos_{target}"
+    if not {part, mos} <= set(predictions.columns):
+        return not_applicable("no predictions were logged")
+    own = predictions.dropna(subset=[part, mos]).sort_values("split", kind="stable")
+    if own.empty:
+        return not_applicable("no predictions were logged")
+    repeats = own.assign(repeat=own.groupby("row").cumcount())
+    wide = repeats.pivot_table(index="row", columns="repeat", values=part)
+    first = own.drop_duplicates("row").set_index("row").loc[wide.index]
+    values, opinion = wide.to_numpy(float), first[mos].to_numpy(float)
+
+    def statistic(rows: NDArray[np.intp]) -> float:
+        columns = (values[rows, k] for k in range(values.shape[1]))
+        scores = [_srocc_of_tested(column, opinion[rows]) for column in columns]
+        defined = [score for score in scores if score is not None]
+        return float(np.mean(defined)) if defined else float("nan")
+
+    interval = prompt_bootstrap(list(first["prompt"]), statistic, n_resamples=RESAMPLES)
+    if not np.isfinite(interval.mean):
+        return not_applicable("the pooled rank correlation is undefined")
+    return as_entry(interval) | {"descriptive": True}
+
+
+def _srocc_of_tested(values: NDArray[np.float64], opinion: NDArray[np.float64]) -> float | None:
+    tested = np.isfinite(values)
+    return srocc(values[tested], opinion[tested])

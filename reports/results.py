@@ -1,0 +1,248 @@
+"""results.json: every measure with its interval, the claims, and what they rest on."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.claims import Verdict
+from reports.frames import REFERENCE_ORDER, per_split, select
+from reports.load import Ablation
+from reports.statistics import (
+    EXACT_SIGN_FLIP_LIMIT,
+    Interval,
+    iqm,
+    nadeau_bengio_interval,
+    paired_differences,
+    share_of_splits_won,
+    sign_flip_p,
+)
+
+PER_TARGET = {
+    "srocc": "test_srocc",
+    "plcc": "test_plcc",
+    "plcc_fitted": "test_plcc_fitted",
+    "krocc": "test_krocc",
+    "rmse": "test_rmse",
+    "within_generator_srocc": "test_within_generator_srocc",
+    "base_srocc": "test_base_srocc",
+    "train_val_gap": "best_train_val_gap",
+    "train_val_gap_last": "last_train_val_gap",
+    "delta_saturation": "test_delta_saturation",
+    "delta_small": "test_delta_small",
+    "clamped": "test_clamped",
+}
+"""Measures per target, and the metric that MLflow holds for each (without the target)."""
+
+OVERALL = (
+    "alignment_retention",
+    "alignment_retention_matched",
+    "alignment_retention_shuffled",
+    "retention_r_at_1",
+    "trainable_parameters",
+    "seconds_per_epoch",
+    "peak_memory_mb",
+)
+OF_REFERENCES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")
+
+Entry = dict[str, Any]
+
+
+def measures(targets: Sequence[str]) -> dict[str, str]:
+    """All measures of results.json for these targets, with the metric each is read from."""
+    names = {
+        f"{name}_{target}": f"{metric}_{target}"
+        for name, metric in PER_TARGET.items()
+        for target in targets
+    }
+    return names | {name: name for name in OVERALL}
+
+
+def as_entry(interval: Interval) -> Entry:
+    """An interval as results.json holds it; undefined bounds are null, never NaN."""
+    entry: Entry = {
+        "mean": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+        "interval": interval.kind,
+    }
+    if interval.low is None:
+        entry["reason"] = "a single split has no spread"
+    return entry
+
+
+def not_applicable(reason: str) -> Entry:
+    """An entry without a value, and why."""
+    return {"mean": None, "low": None, "high": None, "n": 0, "reason": reason}
+
+
+def mode_entries(ablation: Ablation, setting: str) -> dict[str, dict[str, Entry]]:
+    """`<mode>.<measure>` at a setting, over splits."""
+    cells = ablation.settled(setting)
+    table: dict[str, dict[str, Entry]] = {}
+    for mode in ablation.mode_names:
+        own = select(cells, mode=mode)
+        table[mode] = {
+            name: _entry(per_split(own, metric), ablation, ablation.why_undefined(mode, metric))
+            for name, metric in measures(ablation.targets).items()
+        }
+    return table
+
+
+def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
+    """`<reference>.<measure>` for the rows beside the modes."""
+    table: dict[str, dict[str, Entry]] = {}
+    for name in REFERENCE_ORDER:
+        rows = select(ablation.references, reference=name)
+        if rows.empty:
+            continue
+        table[name] = {
+            f"{measure}_{target}": _entry(
+                per_split(rows, f"{PER_TARGET[measure]}_{target}"),
+                ablation,
+                _reference_reason(rows, f"{PER_TARGET[measure]}_{target}"),
+            )
+            for measure in OF_REFERENCES
+            for target in ablation.targets
+        }
+    return table
+
+
+def _reference_reason(rows: pd.DataFrame, metric: str) -> str:
+    for reasons in rows["undefined"]:
+        if metric in reasons:
+            return str(reasons[metric])
+    return "not defined for this reference"
+
+
+def _entry(values: pd.Series, ablation: Ablation, reason: str) -> Entry:
+    if values.empty:
+        return not_applicable(reason)
+    return as_entry(nadeau_bengio_interval(values.to_numpy(float), ablation.variance_factor))
+
+
+def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
+    """Every pair of modes on test SROCC: the interval, and what describes these splits alone."""
+    rows: list[Entry] = []
+    modes = ablation.mode_names
+    pairs = [(a, b) for i, a in enumerate(modes) for b in modes[i + 1 :]]
+    for target in ablation.targets:
+        for first, second in pairs:
+            scores = [
+                ablation.by_split(mode, f"test_srocc_{target}", setting) for mode in (first, second)
+            ]
+            both = scores[0].index.intersection(scores[1].index)
+            if both.empty:
+                continue
+            rows.append(_comparison(ablation, target, (first, second), scores, both))
+    return rows
+
+
+def _comparison(
+    ablation: Ablation,
+    target: str,
+    names: tuple[str, str],
+    scores: list[pd.Series],
+    splits: pd.Index,
+) -> Entry:
+    left, right = (series.loc[splits].to_numpy(float) for series in scores)
+    differences = paired_differences(left, right)
+    interval = nadeau_bengio_interval(differences, ablation.variance_factor)
+    exact = differences.size <= EXACT_SIGN_FLIP_LIMIT
+    return {
+        "target": target,
+        "first": names[0],
+        "second": names[1],
+        "difference": as_entry(interval),
+        "p_unadjusted": interval.p,
+        "descriptive": {
+            "iqm": iqm(differences),
+            "share_of_splits_won": share_of_splits_won(left, right),
+            "sign_flip_p": sign_flip_p(differences) if exact else None,
+        },
+    }
+
+
+def claim_entry(verdict: Verdict) -> Entry:
+    """A verdict as results.json lists it.
+
+    The cost claim's effect is a ratio of times, so its keys say so: a consumer that compares
+    two runs leaves out keys of time.
+    """
+    prefix = "seconds_" if verdict.target == "cost" else ""
+    entry: Entry = dict.fromkeys(("effect", "low", "high"))
+    entry |= {
+        "id": verdict.claim.id,
+        "target": verdict.target,
+        "verdict": verdict.verdict,
+        f"{prefix}effect": verdict.effect,
+        f"{prefix}low": verdict.low,
+        f"{prefix}high": verdict.high,
+        "n": verdict.n,
+        f"{prefix}p_holm": verdict.p,
+        "null": verdict.null,
+        "contrast": verdict.contrast,
+        "rule": verdict.claim.rule,
+    }
+    if verdict.reason:
+        entry["reason"] = verdict.reason
+    return entry
+
+
+def build_results(
+    ablation: Ablation,
+    guide: Sequence[Verdict],
+    tuned: Sequence[Verdict],
+    pooled: dict[str, dict[str, Entry]],
+) -> Entry:
+    """The whole of results.json."""
+    tuned_verdicts = {(v.claim.id, v.target): claim_entry(v) for v in tuned}
+    claims: list[Entry] = []
+    for verdict in guide:
+        entry = claim_entry(verdict)
+        entry["tuned"] = tuned_verdicts.get((verdict.claim.id, verdict.target))
+        claims.append(entry)
+    return {
+        "modes": mode_entries(ablation, "tuned"),
+        "guide_modes": mode_entries(ablation, "guide"),
+        "baselines": reference_entries(ablation),
+        "claims": claims,
+        "comparisons": {s: comparisons(ablation, s) for s in ("guide", "tuned")},
+        "pooled_out_of_fold": pooled,
+        "tuning": {
+            row["mode"]: {
+                "guide": row["guide_setting"],
+                "tuned": row["tuned_setting"],
+                "kept_guide": bool(row["tuned_is_guide"]),
+                "reason": row["tuned_reason"],
+            }
+            for row in ablation.modes.to_dict("records")
+        },
+        "provenance": dict(ablation.params) | {"wall_s": ablation.wall_s, "run_id": ablation.id},
+        "complete": ablation.complete,
+        "smoke": ablation.is_smoke,
+    }
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with sorted keys; a NaN anywhere is an error."""
+    text = json.dumps(_plain(value), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", errors="replace")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars as Python's own; NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,266 @@
+"""Statistics on paired splits: pure functions on arrays.
+
+Verdicts rest on the Nadeau-Bengio interval and Holm's adjustment alone. The sign-flip test, the
+interquartile mean with its bootstrap and the share of splits won describe the splits at hand:
+re-splits of one data set overlap, so these are too sure of themselves as inference.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
+
+FloatArray = NDArray[np.float64]
+Statistic = Callable[[FloatArray], float]
+
+EXACT_SIGN_FLIP_LIMIT = 20
+"""Up to this many pairs all 2^n sign patterns are enumerated."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its interval.
+
+    Attributes:
+        mean: The estimate.
+        low: Lower bound; None where the spread is unknown (a single split).
+        high: Upper bound; None likewise.
+        n: Number of values behind the estimate.
+        level: Nominal coverage in (0, 1).
+        kind: "nadeau_bengio" or "prompt_bootstrap" or "stratified_bootstrap".
+        p: Two-sided p value against the null that the caller named; None where undefined.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    level: float
+    kind: str
+    p: float | None = None
+
+
+def as_vector(values: ArrayLike) -> FloatArray:
+    """The values as a finite vector (n,).
+
+    Raises:
+        ValueError: If there are none, or if one of them is NaN or infinite.
+    """
+    vector = np.asarray(values, dtype=np.float64).ravel()
+    if vector.size == 0 or not bool(np.isfinite(vector).all()):
+        raise ValueError("the values must be finite, and at least one is needed")
+    return vector
+
+
+def iqm(values: ArrayLike) -> float:
+    """Interquartile mean: the mean of the middle half, a quarter cut at each end.
+
+    Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021),
+    section 4.3. The number cut at each end is floor(n / 4).
+    """
+    vector = np.sort(as_vector(values))
+    cut = vector.size // 4
+    return float(np.mean(vector[cut : vector.size - cut]))
+
+
+def paired_differences(first: ArrayLike, second: ArrayLike) -> FloatArray:
+    """Differences first - second over the same splits, (n,).
+
+    Raises:
+        ValueError: If the two have different lengths, that is, are not paired.
+    """
+    left, right = as_vector(first), as_vector(second)
+    if left.shape != right.shape:
+        raise ValueError(f"not paired: {left.size} values against {right.size}")
+    return left - right
+
+
+def standard_error(values: ArrayLike, variance_factor: float) -> float:
+    """Nadeau-Bengio standard error: sqrt(variance_factor) times the SD (n - 1) of the values."""
+    vector = as_vector(values)
+    if variance_factor <= 0:
+        raise ValueError("the variance factor is 1/J + n_test/n_train, so it is above 0")
+    return float(np.std(vector, ddof=1) * np.sqrt(variance_factor))
+
+
+def nadeau_bengio_interval(
+    values: ArrayLike, variance_factor: float, level: float = 0.95, null: float = 0.0
+) -> Interval:
+    """Mean over J overlapping splits with the corrected resampled t interval, J - 1 degrees.
+
+    Nadeau and Bengio, "Inference for the Generalization Error" (Machine Learning 52, 2003),
+    section 3, equation 9: the variance of the mean is estimated by (1/J + n_test/n_train) times
+    the sample variance, the second term standing for the correlation rho/(1 - rho) of splits
+    that share training data. It assumes that this correlation is n_test over all that could be
+    drawn into a test part.
+
+    Args:
+        values: One value a split, (J,); for a comparison, paired differences.
+        variance_factor: 1/J + n_test/(n_eligible - n_test), counted in prompts.
+        level: Coverage in (0, 1).
+        null: The value that p tests the mean against.
+
+    Returns:
+        The interval; bounds and p are None with a single split, whose spread is unknown.
+    """
+    vector = as_vector(values)
+    mean, n = float(np.mean(vector)), int(vector.size)
+    if n < 2:
+        return Interval(mean, None, None, n, level, "nadeau_bengio")
+    if float(np.ptp(vector)) == 0.0:  # equal values: rounding must not make a spread of them
+        mean = float(vector[0])
+        p = 1.0 if mean == null else 0.0
+        return Interval(mean, mean, mean, n, level, "nadeau_bengio", p)
+    error = standard_error(vector, variance_factor)
+    half = _t_quantile(0.5 + level / 2, n - 1) * error
+    p = 2 * _t_tail(abs(mean - null) / error, n - 1)
+    return Interval(mean, mean - half, mean + half, n, level, "nadeau_bengio", p)
+
+
+def smallest_effect(
+    sd: float, n: int, variance_factor: float, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """The true mean difference that the corrected t test calls with the given power.
+
+    The usual normal-theory sum (t_{1 - alpha/2} + t_{power}) * standard error, with n - 1 degrees
+    of freedom for both quantiles.
+    """
+    quantiles = _t_quantile(1 - alpha / 2, n - 1) + _t_quantile(power, n - 1)
+    return float(quantiles * sd * np.sqrt(variance_factor))
+
+
+# SciPy ships no types; these two keep the untyped calls in one place.
+def _t_quantile(share: float, degrees: int) -> float:
+    return float(stats.t.ppf(share, degrees))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _t_tail(value: float, degrees: int) -> float:
+    return float(stats.t.sf(value, degrees))  # pyright: ignore[reportUnknownMemberType]
+
+
+def holm(p_values: ArrayLike) -> FloatArray:
+    """Holm-adjusted p values in the order given, each in [0, 1].
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979): the i-th smallest p is
+    multiplied by m - i + 1, then made monotone. Valid under any dependence.
+    """
+    p = as_vector(p_values)
+    order = np.argsort(p, kind="stable")
+    factors = np.arange(p.size, 0, -1, dtype=np.float64)
+    adjusted = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    result = np.empty_like(adjusted)
+    result[order] = adjusted
+    return result
+
+
+def holm_levels(p_values: ArrayLike, alpha: float = 0.05) -> FloatArray:
+    """Level 1 - alpha_i of the interval shown beside each Holm decision, (m,).
+
+    alpha_i is alpha / (m - i + 1) at the step where the hypothesis was decided; all that come
+    after the first one kept share its step. The interval then excludes the null exactly where
+    the adjusted p is at most alpha.
+    """
+    p = as_vector(p_values)
+    order = np.argsort(p, kind="stable")
+    steps = alpha / np.arange(p.size, 0, -1, dtype=np.float64)
+    kept = np.flatnonzero(p[order] > steps)
+    if kept.size:
+        steps[kept[0] :] = steps[kept[0]]
+    levels = np.empty_like(steps)
+    levels[order] = 1.0 - steps
+    return levels
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Exact two-sided sign-flip p of the mean of paired differences, in [2 / 2^n, 1].
+
+    Fisher, "The Design of Experiments" (1935), section 21: the share of the 2^n sign patterns
+    whose mean is at least as far from 0. It takes splits for independent, so it only describes.
+
+    Raises:
+        ValueError: Beyond 20 pairs, where enumeration stops being quick.
+    """
+    vector = as_vector(differences)
+    if vector.size > EXACT_SIGN_FLIP_LIMIT:
+        raise ValueError(f"exact only up to {EXACT_SIGN_FLIP_LIMIT} pairs")
+    signs = np.array(list(product((1.0, -1.0), repeat=int(vector.size))))  # (2^n, n)
+    sums = np.abs(signs @ vector)
+    tolerance = 1e-12 * float(np.sum(np.abs(vector)))
+    return float(np.mean(sums >= abs(float(np.sum(vector))) - tolerance))
+
+
+def share_of_splits_won(first: ArrayLike, second: ArrayLike) -> float:
+    """Share of splits in which the first is ahead, a tie counting half; in [0, 1]."""
+    differences = paired_differences(first, second)
+    return float(np.mean((np.sign(differences) + 1.0) / 2.0))
+
+
+def stratified_bootstrap(
+    strata: Sequence[ArrayLike],
+    statistic: Statistic,
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of a statistic, resampling within each stratum and pooling.
+
+    Agarwal et al. (2021), section 4.1: runs are drawn with replacement within their own task.
+    Splits of one data set overlap, so on them this interval only describes.
+    """
+    vectors = [as_vector(stratum) for stratum in strata]
+    pooled = np.concatenate(vectors)
+    rng = np.random.default_rng(seed)
+    draws = np.empty(n_resamples)
+    for i in range(n_resamples):
+        drawn = [v[rng.integers(0, v.size, v.size)] for v in vectors]
+        draws[i] = statistic(np.concatenate(drawn))
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
+    return Interval(
+        statistic(pooled), float(low), float(high), int(pooled.size), level, "stratified_bootstrap"
+    )
+
+
+def prompt_bootstrap(
+    groups: Sequence[object],
+    statistic: Callable[[NDArray[np.intp]], float],
+    level: float = 0.95,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of an image-level statistic, prompts drawn with replacement.
+
+    Images of one prompt stand or fall together, so the prompt is the unit (the cluster bootstrap:
+    Field and Welsh, "Bootstrapping Clustered Data", JRSS B 69, 2007). For a paired comparison
+    the statistic takes the difference of two models on the same rows.
+
+    Args:
+        groups: The prompt of each row, (n_rows,).
+        statistic: Maps row indices (with repetitions) to a number; NaN draws are left out.
+        level: Coverage in (0, 1).
+        n_resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        The interval with n = number of prompts; no bounds with one prompt alone.
+    """
+    labels = np.asarray([str(g) for g in groups])
+    codes: NDArray[np.intp] = np.unique(labels, return_inverse=True)[1]
+    n_groups = int(codes.max()) + 1
+    members: list[NDArray[np.intp]] = [np.flatnonzero(codes == k) for k in range(n_groups)]
+    estimate = statistic(np.arange(codes.size))
+    if n_groups < 2:
+        return Interval(estimate, None, None, n_groups, level, "prompt_bootstrap")
+    rng = np.random.default_rng(seed)
+    draws: list[float] = []
+    for _ in range(n_resamples):
+        chosen: list[int] = rng.integers(0, n_groups, n_groups).tolist()
+        draws.append(statistic(np.concatenate([members[k] for k in chosen])))
+    drawn = np.asarray(draws, dtype=np.float64)
+    finite = drawn[np.isfinite(drawn)]
+    if finite.size == 0:
+        return Interval(estimate, None, None, n_groups, level, "prompt_bootstrap")
+    low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
+    return Interval(estimate, float(low), float(high), n_groups, level, "prompt_bootstrap")

@@ -1,0 +1,211 @@
+"""One look for every figure: palette, marker shapes, type; Typst sets the text afterwards."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAGE_WIDTH = 6.3  # inches between the margins of the A4 page
+INK = "#222222"
+MUTED = "#767676"
+RULE = "#c9c9c9"
+LIMIT = "#8a1c1c"
+
+# Okabe and Ito's palette (2008), told apart with any common colour vision; the shape repeats it.
+COLOURS = {
+    "traditional": "#d55e00",
+    "residual": "#0072b2",
+    "residual_partial_freeze": "#009e73",
+    "linear_probe": "#a0568a",
+}
+MARKERS = {
+    "traditional": "s",
+    "residual": "o",
+    "residual_partial_freeze": "^",
+    "linear_probe": "D",
+}
+LABELS = {
+    "traditional": "traditional",
+    "residual": "residual",
+    "residual_partial_freeze": "residual, partial freeze",
+    "linear_probe": "linear probe",
+    "zeroshot": "zero-shot",
+    "ridge": "ridge",
+    "floor": "floor",
+    "ceiling": "ceiling",
+}
+SHORT = LABELS | {"residual_partial_freeze": "partial freeze"}
+REFERENCE_DASHES: dict[str, Any] = {
+    "zeroshot": (0, (1, 1.5)),
+    "ridge": (0, (5, 2)),
+    "floor": (0, (3, 1.5, 1, 1.5)),
+    "ceiling": "-",
+}
+
+# STIX stands in while matplotlib measures: it is about as wide as the face that Typst sets.
+_RC: dict[str, Any] = {
+    "font.family": "serif",
+    "font.serif": ["Libertinus Serif", "STIXGeneral"],
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "normal",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.1,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "qa",
+    "figure.constrained_layout.use": True,
+    "axes.unicode_minus": True,
+}
+
+
+def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["Figure", Any]:
+    """A figure of the page's width and its axes (rows, columns), in the report's style."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    matplotlib.rcdefaults()
+    parameters: Any = matplotlib.rcParams
+    parameters.update(_RC)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(PAGE_WIDTH, height), squeeze=False, **kwargs
+    )
+    return figure, axes
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write an SVG that is the same, byte for byte, for the same data."""
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+
+
+def colour(mode: str) -> str:
+    """A mode's colour, the same in every figure."""
+    return COLOURS.get(mode, MUTED)
+
+
+def marker(mode: str) -> str:
+    """A mode's marker shape, the same in every figure."""
+    return MARKERS.get(mode, "v")
+
+
+def label(name: str) -> str:
+    """A mode's or a reference's name in words."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def short(name: str) -> str:
+    """The same where room is scarce."""
+    return SHORT.get(name, name.replace("_", " "))
+
+
+def format_score(value: float) -> str:
+    """A score as the field writes it: .756, −.031."""
+    return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
+
+
+def score_axes(ax: "Axes", which: str) -> None:
+    """Write ticks as the field writes scores, .75 for 0.75; `which` is "x", "y" or "xy"."""
+    import re
+
+    from matplotlib.ticker import ScalarFormatter
+
+    class ScoreFormatter(ScalarFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            if x == 0:
+                return "0"
+            return re.sub(r"^(\D?)0\.", r"\1.", super().__call__(x, pos))
+
+    for name in which:
+        axis = ax.xaxis if name == "x" else ax.yaxis
+        axis.set_major_formatter(ScoreFormatter(useOffset=False))
+
+
+def log_axis(ax: "Axes") -> None:
+    """A logarithmic x axis with few ticks, written as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def limit_line(ax: "Axes", y: float, text: str) -> None:
+    """A dashed horizontal limit, labelled outside the axes, where no point can lie."""
+    ax.axhline(y, color=LIMIT, lw=0.8, ls=(0, (4, 2)), zorder=0)
+    ax.text(1.01, y, text, color=LIMIT, fontsize=8, ha="left", va="center",
+            transform=ax.get_yaxis_transform())  # fmt: skip
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move label positions apart by at least `gap`, staying near and within [low, high].
+
+    Pairs that are too close are pushed apart evenly until all fit; if they cannot all fit, they
+    are spaced evenly.
+    """
+    if not positions:
+        return []
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    placed = [min(max(positions[i], low), high) for i in order]
+    if gap * (len(placed) - 1) >= high - low:
+        step = (high - low) / max(len(placed) - 1, 1)
+        placed = [low + step * k for k in range(len(placed))]
+    else:
+        for _ in range(200):
+            for k in range(len(placed) - 1):
+                lack = gap - (placed[k + 1] - placed[k])
+                if lack > 0:
+                    placed[k] -= lack / 2
+                    placed[k + 1] += lack / 2
+            overhang_low, overhang_high = low - placed[0], placed[-1] - high
+            if overhang_low > 0:
+                placed[0] += overhang_low
+            if overhang_high > 0:
+                placed[-1] -= overhang_high
+    result = [0.0] * len(placed)
+    for place, i in zip(placed, order, strict=True):
+        result[i] = place
+    return result
+
+
+def jitter(n: int, width: float) -> list[float]:
+    """Offsets in [-width, width] that keep n points apart, the same every time."""
+    golden = 0.6180339887498949
+    return [((i * golden) % 1.0 * 2 - 1) * width for i in range(n)]
+
+
+def empty(ax: "Axes", reason: str) -> None:
+    """Say in the axes' place why there is nothing to draw."""
+    from textwrap import fill
+
+    ax.set_axis_off()
+    ax.text(
+        0.5, 0.5, fill(reason, 34), ha="center", va="center", color=MUTED, style="italic",
+        transform=ax.transAxes,
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""The verdict in plain words, computed from the results; and the smallest effect to be seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.claims import LIMIT_GAP, Verdict
+from reports.figures.saturation import BINDING
+from reports.load import Ablation
+from reports.results import Entry
+from reports.statistics import nadeau_bengio_interval, smallest_effect
+from reports.style import format_score, label
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The smallest true SROCC difference that this run calls in four of five repetitions.
+
+    Attributes:
+        target: The target.
+        single: At .05 for one contrast planned beforehand.
+        family: At Holm's strictest step, .05 over the family's size; None where m is 0.
+    """
+
+    target: str
+    single: float | None
+    family: float | None
+
+
+def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
+    """Smallest detectable effect from the median SD of all paired differences of modes."""
+    modes = ablation.mode_names
+    deviations: list[float] = []
+    counts: list[int] = []
+    for i, first in enumerate(modes):
+        for second in modes[i + 1 :]:
+            left = ablation.by_split(first, f"test_srocc_{target}")
+            right = ablation.by_split(second, f"test_srocc_{target}")
+            difference = (left - right).dropna()
+            if len(difference) >= 2:
+                deviations.append(float(np.std(difference.to_numpy(float), ddof=1)))
+                counts.append(len(difference))
+    if not deviations:
+        return Resolution(target, None, None)
+    sd, n, factor = float(np.median(deviations)), min(counts), ablation.variance_factor
+    return Resolution(
+        target,
+        smallest_effect(sd, n, factor),
+        smallest_effect(sd, n, factor, alpha=0.05 / max(family_size, 1)),
+    )
+
+
+def verdict_in_words(
+    ablation: Ablation,
+    modes: dict[str, dict[str, Entry]],
+    baselines: dict[str, dict[str, Entry]],
+    claims: Sequence[Verdict],
+) -> list[str]:
+    """Paragraphs for the cover: who leads, is it earned, gap, bound, alignment, claims."""
+    paragraphs = [
+        " ".join([_leader(ablation, modes, target), _earned(modes, baselines, target)])
+        for target in ablation.targets
+    ]
+    paragraphs.append(_gap_words(ablation, modes))
+    paragraphs.append(_bound_words(ablation, modes))
+    paragraphs.append(_retention_words(modes))
+    paragraphs.append(_claims_words(claims))
+    return [p for p in paragraphs if p]
+
+
+def _leader(ablation: Ablation, modes: dict[str, dict[str, Entry]], target: str) -> str:
+    """Who has the highest mean, and from whom the splits can tell it apart."""
+    scores = {m: e[f"srocc_{target}"] for m, e in modes.items()}
+    scores = {m: e for m, e in scores.items() if e["mean"] is not None}
+    if not scores:
+        return f"On {target} no mode has a finished run."
+    best = max(scores, key=lambda m: scores[m]["mean"])
+    score = with_interval(scores[best])
+    start = f"On {target}, {label(best)} has the highest mean test SROCC, {score}."
+    apart, close = _told_apart(ablation, best, [m for m in scores if m != best], target)
+    if not apart and not close:
+        return start
+    if not apart:
+        return f"{start} The splits cannot tell it from any other mode."
+    if not close:
+        return f"{start} It is ahead of every other mode beyond what the splits’ spread explains."
+    return (
+        f"{start} It is ahead of {_list(apart)} beyond what the splits’ spread explains; "
+        f"it cannot be told from {_list(close)}."
+    )
+
+
+def _told_apart(
+    ablation: Ablation, best: str, rivals: Sequence[str], target: str
+) -> tuple[list[str], list[str]]:
+    """Rivals whose paired interval, Bonferroni over the rivals, excludes 0; and the others."""
+    apart: list[str] = []
+    close: list[str] = []
+    measure = f"test_srocc_{target}"
+    for rival in rivals:
+        own = ablation.by_split(best, measure)
+        difference = (own - ablation.by_split(rival, measure)).dropna()
+        if difference.empty:
+            continue
+        level = 1.0 - 0.05 / len(rivals)
+        interval = nadeau_bengio_interval(difference, ablation.variance_factor, level)
+        (apart if interval.low is not None and interval.low > 0 else close).append(rival)
+    return apart, close
+
+
+def _earned(
+    modes: dict[str, dict[str, Entry]], baselines: dict[str, dict[str, Entry]], target: str
+) -> str:
+    """Whether the means beat zero-shot and ridge: a mode that does not has earned nothing."""
+    key = f"srocc_{target}"
+    rows = {n: baselines[n][key]["mean"] for n in ("zeroshot", "ridge") if n in baselines}
+    rows = {n: mean for n, mean in rows.items() if mean is not None}
+    means = {m: e[key]["mean"] for m, e in modes.items() if e[key]["mean"] is not None}
+    if not rows or not means:
+        return "There is no zero-shot or ridge row to hold the modes against."
+    bar = max(rows, key=lambda n: rows[n])
+    losers = [m for m, mean in means.items() if mean <= rows[bar]]
+    mark = f"{label(bar)} ({format_score(rows[bar])})"
+    if not losers:
+        return f"All modes lie above the stronger reference, {mark}, in the mean."
+    if len(losers) == len(means):
+        return f"No mode lies above {mark} in the mean: fine-tuning earned nothing here."
+    return f"No higher than {mark} in the mean, so with nothing earned: {_list(losers)}."
+
+
+def _gap_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
+    """Which modes end with a gap above the guide's limit."""
+    over: list[str] = []
+    seen = 0
+    for mode, entries in modes.items():
+        gaps = {t: entries[f"train_val_gap_last_{t}"]["mean"] for t in ablation.targets}
+        gaps = {t: g for t, g in gaps.items() if g is not None}
+        seen += len(gaps)
+        high = [f"{t} {format_score(g)}" for t, g in gaps.items() if g > LIMIT_GAP]
+        if high:
+            over.append(f"{label(mode)} ({', '.join(high)})")
+    if not seen:
+        return "No run logged a train–validation gap."
+    if not over:
+        return "No mode’s mean train–validation gap at the last epoch exceeds the limit of .05."
+    return f"Mean gaps at the last epoch above the limit of .05: {'; '.join(over)}."
+
+
+def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
+    """Whether the residual's bound binds on test."""
+    shares = {
+        (mode, target): entries[f"delta_saturation_{target}"]["mean"]
+        for mode, entries in modes.items()
+        for target in ablation.targets
+    }
+    defined = {key: s for key, s in shares.items() if s is not None}
+    if not defined:
+        return "Delta saturation is undefined: no mode with a bounded correction was run."
+    (mode, target), top = max(defined.items(), key=lambda item: item[1])
+    where = f"{label(mode)} on {target}, {100 * top:.1f} % of test images"
+    if top > BINDING:
+        return f"The bound binds: highest saturation {where}. A larger scale is worth a try."
+    return f"The bound hardly binds: the highest mean saturation is {where}."
+
+
+def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
+    """How much of CLIP's alignment each mode kept."""
+    kept = {m: e["alignment_retention"]["mean"] for m, e in modes.items()}
+    kept = {m: r for m, r in kept.items() if r is not None and m != "linear_probe"}
+    if not kept:
+        return ""
+    words = ", ".join(f"{label(m)} {format_score(r)}" for m, r in kept.items())
+    return f"Alignment retention (1 keeps CLIP’s ordering whole, as the probe must): {words}."
+
+
+def _claims_words(claims: Sequence[Verdict]) -> str:
+    """The guide's claims by verdict, named with the targets on which it fell."""
+    sentences = ["The guide’s claims, decided at its own setting, on this data."]
+    for word in ("supported", "refuted", "inconclusive"):
+        targets: dict[str, list[str]] = {}
+        for verdict in claims:
+            if verdict.verdict == word:
+                targets.setdefault(verdict.claim.question, []).append(verdict.target)
+        named = [f"{q[0].lower()}{q[1:]} ({' and '.join(t)})" for q, t in targets.items()]
+        if named:
+            sentences.append(f"{word.capitalize()}: {'; '.join(named)}.")
+    untested = {v.claim.id for v in claims if v.verdict == "not tested"}
+    if untested:
+        sentences.append(f"Not tested on some target or on any: {len(untested)} claims.")
+    return " ".join(sentences)
+
+
+def with_interval(entry: Entry) -> str:
+    """A mean with its interval: .756 [.741, .771]."""
+    mean = format_score(entry["mean"])
+    if entry["low"] is None:
+        return mean
+    return f"{mean} [{format_score(entry['low'])}, {format_score(entry['high'])}]"
+
+
+def _list(names: Sequence[str]) -> str:
+    words = [label(name) for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

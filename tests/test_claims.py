@@ -1,0 +1,134 @@
+"""The guide's claims, decided on frames with known answers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.claims import CLAIMS, Claim, Verdict, decide
+from reports.contrasts import Contrast, Evidence
+from reports.load import Ablation
+
+MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
+
+
+def make(scores: Mapping[str, float], noise: float = 0.004, epochs: int = 8, **extra: float):
+    """An ablation of ten splits in which each mode has this mean SROCC."""
+    rng = np.random.default_rng(0)
+    rows, curves = [], []
+    for mode, mean in scores.items():
+        for split in range(10):
+            row = {"run_id": f"{mode}{split}", "mode": mode, "setting": "guide", "split": split,
+                   "seed": 0, "undefined": {}, "trainable_parameters": 10.0,
+                   "seconds_per_epoch": 2.0 if mode != "linear_probe" else 0.5}  # fmt: skip
+            if mode == "linear_probe":
+                row["trainable_parameters"] = 1.0
+            for target in ("quality", "consistency"):
+                row[f"test_srocc_{target}"] = mean + rng.normal(0, noise)
+                gap = extra.get("gap", 0.03) + rng.normal(0, 0.003)
+                row[f"last_train_val_gap_{target}"] = gap
+            rows.append(row)
+            slow = 12.0 if mode == "traditional" else 2.0
+            for epoch in range(1, epochs + 1):
+                value = mean * (1 - np.exp(-epoch / slow)) + rng.normal(0, 1e-4)
+                curves.append({"run_id": f"{mode}{split}", "mode": mode, "setting": "guide",
+                               "split": split, "epoch": epoch, "val_srocc_quality": value,
+                               "val_srocc_consistency": value})  # fmt: skip
+    references = pd.DataFrame({"reference": "zeroshot", "split": range(10),
+                               "test_srocc_consistency": 0.6, "undefined": [{}] * 10})  # fmt: skip
+    modes = pd.DataFrame({"mode": list(scores), "tuned_is_guide": True, "tuned_setting": None})
+    empty = pd.DataFrame()
+    return Ablation(
+        id="id", params={"variance_factor": "0.4"}, complete=True, wall_s=1.0,
+        targets=("quality", "consistency"), modes=modes, trials=empty, cells=pd.DataFrame(rows),
+        curves=pd.DataFrame(curves), references=references, runs=empty, predictions=empty,
+    )  # fmt: skip
+
+
+def verdicts(ablation: Ablation) -> dict[tuple[str, str], Verdict]:
+    found = decide(CLAIMS, Evidence(ablation, "guide"), ablation.targets)
+    return {(v.claim.id, v.target): v for v in found}
+
+
+ORDERED: dict[str, float] = dict(zip(MODES, (0.70, 0.73, 0.78, 0.74), strict=True))
+
+
+def test_a_clear_order_supports_lift_and_best() -> None:
+    found = verdicts(make(ORDERED))
+    lift = found["residual_lifts_srocc", "quality"]
+    assert lift.verdict == "supported"
+    assert lift.effect == pytest.approx(0.03, abs=0.005)
+    assert lift.low is not None and lift.low > 0
+    assert found["residual_partial_freeze_best", "consistency"].verdict == "supported"
+    assert found["modes_beat_zeroshot", "consistency"].verdict == "supported"
+    assert found["probe_cheapest", "cost"].verdict == "supported"
+
+
+def test_the_reverse_refutes() -> None:
+    found = verdicts(make(dict(zip(MODES, (0.78, 0.73, 0.70, 0.74), strict=True)), gap=0.2))
+    assert found["residual_lifts_srocc", "quality"].verdict == "refuted"
+    assert found["residual_partial_freeze_best", "quality"].verdict == "refuted"
+    assert found["gap_under_limit", "quality"].verdict == "refuted"
+
+
+def test_one_undecided_rival_keeps_best_open() -> None:
+    found = verdicts(make({**ORDERED, "linear_probe": 0.7795}))
+    assert found["residual_partial_freeze_best", "quality"].verdict == "inconclusive"
+
+
+def test_equals_are_inconclusive_and_the_interval_holds_zero() -> None:
+    lift = verdicts(make(dict.fromkeys(MODES, 0.7), noise=0.02))["residual_lifts_srocc", "quality"]
+    assert lift.verdict == "inconclusive"
+    assert lift.low is not None and lift.high is not None and lift.low < 0 < lift.high
+
+
+def test_the_gap_limit_is_the_null() -> None:
+    gap = verdicts(make(ORDERED, gap=0.03))["gap_under_limit", "quality"]
+    assert (gap.verdict, gap.null) == ("supported", 0.05)
+    assert gap.high is not None and gap.high < 0.05
+
+
+def test_short_runs_leave_convergence_untested_and_long_ones_decide_it() -> None:
+    short = verdicts(make(ORDERED))["residual_converges_early", "quality"]
+    assert short.verdict == "not tested"
+    assert "20 epochs" in short.reason
+    assert (short.effect, short.n) == (None, 0)
+    long = verdicts(make(ORDERED, epochs=24))["residual_converges_early", "quality"]
+    assert long.verdict == "supported"
+
+
+def test_what_needs_another_study_says_so() -> None:
+    found = verdicts(make(ORDERED))
+    for claim in ("full_catches_up", "freeze_band_best", "batch_size_hardly_matters"):
+        assert found[claim, "quality"].verdict == "not tested"
+        assert "study" in found[claim, "quality"].reason
+
+
+def test_a_missing_mode_is_named() -> None:
+    found = verdicts(make({m: ORDERED[m] for m in ("residual", "linear_probe")}))
+    assert found["residual_lifts_srocc", "quality"].verdict == "not tested"
+    assert "traditional" in found["residual_lifts_srocc", "quality"].reason
+
+
+def test_a_claim_of_ones_own_takes_a_few_lines() -> None:
+    def at_least_half(evidence: Evidence, target: str) -> list[Contrast]:
+        return [evidence.level("residual", f"test_srocc_{target}", null=0.5, above=True)]
+
+    own = Claim("mine", "Residual reaches .5", "mean above .5", at_least_half)
+    found = decide([own], Evidence(make(ORDERED), "guide"), ("quality",))
+    assert [(v.claim.id, v.verdict) for v in found] == [("mine", "supported")]
+
+
+def test_ids_are_unique() -> None:
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+
+
+def test_timings_do_not_move_intervals_on_accuracy() -> None:
+    ablation = make(ORDERED)
+    before = verdicts(ablation)
+    ablation.cells["seconds_per_epoch"] = np.random.default_rng(5).uniform(1, 9, 40)
+    after = verdicts(ablation)
+    for key, verdict in before.items():
+        if key[1] != "cost":
+            assert verdict == after[key]
