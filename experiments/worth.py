@@ -1,0 +1,175 @@
+"""What the embedded benchmark and backbone are worth before anything is fine-tuned (`make worth`).
+
+SROCC is the mean over the splits of a part: of the honest protocol's ten test parts, drawn from
+the prompts outside the tuning pool; or, while the benchmark is being built, of grouped 5-fold
+inside the pool (`--pool_only`), which reads no score of any other prompt.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from qa_core.config import RunConfig
+from qa_core.data.splits import Split, plan_splits
+from qa_core.data.synthetic.distort import WITHHELD_KINDS
+from qa_core.data.synthetic.scenes import alignment_pairs
+from qa_core.metrics import srocc, within_group_srocc
+from qa_core.references import (
+    ANTONYM_PROMPTS,
+    antonym_quality,
+    consistency_features,
+    pixel_free_floor,
+    quality_features,
+    ridge_predictions,
+    true_ceiling,
+)
+from qa_core.workspace import Workspace
+
+N_PAIRS, PAIRS_SEED = 1000, 2
+TARGETS = ("quality", "consistency")
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Figures of one part of the benchmark's prompts.
+
+    Attributes:
+        srocc: Mean over splits, by `reference_target`; and `halo_…`, the SROCC of the two mean
+            opinion scores with each other over all, within prompts and within generators.
+        n: Images of the part.
+    """
+
+    srocc: dict[str, float]
+    n: int
+
+
+def measure_part(workspace: Workspace, splits: tuple[Split, ...]) -> Worth:
+    """Mean SROCC of all references over the test parts of the splits."""
+    values: dict[str, list[float]] = {}
+    for split in splits:
+        for name, value in score_split(workspace, split).items():
+            values.setdefault(name, []).append(value)
+    rows = np.unique(np.concatenate([split.test for split in splits]))
+    means = {name: float(np.mean(of)) for name, of in values.items()}
+    return Worth(means | _halo(workspace.table.frame.iloc[rows]), len(rows))
+
+
+def score_split(workspace: Workspace, split: Split) -> dict[str, float]:
+    """SROCC of all references on a split's test part, by `reference_target`.
+
+    Quality by ridge is also scored apart on the pictures with and without a distortion of a kind
+    that was withheld from pretraining.
+    """
+    frame = workspace.table.frame
+    test = frame.iloc[split.test]
+    zeroshot = _zeroshot(workspace)
+    scores: dict[str, float] = {}
+
+    def score(
+        name: str, target: str, predicted: Vector, chosen: NDArray[np.bool_] | None = None
+    ) -> None:
+        keep = np.ones(len(test), dtype=bool) if chosen is None else chosen
+        value = srocc(predicted[keep], test[f"mos_{target}"].to_numpy(float)[keep])
+        scores[f"{name}_{target}"] = float("nan") if value is None else value
+
+    for target in TARGETS:
+        mos = frame[f"mos_{target}"].to_numpy(float)
+        score("zeroshot", target, zeroshot[target][split.test])
+        score("floor", target, pixel_free_floor(frame, split.train, split.test, target))
+        ceiling = true_ceiling(test[f"true_{target}"].to_numpy(float), mos[split.test])
+        scores[f"ceiling_{target}"] = float("nan") if ceiling is None else ceiling
+        ridge = _ridge(workspace, split, target, mos)
+        score("ridge", target, ridge)
+        if target == "quality":
+            withheld = test["explanation"].str.contains("|".join(WITHHELD_KINDS)).to_numpy(bool)
+            score("ridge_withheld_kinds", target, ridge, withheld)
+            score("ridge_seen_kinds", target, ridge, ~withheld)
+    return scores
+
+
+def measure_r_at_1(workspace: Workspace) -> float:
+    """Image-to-text recall at 1 over pairs unseen in pretraining; equal captions count as one."""
+    images, captions = alignment_pairs(N_PAIRS, PAIRS_SEED)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        image = workspace.backbone.encode_images(pixels).numpy()
+    nearest = (image @ workspace.encode_texts(captions).T).argmax(axis=1)
+    return float(np.mean([captions[k] == own for k, own in zip(nearest, captions, strict=True)]))
+
+
+def main() -> None:
+    """Print the table and write runs/worth.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pool_only", action="store_true", help="read the tuning pool alone")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder for caches")
+    parser.add_argument("--out", type=Path, default=Path("runs/worth.json"), help="where to write")
+    flags = parser.parse_args()
+    torch.set_num_threads(1)
+    workspace = Workspace.open(RunConfig(), flags.cache)
+    plan = plan_splits(workspace.table.frame["group"].to_numpy(dtype=str), "honest")
+    pool = workspace.subset(plan.pool)
+    folds = plan_splits(pool.table.frame["group"].to_numpy(dtype=str), "grouped_kfold")
+    parts = {"tuning pool": measure_part(pool, folds.splits)}
+    if not flags.pool_only:
+        parts["other prompts"] = measure_part(workspace, plan.splits)
+    r_at_1 = measure_r_at_1(workspace)
+    _print_table(parts, r_at_1)
+    part = parts[list(parts)[-1]]
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    worth = {"r_at_1": r_at_1} | part.srocc | {"n": part.n, "part": list(parts)[-1]}
+    flags.out.write_text(json.dumps(worth, indent=2) + "\n")
+    print(f"Written to {flags.out}, on the {worth['part']}.")
+
+
+def _zeroshot(workspace: Workspace) -> dict[str, Vector]:
+    at = workspace.pretrained_embeddings()
+    positive, negative = (
+        workspace.encode_texts(words) for words in zip(*ANTONYM_PROMPTS, strict=True)
+    )
+    return {
+        "quality": antonym_quality(at.image, positive, negative, at.logit_scale),
+        "consistency": at.cos.astype(float),
+    }
+
+
+def _halo(frame: pd.DataFrame) -> dict[str, float]:
+    quality, consistency = (frame[f"mos_{target}"].to_numpy(float) for target in TARGETS)
+    found = {
+        "halo_overall": srocc(quality, consistency),
+        "halo_within_prompt": within_group_srocc(quality, consistency, frame["group"]),
+        "halo_within_generator": within_group_srocc(quality, consistency, frame["generator"]),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _ridge(workspace: Workspace, split: Split, target: str, mos: Vector) -> Vector:
+    at = workspace.pretrained_embeddings()
+    features = quality_features(at.image)
+    if target == "consistency":
+        features = consistency_features(at.image, at.text, at.cos)
+    train, validation = split.train, split.validation
+    predicted, _ = ridge_predictions(
+        features[train], mos[train], features[validation], mos[validation], features[split.test]
+    )
+    return predicted
+
+
+def _print_table(parts: dict[str, Worth], r_at_1: float) -> None:
+    print(f"Image-to-text R@1 over {N_PAIRS} unseen pairs: {r_at_1:.3f}")
+    print(f"{'SROCC, mean over splits':34}" + "".join(f"{name:>16}" for name in parts))
+    for name in next(iter(parts.values())).srocc:
+        values = "".join(f"{part.srocc[name]:16.3f}" for part in parts.values())
+        print(f"{name.replace('_', ' '):34}{values}")
+    print(f"{'n images':34}" + "".join(f"{part.n:16}" for part in parts.values()))
+
+
+if __name__ == "__main__":
+    main()

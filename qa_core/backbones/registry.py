@@ -1,0 +1,24 @@
+"""The embedded backbone's files, and its registration with open_clip."""
+
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+TINY_NAME = "qa-tiny"
+
+_FOLDER = Path(__file__).parent
+TINY_CONFIG = _FOLDER / f"{TINY_NAME}.json"
+TINY_WEIGHTS = _FOLDER / f"{TINY_NAME}.safetensors"
+TINY_MERGES = _FOLDER / f"{TINY_NAME}-bpe.txt.gz"
+
+
+def register_tiny() -> None:
+    """Make `qa-tiny` a model name that open_clip knows; again is the same as once."""
+    open_clip.add_model_config(TINY_CONFIG)
+
+
+def tiny_tokenizer() -> Any:
+    """open_clip's tokenizer with the merges of `qa-tiny`; single bytes carry any other script."""
+    register_tiny()
+    return open_clip.get_tokenizer(TINY_NAME, bpe_path=str(TINY_MERGES))
