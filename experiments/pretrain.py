@@ -65,8 +65,8 @@ class Stage:
 
 
 STAGES = (
-    Stage(steps=2000, lr=1.5e-3, warmup=150, horizon=2700, full_from=2000, alike=1),
-    Stage(steps=2500, lr=1.2e-3, warmup=50, horizon=2500, full_from=2200, alike=4),
+    Stage(steps=2500, lr=1.5e-3, warmup=150, horizon=3300, full_from=2500, alike=1),
+    Stage(steps=1050, lr=8e-4, warmup=50, horizon=1050, full_from=890, alike=4),
 )
 """Any scenes first: colours, backgrounds and quality tell those of a batch apart. Then look-alikes,
 which only shape, count, size and relation tell apart."""
