@@ -20,7 +20,7 @@ ABLATION_FLAGS = $(call flag,PROFILE,profile)$(call flag,DATA,data)$(call flag,T
   flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE,cache)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation test lint report ui bench backbone worth clean
+.PHONY: help setup ablation test lint report calibrate ui bench backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ lint: $(STAMP) ## ruff, pyright, import-linter
 
 report: $(STAMP) ## build OUT/report.pdf again from MLflow
 	@$(BIN)/python -m reports.build --out "$$OUT"
+
+calibrate: $(STAMP) ## simulate how often the report's tests err, runs/calibration.json (1 minute)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m reports.calibration
 
 ui: $(STAMP) ## open MLflow's pages on OUT (loopback; PORT=5000)
 	@test -f "$$OUT/mlflow.db" || { echo "There is no mlflow.db in $$OUT: run make ablation first."; exit 2; }
