@@ -6,8 +6,11 @@ OUT ?= runs/ablation
 CACHE ?= .cache
 PORT ?= 5000
 
+ORIGIN_OF_OUT := $(origin OUT)
+
 # What users type reaches the shell as environment only, so that no character of it is expanded.
-TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT
+TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
+  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
@@ -18,6 +21,11 @@ ABLATION_FLAGS = $(call flag,PROFILE,profile)$(call flag,DATA,data)$(call flag,T
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
   flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE,cache)
+
+# Several runs side by side have a folder of their own, unless one is named.
+REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
+REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RUNS,runs)$(call \
+  flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup ablation test lint report calibrate ui bench backbone worth clean
@@ -51,7 +59,7 @@ lint: $(STAMP) ## ruff, pyright, import-linter
 	@$(BIN)/lint-imports
 
 report: $(STAMP) ## build OUT/report.pdf again from MLflow
-	@$(BIN)/python -m reports.build --out "$$OUT"
+	@$(BIN)/python -m reports.build$(REPORT_FLAGS)
 
 calibrate: $(STAMP) ## simulate how often the report's tests err, runs/calibration.json (1 minute)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m reports.calibration

@@ -1,32 +1,60 @@
 """The report from MLflow: `python -m reports.build --out OUT [--tracking_uri URI]`."""
 
 import os
-import shutil
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from qa_core.errors import UserError
 
-TEMPLATE = Path(__file__).with_name("template.typ")
-FIXED_TIMESTAMP = 1_700_000_000
+if TYPE_CHECKING:
+    from reports.claims import Claim, Verdict
+    from reports.load import Ablation
+
+DEFAULT_OUT, SIDE_BY_SIDE_OUT = Path("runs/ablation"), Path("runs/side_by_side")
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """Build report.pdf, results.json, tables and figures from an ablation's MLflow store."""
+    """Build report.pdf, results.json, tables and figures from an ablation's MLflow store.
 
-    out: Path = Path("runs/ablation")
-    """Folder of the ablation; the report is written there."""
+    The environment may hold REPORT_LANG (en or zh) and REPORT_FONT (for zh: family or file).
+    """
+
+    out: Path | None = None
+    """Folder of the ablation, where the report is written (default: runs/ablation; with --runs:
+    runs/side_by_side)."""
     tracking_uri: str | None = None
     """MLflow store or server to read; by default OUT/mlflow.db."""
+    runs: str | None = None
+    """Folders of several ablations, blanks between them, to set side by side."""
+    predictions: str | None = None
+    """NAME:FILE.csv, someone else's predictions (name,quality,consistency) as one more row."""
+    claims: Path | None = None
+    """A Python file with claims of your own in CLAIMS."""
 
 
-def build_report(out: Path, tracking_uri: str | None = None) -> Path:
+@dataclass(frozen=True)
+class Decided:
+    """An ablation with its verdicts and the whole of results.json."""
+
+    ablation: "Ablation"
+    guide: "list[Verdict]"
+    tuned: "list[Verdict]"
+    results: dict[str, Any]
+
+
+def build_report(
+    out: Path,
+    tracking_uri: str | None = None,
+    predictions: str | None = None,
+    claims: Path | None = None,
+) -> Path:
     """Build everything below `out`; returns the path of report.pdf.
 
     The same store gives the same bytes: the PDF's date is SOURCE_DATE_EPOCH, or a fixed one.
@@ -34,68 +62,97 @@ def build_report(out: Path, tracking_uri: str | None = None) -> Path:
     Raises:
         UserError: If there is no store, or what it holds must not be pooled.
     """
-    from reports.claims import CLAIMS, Verdict, decide
-    from reports.content import build_content
+    from reports.own_claims import read_claims
+
+    own = read_claims(claims) if claims else ()
+    uri = tracking_uri or _store_below(out)
+    with _language(), TemporaryDirectory(prefix="report-") as downloads:
+        return _write(_decide(uri, Path(downloads), own, predictions), out)
+
+
+def build_side_by_side(
+    runs: list[Path], out: Path, predictions: str | None = None, claims: Path | None = None
+) -> Path:
+    """Build a report of several ablations, one column each, below `out`.
+
+    Raises:
+        UserError: Fewer than two, or one of them has no store.
+    """
+    from reports.own_claims import read_claims
+    from reports.side_by_side import write_side_by_side
+
+    if len(set(run.resolve() for run in runs)) < max(len(runs), 2):
+        raise UserError("RUNS needs the folders of at least two different ablations.")
+    own = read_claims(claims) if claims else ()
+    with _language(), TemporaryDirectory(prefix="report-") as downloads:
+        decided = {
+            str(run): _decide(_store_below(run), Path(downloads), own, predictions) for run in runs
+        }
+        return write_side_by_side(decided, out)
+
+
+def _language() -> Any:
+    """The language of the environment, with a face that has its letters."""
+    from contextlib import ExitStack
+
+    from reports.fonts import setting_in, typeface_for
+    from reports.language import speaking
+
+    chosen = os.environ.get("REPORT_LANG") or "en"
+    stack = ExitStack()
+    stack.enter_context(speaking(chosen))
+    stack.enter_context(setting_in(typeface_for(chosen, os.environ.get("REPORT_FONT") or None)))
+    return stack
+
+
+def _decide(
+    uri: str, downloads: Path, own: "tuple[Claim, ...]", predictions: str | None
+) -> Decided:
+    """Read an ablation and decide the claims on it."""
+    from reports.claims import CLAIMS, decide
     from reports.contrasts import Evidence
     from reports.load import load_ablation
-    from reports.pages import draw_all
+    from reports.others import with_predictions
     from reports.pooled import pooled_entries
-    from reports.results import build_results, write_json
-    from reports.tables import write_tables
+    from reports.results import build_results
 
-    ablation = load_ablation(tracking_uri or _store_below(out))
+    ablation = load_ablation(uri, downloads)
+    for wanted in shlex.split(predictions or ""):
+        ablation = with_predictions(ablation, wanted)
+    claims = (*CLAIMS, *own)
+    guide = decide(claims, Evidence(ablation, "guide"), ablation.targets)
+    tuned: list[Verdict] = []
+    if ablation.is_tuned:
+        tuned = decide(claims, Evidence(ablation, "tuned"), ablation.targets)
+    results = build_results(ablation, guide, tuned, pooled_entries(ablation))
+    return Decided(ablation, guide, tuned, results)
+
+
+def _write(decided: Decided, out: Path) -> Path:
+    """Write results.json, tables, figures and pages."""
+    from reports.commands import command_rows
+    from reports.content import build_content
+    from reports.pages import draw_all
+    from reports.results import write_json
+    from reports.tables import write_csv, write_latex
+    from reports.typeset import compile_pdf, write_pictures
+
+    ablation, results = decided.ablation, decided.results
     figures, tables = out / "figures", out / "tables"
     for folder in (figures, tables):
         folder.mkdir(parents=True, exist_ok=True)
-    guide = decide(CLAIMS, Evidence(ablation, "guide"), ablation.targets)
-    tuned: list[Verdict] = []
-    if ablation.is_tuned:
-        tuned = decide(CLAIMS, Evidence(ablation, "tuned"), ablation.targets)
-    results = build_results(ablation, guide, tuned, pooled_entries(ablation))
     write_json(out / "results.json", results)
-    write_tables(tables, ablation, results, guide)
-    drawn = draw_all(ablation, figures)
-    content = build_content(ablation, results, (guide, tuned), drawn)
-    (out / "report.pdf").write_bytes(compile_pdf(content, figures))
+    write_csv(tables, ablation, results, command_rows(ablation))
+    drawn, not_drawn = draw_all(ablation, figures)
+    content = build_content(ablation, results, (decided.guide, decided.tuned), drawn, not_drawn)
+    write_latex(tables, content)
+    files = {f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in drawn}
+    for number, case in enumerate(content["worst"]):
+        picture = f"worst_{number}.jpg"
+        files[picture], case["source"] = Path(case["source"]), picture
+    write_pictures(figures, [one["name"] for one in drawn])
+    (out / "report.pdf").write_bytes(compile_pdf("template.typ", content, files))
     return out / "report.pdf"
-
-
-def compile_pdf(content: dict[str, Any], figures: Path) -> bytes:
-    """The PDF as bytes; the template reads content.json, figures and thumbnails beside it.
-
-    Raises:
-        RuntimeError: On any Typst warning, such as a font that is not there.
-    """
-    import typst
-
-    from reports.results import write_json
-
-    with TemporaryDirectory(prefix="report-") as name:
-        folder = Path(name)
-        shutil.copy(TEMPLATE, folder / "report.typ")
-        for figure in content["figures"]:
-            shutil.copy(figures / f"{figure['name']}.svg", folder)
-        worst = [
-            case | {"source": _copy(case["source"], folder / f"worst_{i}.jpg")}
-            for i, case in enumerate(content["worst"])
-        ]
-        write_json(folder / "content.json", content | {"worst": worst})
-        pdf, warnings = typst.compile_with_warnings(
-            folder / "report.typ",
-            root=folder,
-            ignore_system_fonts=True,
-            format="pdf",
-            timestamp=int(os.environ.get("SOURCE_DATE_EPOCH", FIXED_TIMESTAMP)),
-        )
-    if warnings:
-        raise RuntimeError("Typst: " + "; ".join(w.message for w in warnings))
-    assert isinstance(pdf, bytes)
-    return pdf
-
-
-def _copy(source: str, target: Path) -> str:
-    shutil.copy(source, target)
-    return target.name
 
 
 def _store_below(out: Path) -> str:
@@ -109,10 +166,21 @@ def main() -> None:
     """Command line."""
     config = tyro.cli(BuildConfig, config=(tyro.conf.FlagConversionOff,), use_underscores=True)
     try:
-        print(build_report(config.out, config.tracking_uri))
+        print(_build(config))
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _build(config: BuildConfig) -> Path:
+    if config.runs is None:
+        out = config.out or DEFAULT_OUT
+        return build_report(out, config.tracking_uri, config.predictions, config.claims)
+    if config.tracking_uri is not None:
+        raise UserError("--runs names folders, each with its own store: leave out --tracking_uri.")
+    runs = [Path(name) for name in shlex.split(config.runs)]
+    out = config.out or SIDE_BY_SIDE_OUT
+    return build_side_by_side(runs, out, config.predictions, config.claims)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.contrasts import Contrast, Evidence, NotTested
+from reports.language import phrase
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
 
 ALPHA = 0.05
@@ -81,7 +82,7 @@ def _needs_study(study: str) -> Callable[[Evidence, str], Sequence[Contrast]]:
     """Contrasts of a claim whose study this ablation does not contain."""
 
     def contrasts(evidence: Evidence, target: str) -> Sequence[Contrast]:
-        raise NotTested(f"needs the {study} study, which was not run")
+        raise NotTested(phrase("needs the {study} study, which was not run", study=study))
 
     return contrasts
 
@@ -104,7 +105,7 @@ def _beats_zeroshot(evidence: Evidence, target: str) -> Sequence[Contrast]:
 def _probe_cheapest(evidence: Evidence, target: str) -> Sequence[Contrast]:
     rivals = [mode for mode in evidence.modes if mode != "linear_probe"]
     if not rivals:
-        raise NotTested("no other mode was run")
+        raise NotTested(phrase("no other mode was run"))
     measures = ("trainable_parameters", "seconds_per_epoch")
     return [
         evidence.log_ratio("linear_probe", rival, measure)
@@ -242,7 +243,7 @@ def decide(claims: Sequence[Claim], evidence: Evidence, targets: Sequence[str]) 
         try:
             candidates.append(_candidate(claim, target, evidence))
         except NotTested as reason:
-            verdict = Verdict(claim, target, "not tested", reason=str(reason))
+            verdict = Verdict(claim, target, "not tested", reason=reason.args[0])
             untested[claim.id, target] = verdict
     found = untested
     for family in sorted({claim.family for claim in claims}):
@@ -261,7 +262,7 @@ def _candidate(claim: Claim, target: str, evidence: Evidence) -> _Candidate:
     """
     scored = [(c, _p(c, evidence)) for c in claim.contrasts(evidence, target)]
     if not scored:
-        raise NotTested("no finished run")
+        raise NotTested(phrase("no finished run"))
     settling = [(c, p) for c, p in scored if (c.margin > 0) == (claim.combine == "any")]
     if settling:
         contrast, p = min(settling, key=lambda item: item[1])
@@ -273,7 +274,7 @@ def _candidate(claim: Claim, target: str, evidence: Evidence) -> _Candidate:
 def _p(contrast: Contrast, evidence: Evidence) -> float:
     interval = nadeau_bengio_interval(contrast.values, evidence.variance_factor, null=contrast.null)
     if interval.p is None:
-        raise NotTested("one split alone has no spread")
+        raise NotTested(phrase("one split alone has no spread"))
     return interval.p
 
 

@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 
 from reports.claims import Verdict
+from reports.commands import ablation_command, cell_commands
 from reports.frames import select
+from reports.language import language, say, say_all, say_list
 from reports.load import Ablation
+from reports.missing import missing_sections, on_the_cover
 from reports.results import Entry
 from reports.style import format_score, label
 from reports.tables import claim_rows, cost_table, main_table, score_cell
@@ -19,7 +22,11 @@ from reports.wording import resolution, verdict_in_words
 
 LONGEST_PROMPT = 180
 LONGEST_VALUE = 60
+LONGEST_COMMAND = 700
 WORST_IMAGES = 12
+MAIN_HEADER = ("mode", "SROCC", "PLCC", "PLCC fitted", "KROCC", "RMSE", "gap, last", "saturated")
+COST_HEADER = ("mode", "retention", "matched", "shuffled", "R@1 ratio", "parameters", "s an epoch",
+               "MB at peak")  # fmt: skip
 _VERSIONS = ("python", "torch", "open_clip", "optuna", "mlflow")
 _ON_COVER = {
     "profile", "protocol", "data_name", "data_version", "data_sha256", "n_images", "n_prompts",
@@ -40,8 +47,8 @@ def page_text(text: object, longest: int) -> str:
 
 def banner(ablation: Ablation) -> str:
     """What every page must say: a smoke run, an unfinished one, both, or nothing."""
-    words = ["INCOMPLETE"] if not ablation.complete else []
-    return " · ".join(words + (["smoke run: proves nothing"] if ablation.is_smoke else []))
+    words = [say("INCOMPLETE")] if not ablation.complete else []
+    return " · ".join(words + ([say("smoke run: proves nothing")] if ablation.is_smoke else []))
 
 
 def build_content(
@@ -49,71 +56,126 @@ def build_content(
     results: dict[str, Any],
     verdicts: tuple[Sequence[Verdict], Sequence[Verdict]],
     figures: list[dict[str, str]],
+    not_drawn: list[list[str]],
 ) -> dict[str, Any]:
     """Everything that template.typ reads."""
     guide, tuned = verdicts
     modes, baselines = results["guide_modes"], results["baselines"]
-    return {
+    data_name = page_text(ablation.params.get("data_name", "unnamed data"), LONGEST_VALUE)
+    return table_content(ablation, results, guide) | {
+        "lang": language(),
         "banner": banner(ablation),
-        "data_name": page_text(ablation.params.get("data_name", "unnamed data"), LONGEST_VALUE),
+        "running_head": say("Ablation on {data}", data=data_name),
+        "subtitle": say("An ablation of fine-tuning modes on {data}", data=data_name),
         "facts": cover_facts(ablation),
-        "notes": _notes(ablation),
-        "missing": missing_pieces(ablation, results),
+        "notes": [*on_the_cover(ablation), *_notes(ablation)],
         "resolution": [_resolution_words(ablation, t, guide) for t in ablation.targets],
         "verdict": verdict_in_words(ablation, modes, baselines, guide),
-        "main": [
-            {"target": t, "groups": main_table(ablation, t, modes, results["modes"], baselines)}
-            for t in ablation.targets
-        ],
-        "cost": cost_table(modes),
         "pooled": pooled_rows(results["pooled_out_of_fold"], ablation.targets),
+        "pooled_header": [say("mode"), *(say(t) for t in ablation.targets)],
         "claims": claim_rows(guide, tuned),
-        "family": _family_size(guide),
         "figures": figures,
+        "missing": missing_sections(ablation, results, guide, not_drawn),
         "worst": worst_cases(ablation),
         "tuning": tuning_rows(ablation),
-        "configuration": [
-            [key, page_text(value, LONGEST_VALUE)]
-            for key, value in sorted(ablation.params.items())
-            if key not in _ON_COVER and key not in _VERSIONS
+        "configuration": _configuration(ablation),
+        "commands": [
+            [f"{label(mode)}, {say(setting)}", page_text(command, LONGEST_COMMAND)]
+            for mode, setting, command in cell_commands(ablation)
         ],
-        "versions": [
-            [key, page_text(ablation.params[key], LONGEST_VALUE)]
-            for key in _VERSIONS
-            if key in ablation.params
-        ],
+        "commands_note": ""
+        if not ablation.is_smoke
+        else say(
+            "This smoke run took a part of the prompts only: the command of the whole alone gives "
+            "the same runs."
+        ),
+        "ablation_command": page_text(ablation_command(ablation), LONGEST_COMMAND),
         "runs": run_rows(ablation.runs),
-        "n_splits": ablation.params.get("n_splits", "?"),
-        "variance_factor": format_score(ablation.variance_factor),
     }
+
+
+def table_content(
+    ablation: Ablation, results: dict[str, Any], guide: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Main tables and cost with their headers and captions."""
+    modes, baselines = results["guide_modes"], results["baselines"]
+    n_splits = ablation.params.get("n_splits", "?")
+    caption = say(
+        "Mean over {n} splits with its 95 % Nadeau–Bengio interval, unadjusted (variance "
+        "factor {factor}). Gap: train − validation SROCC at the last epoch. Saturated: share of "
+        "test images whose correction lies within 5 % of its bound. A dash: undefined, not zero.",
+        n=n_splits,
+        factor=format_score(ablation.variance_factor),
+    )
+    main = [
+        {
+            "id": target,
+            "target": say(target),
+            "caption": say_all([say("Test scores for {target}.", target=target), caption]),
+            "short_caption": say("Test scores for {target}, as above.", target=target),
+            "groups": main_table(ablation, target, modes, results["modes"], baselines),
+        }
+        for target in ablation.targets
+    ]
+    return {
+        "main": main,
+        "main_header": [say(h) for h in MAIN_HEADER],
+        "cost": cost_table(modes),
+        "cost_header": [say(h) for h in COST_HEADER],
+        "cost_caption": say(
+            "Alignment and cost at the guide’s setting. Retention: rank correlation of cos after "
+            "fine-tuning with cos before, within matched and within shuffled pairs, averaged; 1 "
+            "for the linear probe by construction. R@1 ratio: image-to-text R@1 after over "
+            "before. Parameters: those that train. Mean over {n} splits with the interval as "
+            "above.",
+            n=n_splits,
+        ),
+        "claims_note": say(
+            "Decided at the guide’s setting by the Nadeau–Bengio test; p adjusted by Holm over "
+            "one family of {n} hypotheses on accuracy (cost stands apart), intervals adjusted "
+            "with it. The last column is the same decision at the tuned setting, conditional on "
+            "that setting. All verdicts hold on this data only.",
+            n=str(_family_size(guide)),
+        ),
+    }
+
+
+def _configuration(ablation: Ablation) -> list[list[str]]:
+    """What is not on the cover: settings, then versions."""
+    settings = [k for k in sorted(ablation.params) if k not in _ON_COVER and k not in _VERSIONS]
+    versions = [k for k in _VERSIONS if k in ablation.params]
+    return [[k, page_text(ablation.params[k], LONGEST_VALUE)] for k in settings + versions]
 
 
 def cover_facts(ablation: Ablation) -> list[list[str]]:
     """What ran, as pairs of name and value."""
     p = {key: page_text(value, LONGEST_VALUE) for key, value in ablation.params.items()}
-
-    def get(key: str) -> str:
-        return p.get(key) or "unknown"
-
-    wall = "still running, or cut off" if ablation.wall_s is None else _duration(ablation.wall_s)
-    cells = ablation.cells
+    known = {key: p.get(key) or say("unknown") for key in (*_ON_COVER, *p)}
+    wall = say("still running, or cut off")
+    if ablation.wall_s is not None:
+        wall = _duration(ablation.wall_s)
+    counts = {
+        "cells": str(len(ablation.cells)),
+        "trials": str(len(ablation.trials)),
+        "all": str(len(ablation.runs)),
+    }
+    tuning = say("{n} trials a mode", n=known["n_trials"])
     return [
-        ["Data", f"{get('data_name')}, version {get('data_version')}"],
-        ["Data hash", get("data_sha256")[:16]],
-        ["Size", f"{get('n_images')} images, {get('n_prompts')} prompts, "
-                 f"{get('n_generators')} generators"],
-        ["Targets", " and ".join(ablation.targets)],
-        ["Backbone", f"{get('backbone')} ({get('pretrained')}), {get('image_depth')} image blocks"],
-        ["Backbone hash", get("backbone_sha256")[:16]],
-        ["Protocol", f"{get('protocol')}, {get('n_splits')} prompt-disjoint splits"],
-        ["Training", f"{get('epochs')} epochs; profile {get('profile')}"],
-        ["Tuning", f"{get('n_trials')} trials a mode" if ablation.is_tuned else
-                   "none: the guide's settings only"],
-        ["Runs", f"{len(cells)} confirmation runs, {len(ablation.trials)} trials, "
-                 f"{len(ablation.runs)} in all"],
-        ["Code", get("code_version")],
-        ["Machine", get("machine")],
-        ["Wall time", wall],
+        [say("Data"), say("{name}, version {version}", name=known["data_name"],
+                          version=known["data_version"])],
+        [say("Data hash"), known["data_sha256"][:16]],
+        [say("Size"), say("{n_images} images, {n_prompts} prompts, {n_generators} generators",
+                          **known)],
+        [say("Targets"), say_list([say(target) for target in ablation.targets])],
+        [say("Backbone"), say("{backbone} ({pretrained}), {image_depth} image blocks", **known)],
+        [say("Backbone hash"), known["backbone_sha256"][:16]],
+        [say("Protocol"), say("{protocol}, {n_splits} prompt-disjoint splits", **known)],
+        [say("Training"), say("{epochs} epochs; profile {profile}", **known)],
+        [say("Tuning"), tuning if ablation.is_tuned else say("none: the guide’s settings only")],
+        [say("Runs"), say("{cells} confirmation runs, {trials} trials, {all} in all", **counts)],
+        [say("Code"), known["code_version"]],
+        [say("Machine"), known["machine"]],
+        [say("Wall time"), wall],
     ]  # fmt: skip
 
 
@@ -131,32 +193,6 @@ def _notes(ablation: Ablation) -> list[str]:
     return [page_text(note, 300) for note in (notes if isinstance(notes, list) else [notes])]
 
 
-def missing_pieces(ablation: Ablation, results: dict[str, Any]) -> list[str]:
-    """What a reader might look for and will not find, and why."""
-    missing: list[str] = []
-    finished = set(ablation.mode_names)
-    lost = [label(m) for m in ablation.modes["mode"] if m not in finished]
-    if lost:
-        missing.append(f"No finished run of {', '.join(lost)}.")
-    absent = [t for t in ("quality", "consistency") if t not in ablation.targets]
-    if absent:
-        missing.append(f"The data set has no {' or '.join(absent)} score.")
-    if not ablation.is_tuned:
-        reasons = [r for r in ablation.modes["tuned_reason"] if r]
-        why = f" ({page_text(reasons[0], 200)})" if reasons else ""
-        missing.append(f"Nothing was tuned{why}: only the guide's settings are shown.")
-    for name in ("zeroshot", "ridge", "floor", "ceiling"):
-        row = results["baselines"].get(name)
-        gone = [t for t in ablation.targets if row is None or row[f"srocc_{t}"]["mean"] is None]
-        if gone:
-            why = "" if row is None else f" ({row[f'srocc_{gone[0]}']['reason']})"
-            missing.append(f"No {label(name)} reference for {' and '.join(gone)}{why}.")
-    failed = sum(status in ("FAILED", "FAIL") for status in ablation.runs["status"])
-    if failed:
-        missing.append(f"{failed} runs failed; the appendix lists them with their errors.")
-    return missing
-
-
 def _family_size(verdicts: Sequence[Verdict]) -> int:
     return sum(v.verdict != "not tested" and v.claim.family == "accuracy" for v in verdicts)
 
@@ -164,10 +200,13 @@ def _family_size(verdicts: Sequence[Verdict]) -> int:
 def _resolution_words(ablation: Ablation, target: str, guide: Sequence[Verdict]) -> str:
     found = resolution(ablation, target, _family_size(guide))
     if found.single is None or found.family is None:
-        return f"{target}: unknown, since no two modes share two splits"
-    return (
-        f"{target}: {format_score(found.single)} for one comparison planned beforehand, "
-        f"{format_score(found.family)} at the strictest step of Holm’s family"
+        return say("{target}: unknown, since no two modes share two splits", target=target)
+    return say(
+        "{target}: {single} for one comparison planned beforehand, {family} at the strictest step "
+        "of Holm’s family",
+        target=target,
+        single=format_score(found.single),
+        family=format_score(found.family),
     )
 
 
@@ -206,7 +245,12 @@ def _worst_case(
     thumbnails: dict[tuple[str, int], Path],
 ) -> dict[str, Any]:  # fmt: skip
     scores = [
-        f"{target}: {format_score(case[mos])} by people, {format_score(case[part])} predicted"
+        say(
+            "{target}: {mos} by people, {predicted} predicted",
+            target=target,
+            mos=format_score(case[mos]),
+            predicted=format_score(case[part]),
+        )
         for target, mos, part in parts
         if np.isfinite(case.get(mos, np.nan)) and np.isfinite(case.get(part, np.nan))
     ]
@@ -214,7 +258,7 @@ def _worst_case(
         "source": str(thumbnails[case["run_id"], case["row"]]),
         "prompt": page_text(case["prompt"], LONGEST_PROMPT),
         "scores": scores,
-        "by": f"{label(case['mode'])}, split {case['split']}",
+        "by": say("{mode}, split {split}", mode=label(case["mode"]), split=str(case["split"])),
     }
 
 
@@ -233,19 +277,19 @@ def tuning_rows(ablation: Ablation) -> list[dict[str, str]]:
 
 def _tuned_words(row: dict[Any, Any]) -> str:
     if row["tuned_setting"] is None:
-        return "not tuned"
-    return "the guide’s" if row["tuned_is_guide"] else _setting_words(row["tuned_setting"])
+        return say("not tuned")
+    return say("the guide’s") if row["tuned_is_guide"] else _setting_words(row["tuned_setting"])
 
 
 def _setting_words(setting: dict[str, Any]) -> str:
     names = {
-        "freeze_layers": "frozen",
-        "residual_scale_q": "scale q",
-        "residual_scale_c": "scale c",
+        "freeze_layers": say("frozen"),
+        "residual_scale_q": say("scale q"),
+        "residual_scale_c": say("scale c"),
     }
     words = [f"{names.get(k, k)} {v:.3g}" if isinstance(v, int | float) else f"{k} {v}"
              for k, v in setting.items() if v is not None]  # fmt: skip
-    return ", ".join(words) or "the defaults"
+    return say(", ").join(words) or say("the defaults")
 
 
 def run_rows(runs: pd.DataFrame) -> list[list[str]]:
@@ -255,7 +299,7 @@ def run_rows(runs: pd.DataFrame) -> list[list[str]]:
         seconds = "" if pd.isna(run["seconds"]) else f"{run['seconds']:.1f}"
         what = label(run["mode"]) if run["mode"] else ""
         rows.append([
-            run["run_id"][:8], run["kind"], what, run["setting"], str(run["index"]), run["seed"],
-            run["status"].lower(), seconds, page_text(run["error"], 120),
+            run["run_id"][:8], say(run["kind"]), what, say(run["setting"]), str(run["index"]),
+            run["seed"], say(run["status"].lower()), seconds, page_text(run["error"], 120),
         ])  # fmt: skip
     return rows

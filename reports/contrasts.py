@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.frames import per_split, select
+from reports.language import phrase
 from reports.load import Ablation
 from reports.statistics import FloatArray
 
@@ -72,11 +73,18 @@ class Evidence:
         """One value a split of a mode's measure."""
         cells = select(self._settled, mode=mode)
         if cells.empty:
-            raise NotTested(f"no finished run of {mode.replace('_', ' ')}")
+            raise NotTested(phrase("no finished run of {mode}", mode=mode.replace("_", " ")))
         values = per_split(cells, measure)
         if values.empty:
             reason = self.ablation.why_undefined(mode, measure)
-            raise NotTested(f"{measure} is undefined for {mode.replace('_', ' ')}: {reason}")
+            raise NotTested(
+                phrase(
+                    "{measure} is undefined for {mode}: {reason}",
+                    measure=measure,
+                    mode=mode.replace("_", " "),
+                    reason=reason,
+                )
+            )
         return values
 
     def level(self, mode: str, measure: str, null: float, above: bool) -> Contrast:
@@ -94,7 +102,7 @@ class Evidence:
         rows = self.ablation.references
         values = per_split(select(rows, reference=reference), measure)
         if values.empty:
-            raise NotTested(f"no {reference} reference on this target")
+            raise NotTested(phrase("no {reference} reference on this target", reference=reference))
         label = f"{mode.replace('_', ' ')} − {reference}"
         return self.pair(self.scores(mode, measure), values, label)
 
@@ -108,7 +116,7 @@ class Evidence:
         """Difference of two series over the splits that both have."""
         both = first.index.intersection(second.index)
         if both.empty:
-            raise NotTested(f"no split has both sides of {label}")
+            raise NotTested(phrase("no split has both sides of {contrast}", contrast=label))
         values = (first.loc[both] - second.loc[both]).to_numpy(dtype=float)
         return Contrast(label, values, above=above)
 
@@ -127,13 +135,17 @@ class Evidence:
         mine = curves["run_id"].isin(list(select(self._settled, mode=mode)["run_id"]))
         own: Any = curves[mine & (curves["epoch"] >= 1)]
         if own.empty or measure not in own:
-            raise NotTested(f"no learning curve of {mode.replace('_', ' ')}")
+            raise NotTested(phrase("no learning curve of {mode}", mode=mode.replace("_", " ")))
         wide = own.pivot_table(index="split", columns="epoch", values=measure)
         epochs = wide.shape[1]
         if epochs < EPOCHS_FOR_CONVERGENCE or bool(wide.isna().to_numpy().any()):
             shortest = int(wide.notna().sum(axis=1).min())
             raise NotTested(
-                f"needs {EPOCHS_FOR_CONVERGENCE} epochs without stopping; shortest run: {shortest}"
+                phrase(
+                    "needs {epochs} epochs without stopping; shortest run: {shortest}",
+                    epochs=EPOCHS_FOR_CONVERGENCE,
+                    shortest=shortest,
+                )
             )
         return wide
 

@@ -12,6 +12,7 @@ import pandas as pd
 from qa_core.errors import UserError
 from qa_core.mlflow_store import EXPERIMENT, open_client
 from reports.frames import (
+    REFERENCE_ORDER,
     TARGETS,
     cells_frame,
     is_finished,
@@ -89,6 +90,13 @@ class Ablation:
         return tuple(sorted(present, key=mode_rank))
 
     @property
+    def reference_names(self) -> tuple[str, ...]:
+        """Reference rows that exist, the project's own first, then predictions of others."""
+        present = list(self.references["reference"].unique())
+        known = [name for name in REFERENCE_ORDER if name in present]
+        return (*known, *(name for name in present if name not in known))
+
+    @property
     def variance_factor(self) -> float:
         """Nadeau-Bengio factor 1/J + n_test/(n_eligible - n_test), from the parent run."""
         return float(self.params["variance_factor"])
@@ -128,18 +136,25 @@ class Ablation:
         return "not logged by any run"
 
 
-def load_ablation(tracking_uri: str) -> Ablation:
+def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
     """The one ablation of a tracking store.
 
+    Args:
+        tracking_uri: Store or server.
+        downloads: Where the artifacts of a remote store are kept for as long as the ablation is
+            used; by default in a temporary folder that stays.
+
     Raises:
-        UserError: If there is none, or several that differ in data, backbone or protocol.
+        UserError: If there is none, or what is there must not be pooled.
     """
     client = open_client(tracking_uri)
     runs = _all_runs(client, tracking_uri)
     parent = _choose_parent(runs, tracking_uri)
     own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
+    own = [r for r in own if r.info.run_id != parent.info.run_id]
     cells = cells_frame([r for r in own if is_kind(r, "confirmation") and is_finished(r)])
-    predictions, thumbnails = _read_artifacts(client, cells)
+    predictions, thumbnails = _read_artifacts(client, cells, downloads)
+    refuse_mixed(predictions)
     return Ablation(
         id=parent.info.run_id,
         params=dict(parent.data.params),
@@ -209,15 +224,40 @@ def _curves_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
     return identity.merge(metric_histories(client, list(cells["run_id"]), keys), on="run_id")
 
 
+def refuse_mixed(predictions: pd.DataFrame) -> None:
+    """Refuse runs that were tested on other images, or on other opinions of the same.
+
+    Raises:
+        UserError: They come from different data or splits, so they cannot be paired.
+    """
+    if predictions.empty:
+        return
+    scores = [f"mos_{target}" for target in TARGETS if f"mos_{target}" in predictions]
+    images: Any = predictions.drop_duplicates(["row", "name", *scores])
+    if images["row"].duplicated().any():
+        raise UserError(
+            "Runs of this ablation tell different images or opinions of the same row "
+            f"({images.loc[images['row'].duplicated(), 'name'].iloc[0][:60]}): they come from "
+            "different data and are never pooled. Give each data set its own OUT."
+        )
+    for split, own in predictions.groupby("split"):
+        tested = {run: frozenset(part["row"]) for run, part in own.groupby("run_id")}
+        if len(set(tested.values())) > 1:
+            raise UserError(
+                f"Runs of this ablation tested different images in split {split}: they come from "
+                "different splits and cannot be paired. Give each protocol its own OUT."
+            )
+
+
 def _read_artifacts(
-    client: "MlflowClient", cells: pd.DataFrame
+    client: "MlflowClient", cells: pd.DataFrame, downloads: Path | None
 ) -> tuple[pd.DataFrame, dict[tuple[str, int], Path]]:
     """Predictions of all cells in one frame, and the thumbnails that they left."""
     frames: list[pd.DataFrame] = []
     thumbnails: dict[tuple[str, int], Path] = {}
     keys = ["run_id", "mode", "setting", "split"]
     for cell in cells.to_dict("records"):
-        folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"])
+        folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"], downloads)
         if (folder / "predictions.csv").exists():
             table = _read_predictions(folder / "predictions.csv")
             frames.append(table.assign(**{key: cell[key] for key in keys}))
@@ -235,7 +275,7 @@ def _read_predictions(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
 
 
-def _artifact_folder(client: "MlflowClient", run_id: str, uri: str) -> Path:
+def _artifact_folder(client: "MlflowClient", run_id: str, uri: str, downloads: Path | None) -> Path:
     """Folder with a run's predictions and thumbnails, fetched first where the store is remote.
 
     Nothing else is fetched: checkpoints are large and are not needed.
@@ -245,7 +285,7 @@ def _artifact_folder(client: "MlflowClient", run_id: str, uri: str) -> Path:
 
     if urlparse(uri).scheme in ("", "file"):
         return Path(local_file_uri_to_path(uri))
-    folder = Path(mkdtemp(prefix="report-"))
+    folder = Path(mkdtemp(prefix="report-", dir=downloads))
     present = {entry.path for entry in client.list_artifacts(run_id)}
     for name in sorted(present & {"thumbnails", "predictions.csv"}):
         download_artifacts(

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from qa_core.metrics import srocc
+from qa_core.metrics import MIN_ROWS
 from reports.figures.scatter import PART
 from reports.frames import select
 from reports.load import Ablation
@@ -34,7 +35,7 @@ def pooled_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
 
 
 def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
-    """Mean over repeats of the SROCC over all images, prompts drawn with replacement."""
+    """Mean over repeats of the SROCC over the images that every repeat tested."""
     part, mos = PART[target], f"mos_{target}"
     if not {part, mos} <= set(predictions.columns):
         return not_applicable("no predictions were logged")
@@ -42,15 +43,12 @@ def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
     if own.empty:
         return not_applicable("no predictions were logged")
     repeats = own.assign(repeat=own.groupby("row").cumcount())
-    wide = repeats.pivot_table(index="row", columns="repeat", values=part)
+    wide = repeats.pivot_table(index="row", columns="repeat", values=part).dropna()
     first = own.drop_duplicates("row").set_index("row").loc[wide.index]
-    values, opinion = wide.to_numpy(float), first[mos].to_numpy(float)
+    together = np.column_stack([first[mos].to_numpy(float), wide.to_numpy(float)])
 
     def statistic(rows: NDArray[np.intp]) -> float:
-        columns = (values[rows, k] for k in range(values.shape[1]))
-        scores = [_srocc_of_tested(column, opinion[rows]) for column in columns]
-        defined = [score for score in scores if score is not None]
-        return float(np.mean(defined)) if defined else float("nan")
+        return _mean_srocc(together[rows])
 
     interval = prompt_bootstrap(list(first["prompt"]), statistic, n_resamples=RESAMPLES)
     if not np.isfinite(interval.mean):
@@ -58,6 +56,14 @@ def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
     return as_entry(interval) | {"descriptive": True}
 
 
-def _srocc_of_tested(values: NDArray[np.float64], opinion: NDArray[np.float64]) -> float | None:
-    tested = np.isfinite(values)
-    return srocc(values[tested], opinion[tested])
+def _mean_srocc(columns: NDArray[np.float64]) -> float:
+    """Mean SROCC of columns 1 and on with column 0, (n, 1 + repeats); NaN where undefined.
+
+    One ranking of all columns: a bootstrap asks for thousands.
+    """
+    ranks = rankdata(columns, axis=0)
+    centred = ranks - ranks.mean(axis=0)
+    sizes = np.sqrt((centred**2).sum(axis=0))
+    if len(columns) < MIN_ROWS or not sizes.all():
+        return float("nan")
+    return float(np.mean(centred[:, 1:].T @ centred[:, 0] / (sizes[1:] * sizes[0])))

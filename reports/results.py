@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.claims import Verdict
-from reports.frames import REFERENCE_ORDER, per_split, select
+from reports.frames import per_split, select
 from reports.load import Ablation
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,
@@ -97,10 +97,8 @@ def mode_entries(ablation: Ablation, setting: str) -> dict[str, dict[str, Entry]
 def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     """`<reference>.<measure>` for the rows beside the modes."""
     table: dict[str, dict[str, Entry]] = {}
-    for name in REFERENCE_ORDER:
+    for name in ablation.reference_names:
         rows = select(ablation.references, reference=name)
-        if rows.empty:
-            continue
         table[name] = {
             f"{measure}_{target}": _entry(
                 per_split(rows, f"{PER_TARGET[measure]}_{target}"),

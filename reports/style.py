@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.fonts import register_with_matplotlib, typeface
+from reports.language import say
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -46,10 +49,10 @@ REFERENCE_DASHES: dict[str, Any] = {
     "ceiling": "-",
 }
 
-# STIX stands in while matplotlib measures: it is about as wide as the face that Typst sets.
+# STIX (see `new_figure`) stands in while matplotlib measures: it is about as wide as the face
+# that Typst sets.
 _RC: dict[str, Any] = {
     "font.family": "serif",
-    "font.serif": ["Libertinus Serif", "STIXGeneral"],
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.titleweight": "normal",
@@ -79,6 +82,9 @@ _RC: dict[str, Any] = {
 }
 
 
+_EMPTY = "empty: "
+
+
 def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["Figure", Any]:
     """A figure of the page's width and its axes (rows, columns), in the report's style."""
     import matplotlib
@@ -89,7 +95,10 @@ def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     matplotlib.rcdefaults()
     parameters: Any = matplotlib.rcParams
-    parameters.update(_RC)
+    face = typeface.get()
+    register_with_matplotlib(face)
+    # In order of preference; a letter that one lacks is measured with the next.
+    parameters.update(_RC | {"font.serif": [face.families[0], "STIXGeneral", *face.families[1:]]})
     figure, axes = plt.subplots(
         rows, columns, figsize=(PAGE_WIDTH, height), squeeze=False, **kwargs
     )
@@ -101,6 +110,13 @@ def save(figure: "Figure", path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+
+
+def close(figure: "Figure") -> None:
+    """Forget a figure that is not wanted."""
+    import matplotlib.pyplot as plt
+
     plt.close(figure)
 
 
@@ -116,12 +132,19 @@ def marker(mode: str) -> str:
 
 def label(name: str) -> str:
     """A mode's or a reference's name in words."""
-    return LABELS.get(name, name.replace("_", " "))
+    return say(LABELS.get(name, name.replace("_", " ")))
 
 
 def short(name: str) -> str:
     """The same where room is scarce."""
-    return SHORT.get(name, name.replace("_", " "))
+    return say(SHORT.get(name, name.replace("_", " ")))
+
+
+def plain(text: str, longest: int = 18) -> str:
+    """A name of the user's as matplotlib should draw it: no mathematics, no control characters."""
+    clean = "".join(ch if ch.isprintable() else " " for ch in text)
+    clean = clean if len(clean) <= longest else clean[: longest - 1] + "…"
+    return clean.replace("$", r"\$")
 
 
 def format_score(value: float) -> str:
@@ -205,7 +228,16 @@ def empty(ax: "Axes", reason: str) -> None:
     from textwrap import fill
 
     ax.set_axis_off()
+    ax.set_label(_EMPTY + reason)
     ax.text(
         0.5, 0.5, fill(reason, 34), ha="center", va="center", color=MUTED, style="italic",
         transform=ax.transAxes,
     )  # fmt: skip
+
+
+def why_empty(figure: "Figure") -> str:
+    """Why a figure shows nothing at all; empty where any of its axes holds something."""
+    marks = [str(ax.get_label()) for ax in figure.axes]
+    if not all(mark.startswith(_EMPTY) for mark in marks):
+        return ""
+    return say("; ").join(dict.fromkeys(mark.removeprefix(_EMPTY) for mark in marks))

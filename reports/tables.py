@@ -1,4 +1,4 @@
-"""Tables of the report: rows of ready text for the page, and the same numbers as CSV."""
+"""Tables of the report: rows of ready text for the page; the same numbers as CSV and LaTeX."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 
 from reports.claims import Verdict
+from reports.language import say
+from reports.latex import booktabs, cell_text
 from reports.load import Ablation
 from reports.results import Entry
-from reports.style import format_score, label
+from reports.style import LABELS, format_score, label
 
 Cell = dict[str, str]
 Table = dict[str, dict[str, Entry]]
@@ -45,15 +47,15 @@ def main_table(
 ) -> list[dict[str, Any]]:
     """Groups of rows for one target: guide's setting, tuned, references."""
     groups: list[dict[str, Any]] = [
-        {"title": "Guide’s setting", "rows": [_row(m, e, target) for m, e in guide.items()]}
+        {"title": say("Guide’s setting"), "rows": [_row(m, e, target) for m, e in guide.items()]}
     ]
     moved = {mode: entries for mode, entries in tuned.items() if mode not in ablation.modes_kept}
     if moved:
         rows = [_row(mode, entries, target) for mode, entries in moved.items()]
-        groups.append({"title": "Tuned setting, where tuning moved it", "rows": rows})
+        groups.append({"title": say("Tuned setting, where tuning moved it"), "rows": rows})
     rows = [_row(name, entries, target) for name, entries in baselines.items()]
     if rows:
-        groups.append({"title": "References", "rows": rows})
+        groups.append({"title": say("References"), "rows": rows})
     return groups
 
 
@@ -85,25 +87,43 @@ def cost_table(guide: Table) -> list[dict[str, Any]]:
 
 
 def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[str, str]]:
-    """One row a claim and target, the tuned verdict beside the guide's (a dash if untuned)."""
+    """One row a claim and target, the tuned verdict beside the guide's (a dash if untuned).
+
+    `colour` and `tuned_colour` keep the verdict in English, by which the page colours it.
+    """
     others = {(v.claim.id, v.target): v.verdict for v in tuned}
     shared: dict[tuple[str, str], list[str]] = {}  # targets not tested for the same reason
     for v in guide:
         shared.setdefault((v.claim.id, v.reason or v.target), []).append(v.target)
     return [
         {
-            "question": verdict.claim.question,
-            "rule": verdict.claim.rule,
-            "target": ", ".join(shared[verdict.claim.id, verdict.reason or verdict.target]),
-            "verdict": verdict.verdict,
+            "question": say(verdict.claim.question),
+            "rule": say(verdict.claim.rule),
+            "target": say(", ").join(
+                say(t) for t in shared[verdict.claim.id, verdict.reason or verdict.target]
+            ),
+            "verdict": say(verdict.verdict),
+            "colour": verdict.verdict,
             "effect": _effect(verdict),
             "n": str(verdict.n) if verdict.n else "",
-            "contrast": verdict.contrast or verdict.reason,
-            "tuned": others.get((verdict.claim.id, verdict.target), NONE),
+            "contrast": contrast_words(verdict.contrast) or say(verdict.reason),
+            "tuned": say(others.get((verdict.claim.id, verdict.target), NONE)),
+            "tuned_colour": others.get((verdict.claim.id, verdict.target), NONE),
         }
         for verdict in guide
         if shared[verdict.claim.id, verdict.reason or verdict.target][0] == verdict.target
     ]
+
+
+def contrast_words(contrast: str) -> str:
+    """A contrast's sides in the report's language, modes by their names."""
+    sides = [side.strip() for side in contrast.split(" − ")]
+    return " − ".join(_side(side) for side in sides)
+
+
+def _side(side: str) -> str:
+    mode = side.replace(" ", "_")
+    return label(mode) if mode in LABELS else say(side)
 
 
 def _effect(verdict: Verdict) -> str:
@@ -113,27 +133,47 @@ def _effect(verdict: Verdict) -> str:
     return f"{format_score(verdict.effect)} [{low}, {high}]"
 
 
-def write_tables(
-    folder: Path, ablation: Ablation, results: dict[str, Any], guide: Sequence[Verdict]
+def write_csv(
+    folder: Path, ablation: Ablation, results: dict[str, Any], commands: list[dict[str, str]]
 ) -> None:
-    """Write every table as CSV."""
+    """Write every table as CSV, in English whatever the report's language."""
+    claims = [{k: v for k, v in c.items() if k != "tuned"} for c in results["claims"]]
     frames = {
-        "modes_guide": _long(results["guide_modes"]),
-        "modes_tuned": _long(results["modes"]),
-        "references": _long(results["baselines"]),
-        "claims": pd.DataFrame(
-            [{k: v for k, v in c.items() if k != "tuned"} for c in results["claims"]]
-        ),
+        "modes_guide": long_table(results["guide_modes"]),
+        "modes_tuned": long_table(results["modes"]),
+        "references": long_table(results["baselines"]),
+        "claims": pd.DataFrame(claims),
         "comparisons": pd.json_normalize(results["comparisons"]["guide"]),
         "cells": ablation.cells.drop(columns=["params", "undefined", "artifact_uri"]),
         "trials": ablation.trials,
         "runs": ablation.runs,
+        "commands": pd.DataFrame(commands),
     }
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
 
-def _long(table: Table) -> pd.DataFrame:
+def write_latex(folder: Path, content: dict[str, Any]) -> None:
+    """Write the page's tables as LaTeX (booktabs): scores by target, cost, claims."""
+    for one in content["main"]:
+        groups = [(g["title"], [_latex_row(row) for row in g["rows"]]) for g in one["groups"]]
+        text = booktabs(content["main_header"], groups, one["caption"])
+        (folder / f"scores_{one['id']}.tex").write_text(text, encoding="utf-8")
+    rows = [_latex_row(row) for row in content["cost"]]
+    text = booktabs(content["cost_header"], [("", rows)], content["cost_caption"])
+    (folder / "cost.tex").write_text(text, encoding="utf-8")
+    claims = [[r[k] for k in ("question", "target", "verdict", "effect", "n", "tuned")]
+              for r in content["claims"]]  # fmt: skip
+    header = [say(k) for k in ("claim", "target", "verdict", "effect", "n", "tuned")]
+    text = booktabs(header, [("", claims)], content["claims_note"])
+    (folder / "claims.tex").write_text(text, encoding="utf-8")
+
+
+def _latex_row(row: dict[str, Any]) -> list[str]:
+    return [row["name"], *(cell_text(cell) for cell in row["cells"])]
+
+
+def long_table(table: Table) -> pd.DataFrame:
     """`<name>.<measure>` as rows."""
     rows = [
         {"name": name, "measure": measure, **entry}

@@ -7,6 +7,7 @@ import numpy as np
 
 from reports.claims import LIMIT_GAP, Verdict
 from reports.figures.saturation import BINDING
+from reports.language import say, say_all, say_list
 from reports.load import Ablation
 from reports.results import Entry
 from reports.statistics import nadeau_bengio_interval, smallest_effect
@@ -59,7 +60,13 @@ def verdict_in_words(
 ) -> list[str]:
     """Paragraphs for the cover: who leads, is it earned, gap, bound, alignment, claims."""
     paragraphs = [
-        " ".join([_leader(ablation, modes, target), _earned(modes, baselines, target)])
+        say_all(
+            [
+                _leader(ablation, modes, target),
+                _earned(modes, baselines, target),
+                _floor_words(modes, baselines, target),
+            ]
+        )
         for target in ablation.targets
     ]
     paragraphs.append(_gap_words(ablation, modes))
@@ -74,20 +81,30 @@ def _leader(ablation: Ablation, modes: dict[str, dict[str, Entry]], target: str)
     scores = {m: e[f"srocc_{target}"] for m, e in modes.items()}
     scores = {m: e for m, e in scores.items() if e["mean"] is not None}
     if not scores:
-        return f"On {target} no mode has a finished run."
+        return say("On {target} no mode has a finished run.", target=target)
     best = max(scores, key=lambda m: scores[m]["mean"])
-    score = with_interval(scores[best])
-    start = f"On {target}, {label(best)} has the highest mean test SROCC, {score}."
+    start = say(
+        "On {target}, {mode} has the highest mean test SROCC, {score}.",
+        target=target,
+        mode=label(best),
+        score=with_interval(scores[best]),
+    )
     apart, close = _told_apart(ablation, best, [m for m in scores if m != best], target)
+    return say_all([start, _apart_words(apart, close)])
+
+
+def _apart_words(apart: Sequence[str], close: Sequence[str]) -> str:
     if not apart and not close:
-        return start
+        return ""
     if not apart:
-        return f"{start} The splits cannot tell it from any other mode."
+        return say("The splits cannot tell it from any other mode.")
     if not close:
-        return f"{start} It is ahead of every other mode beyond what the splits’ spread explains."
-    return (
-        f"{start} It is ahead of {_list(apart)} beyond what the splits’ spread explains; "
-        f"it cannot be told from {_list(close)}."
+        return say("It is ahead of every other mode beyond what the splits’ spread explains.")
+    return say(
+        "It is ahead of {apart} beyond what the splits’ spread explains; it cannot be told from"
+        " {close}.",
+        apart=say_list([label(m) for m in apart]),
+        close=say_list([label(m) for m in close]),
     )
 
 
@@ -113,20 +130,47 @@ def _earned(
     modes: dict[str, dict[str, Entry]], baselines: dict[str, dict[str, Entry]], target: str
 ) -> str:
     """Whether the means beat zero-shot and ridge: a mode that does not has earned nothing."""
-    key = f"srocc_{target}"
-    rows = {n: baselines[n][key]["mean"] for n in ("zeroshot", "ridge") if n in baselines}
-    rows = {n: mean for n, mean in rows.items() if mean is not None}
-    means = {m: e[key]["mean"] for m, e in modes.items() if e[key]["mean"] is not None}
+    means = _means(modes, target)
+    rows = _means({n: baselines[n] for n in ("zeroshot", "ridge") if n in baselines}, target)
     if not rows or not means:
-        return "There is no zero-shot or ridge row to hold the modes against."
+        return say("There is no zero-shot or ridge row to hold the modes against.")
     bar = max(rows, key=lambda n: rows[n])
     losers = [m for m, mean in means.items() if mean <= rows[bar]]
     mark = f"{label(bar)} ({format_score(rows[bar])})"
     if not losers:
-        return f"All modes lie above the stronger reference, {mark}, in the mean."
+        return say(
+            "All modes lie above the stronger reference, {reference}, in the mean.", reference=mark
+        )
     if len(losers) == len(means):
-        return f"No mode lies above {mark} in the mean: fine-tuning earned nothing here."
-    return f"No higher than {mark} in the mean, so with nothing earned: {_list(losers)}."
+        return say(
+            "No mode lies above {reference} in the mean: fine-tuning earned nothing here.",
+            reference=mark,
+        )
+    return say(
+        "No higher than {reference} in the mean, so with nothing earned: {modes}.",
+        reference=mark,
+        modes=say_list([label(m) for m in losers]),
+    )
+
+
+def _floor_words(
+    modes: dict[str, dict[str, Entry]], baselines: dict[str, dict[str, Entry]], target: str
+) -> str:
+    """A warning where generator and prompt alone rank better than the best mode."""
+    floor, means = _means(baselines, target).get("floor"), _means(modes, target)
+    if floor is None or not means or floor <= max(means.values()):
+        return ""
+    return say(
+        "Generator and prompt means alone, without a look at any image, reach {floor}: what the"
+        " modes rank on is less than that.",
+        floor=format_score(floor),
+    )
+
+
+def _means(table: dict[str, dict[str, Entry]], target: str) -> dict[str, float]:
+    """Mean test SROCC by row, where it is defined."""
+    means = {name: entries[f"srocc_{target}"]["mean"] for name, entries in table.items()}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _gap_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
@@ -137,14 +181,18 @@ def _gap_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
         gaps = {t: entries[f"train_val_gap_last_{t}"]["mean"] for t in ablation.targets}
         gaps = {t: g for t, g in gaps.items() if g is not None}
         seen += len(gaps)
-        high = [f"{t} {format_score(g)}" for t, g in gaps.items() if g > LIMIT_GAP]
+        high = [f"{say(t)} {format_score(g)}" for t, g in gaps.items() if g > LIMIT_GAP]
         if high:
-            over.append(f"{label(mode)} ({', '.join(high)})")
+            over.append(f"{label(mode)} ({say(', ').join(high)})")
     if not seen:
-        return "No run logged a train–validation gap."
+        return say("No run logged a train–validation gap.")
     if not over:
-        return "No mode’s mean train–validation gap at the last epoch exceeds the limit of .05."
-    return f"Mean gaps at the last epoch above the limit of .05: {'; '.join(over)}."
+        return say(
+            "No mode’s mean train–validation gap at the last epoch exceeds the limit of .05."
+        )
+    return say(
+        "Mean gaps at the last epoch above the limit of .05: {modes}.", modes=say("; ").join(over)
+    )
 
 
 def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
@@ -156,12 +204,20 @@ def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
     }
     defined = {key: s for key, s in shares.items() if s is not None}
     if not defined:
-        return "Delta saturation is undefined: no mode with a bounded correction was run."
+        return say("Delta saturation is undefined: no mode with a bounded correction was run.")
     (mode, target), top = max(defined.items(), key=lambda item: item[1])
-    where = f"{label(mode)} on {target}, {100 * top:.1f} % of test images"
+    where = say(
+        "{mode} on {target}, {share} % of test images",
+        mode=label(mode),
+        target=target,
+        share=f"{100 * top:.1f}",
+    )
     if top > BINDING:
-        return f"The bound binds: highest saturation {where}. A larger scale is worth a try."
-    return f"The bound hardly binds: the highest mean saturation is {where}."
+        return say(
+            "The bound binds: highest saturation {where}. A larger scale is worth a try.",
+            where=where,
+        )
+    return say("The bound hardly binds: the highest mean saturation is {where}.", where=where)
 
 
 def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
@@ -170,25 +226,39 @@ def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
     kept = {m: r for m, r in kept.items() if r is not None and m != "linear_probe"}
     if not kept:
         return ""
-    words = ", ".join(f"{label(m)} {format_score(r)}" for m, r in kept.items())
-    return f"Alignment retention (1 keeps CLIP’s ordering whole, as the probe must): {words}."
+    return say(
+        "Alignment retention (1 keeps CLIP’s ordering whole, as the probe must): {modes}.",
+        modes=say(", ").join(f"{label(m)} {format_score(r)}" for m, r in kept.items()),
+    )
 
 
 def _claims_words(claims: Sequence[Verdict]) -> str:
     """The guide's claims by verdict, named with the targets on which it fell."""
-    sentences = ["The guide’s claims, decided at its own setting, on this data."]
-    for word in ("supported", "refuted", "inconclusive"):
+    sentences = [say("The guide’s claims, decided at its own setting, on this data.")]
+    sentence_of = {
+        "supported": say("Supported: {claims}."),
+        "refuted": say("Refuted: {claims}."),
+        "inconclusive": say("Inconclusive: {claims}."),
+    }
+    for word, sentence in sentence_of.items():
         targets: dict[str, list[str]] = {}
         for verdict in claims:
             if verdict.verdict == word:
-                targets.setdefault(verdict.claim.question, []).append(verdict.target)
-        named = [f"{q[0].lower()}{q[1:]} ({' and '.join(t)})" for q, t in targets.items()]
+                targets.setdefault(verdict.claim.question, []).append(say(verdict.target))
+        named = [f"{_inside(say(q))} ({say_list(t)})" for q, t in targets.items()]
         if named:
-            sentences.append(f"{word.capitalize()}: {'; '.join(named)}.")
+            sentences.append(sentence.format(claims=say("; ").join(named)))
     untested = {v.claim.id for v in claims if v.verdict == "not tested"}
     if untested:
-        sentences.append(f"Not tested on some target or on any: {len(untested)} claims.")
-    return " ".join(sentences)
+        sentences.append(
+            say("Not tested on some target or on any: {n} claims.", n=str(len(untested)))
+        )
+    return say_all(sentences)
+
+
+def _inside(sentence: str) -> str:
+    """A sentence as it stands inside another."""
+    return sentence[0].lower() + sentence[1:]
 
 
 def with_interval(entry: Entry) -> str:
@@ -197,8 +267,3 @@ def with_interval(entry: Entry) -> str:
     if entry["low"] is None:
         return mean
     return f"{mean} [{format_score(entry['low'])}, {format_score(entry['high'])}]"
-
-
-def _list(names: Sequence[str]) -> str:
-    words = [label(name) for name in names]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
+from reports.language import say
 from reports.load import Ablation
 from reports.statistics import FloatArray
 
@@ -37,7 +38,7 @@ def compute_base_delta(ablation: Ablation, target: str) -> BaseDeltaData:
 def draw_base_delta(data: BaseDeltaData, ax: "Axes") -> None:
     """One line a split from base to whole, the mean in full colour."""
     if not data.base:
-        style.empty(ax, "undefined: no mode with a bounded correction was run")
+        style.empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     ticks: list[float] = []
     for k, (mode, base) in enumerate(data.base.items()):
@@ -51,4 +52,4 @@ def draw_base_delta(data: BaseDeltaData, ax: "Axes") -> None:
     ax.set_xticks(ticks, names)
     ax.set_xlim(-0.6, len(ticks) - 0.4)
     style.score_axes(ax, "y")
-    ax.set_title(data.target)
+    ax.set_title(say(data.target))

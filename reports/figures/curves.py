@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports import style
 from reports.frames import quantiles_by_epoch, select
+from reports.language import say
 from reports.load import Ablation
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def compute_curves(ablation: Ablation, mode: str, target: str) -> CurveData:
 def draw_curves(data: CurveData, ax: "Axes") -> None:
     """Train dashed in grey, validation in the mode's colour."""
     if data.validation.empty:
-        style.empty(ax, "no curve was logged")
+        style.empty(ax, say("no curve was logged"))
         return
     tint = style.colour(data.mode)
     for band, line, shade in ((data.train, (0, (4, 2)), style.MUTED), (data.validation, "-", tint)):

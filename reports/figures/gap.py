@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports import style
+from reports.language import say
 from reports.load import Ablation
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ def compute_gap(ablation: Ablation, target: str) -> GapData:
 def draw_gap(data: GapData, ax: "Axes") -> None:
     """Filled: best checkpoint; the tail of each point ends at the last epoch's gap."""
     if data.points.empty:
-        style.empty(ax, "no run has both a validation SROCC and a gap")
+        style.empty(ax, say("no run has both a validation SROCC and a gap"))
         return
     for mode, runs in data.points.groupby("mode", sort=False):
         tint = style.colour(str(mode))
         ax.vlines(runs["val_srocc"], runs["gap"], runs["gap_last"], color=tint, lw=0.7, alpha=0.5)
         ax.scatter(runs["val_srocc"], runs["gap"], s=20, marker=style.marker(str(mode)),
                    color=tint, alpha=0.85, linewidths=0, label=style.label(str(mode)))  # fmt: skip
-    style.limit_line(ax, LIMIT, "limit")
+    style.limit_line(ax, LIMIT, say("limit"))
     style.score_axes(ax, "xy")
-    ax.set_title(data.target)
-    ax.set_xlabel("validation SROCC")
+    ax.set_title(say(data.target))
+    ax.set_xlabel(say("validation SROCC"))

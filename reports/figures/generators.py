@@ -10,6 +10,7 @@ from qa_core.metrics import srocc
 from reports import style
 from reports.figures.scatter import PART
 from reports.frames import select
+from reports.language import say
 from reports.load import Ablation
 
 if TYPE_CHECKING:
@@ -53,22 +54,17 @@ def compute_generators(ablation: Ablation, target: str) -> GeneratorsData:
 def draw_generators(data: GeneratorsData, ax: "Axes") -> None:
     """One row a generator, one mark a mode."""
     if data.table.empty:
-        style.empty(ax, "the data set names no generator with enough test images in a split")
+        style.empty(ax, say("the data set names no generator with enough test images in a split"))
         return
     rows = np.arange(len(data.table))
     ax.hlines(rows, data.table.min(axis=1), data.table.max(axis=1), color=style.RULE, lw=0.8)
     for mode in data.table.columns:
         ax.scatter(data.table[mode], rows, s=22, marker=style.marker(mode),
                    color=style.colour(mode), linewidths=0, alpha=0.9)  # fmt: skip
-    names = [f"{_clip(str(g))} ({data.images[str(g)]})" for g in data.table.index]
+    names = [f"{style.plain(str(g))} ({data.images[str(g)]})" for g in data.table.index]
     ax.set_yticks(rows, names)
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.tick_params(axis="y", length=0)
     style.score_axes(ax, "x")
-    ax.set_title(data.target)
-    ax.set_xlabel("SROCC within generator")
-
-
-def _clip(text: str, longest: int = 18) -> str:
-    clean = "".join(ch if ch.isprintable() else " " for ch in text).replace("$", r"\$")
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+    ax.set_title(say(data.target))
+    ax.set_xlabel(say("SROCC within generator"))

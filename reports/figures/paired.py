@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
+from reports.language import say
 from reports.load import Ablation
 from reports.statistics import (
     FloatArray,
@@ -45,7 +46,7 @@ def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> P
 def draw_paired(data: PairedData, ax: "Axes") -> None:
     """One column a mode: points are splits, the bar their mean with its interval."""
     if not data.differences:
-        style.empty(ax, "needs the traditional mode and a rival on the same split")
+        style.empty(ax, say("needs the traditional mode and a rival on the same split"))
         return
     ax.axhline(0, color=style.RULE, lw=0.8, zorder=0)
     for column, (mode, values) in enumerate(data.differences.items()):
@@ -59,5 +60,7 @@ def draw_paired(data: PairedData, ax: "Axes") -> None:
     names = [style.short(mode).replace(" ", "\n") for mode in data.differences]
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.5, len(names) - 0.5)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -2.0), min(high, 2.0))  # what a difference of two SROCCs can be
     style.score_axes(ax, "y")
-    ax.set_title(data.target)
+    ax.set_title(say(data.target))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports import style
 from reports.frames import quantiles_by_epoch, select
+from reports.language import say
 from reports.load import Ablation
 from reports.statistics import FloatArray
 
@@ -58,7 +59,7 @@ def compute_saturation(ablation: Ablation, target: str) -> SaturationData:
 def draw_saturation(data: SaturationData, ax: "Axes") -> None:
     """Median and range by epoch; at the right, the test part's values, one tick a split."""
     if not data.by_epoch and not data.at_end:
-        style.empty(ax, "undefined: no mode with a bounded correction was run")
+        style.empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     last = max((int(frame.index[-1]) for frame in data.by_epoch.values()), default=0)
     for slot, mode in enumerate(data.at_end):
@@ -78,8 +79,8 @@ def draw_saturation(data: SaturationData, ax: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_title(data.target)
-    ax.set_xlabel("epoch; right of the last: test")
+    ax.set_title(say(data.target))
+    ax.set_xlabel(say("epoch; right of the last: test"))
 
 
 def compute_delta(ablation: Ablation, target: str) -> DeltaData:
@@ -101,14 +102,15 @@ def compute_delta(ablation: Ablation, target: str) -> DeltaData:
 def draw_delta(data: DeltaData, ax: "Axes") -> None:
     """Outline histograms of |delta|; right of the dashed line a correction counts as saturated."""
     if not data.shares:
-        style.empty(ax, "undefined: no mode with a bounded correction was run")
+        style.empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     for mode, share in data.shares.items():
         ax.stairs(share, _BINS, color=style.colour(mode), lw=1.1)
     ax.axvline(BOUND, color=style.LIMIT, lw=0.8, ls=(0, (4, 2)))
-    ax.text(BOUND - 0.015, 0.97, "saturated above .95", color=style.LIMIT, fontsize=8, ha="right",
+    words = say("saturated above .95")
+    ax.text(BOUND - 0.015, 0.97, words, color=style.LIMIT, fontsize=8, ha="right",
             va="top", transform=ax.get_xaxis_transform())  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.15 * max(float(share.max()) for share in data.shares.values()))
     style.score_axes(ax, "xy")
-    ax.set_xlabel(f"|delta|, {data.target} (1 is the bound)")
+    ax.set_xlabel(say("|delta|, {target} (1 is the bound)", target=data.target))

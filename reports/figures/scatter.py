@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports import style
 from reports.frames import select
+from reports.language import say
 from reports.load import Ablation
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def compute_scatter(ablation: Ablation, mode: str, target: str) -> ScatterData:
 def draw_scatter(data: ScatterData, ax: "Axes") -> None:
     """Points in the mode's colour over the line on which prediction equals opinion."""
     if data.points.empty:
-        style.empty(ax, "no predictions")
+        style.empty(ax, say("no predictions"))
         return
     points = data.points
     ax.scatter(points["mos"], points["prediction"], s=5, color=style.colour(data.mode), alpha=0.4,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.frames import REFERENCE_ORDER, per_split, select
+from reports.frames import per_split, select
+from reports.language import say
 from reports.load import Ablation
 from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
 
@@ -42,7 +43,7 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
                 interval = nadeau_bengio_interval(values, ablation.variance_factor)
                 strips.append(Strip(mode, setting, values, interval))
     rows = ablation.references
-    found = {n: per_split(select(rows, reference=n), measure) for n in REFERENCE_ORDER}
+    found = {n: per_split(select(rows, reference=n), measure) for n in ablation.reference_names}
     references = {name: float(v.mean()) for name, v in found.items() if len(v)}
     return StripsData(target, strips, references)
 
@@ -50,7 +51,7 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
 def draw_strips(data: StripsData, ax: "Axes") -> None:
     """Rows of points with mean and interval; references as labelled vertical lines."""
     if not data.strips:
-        style.empty(ax, "no finished run has this score")
+        style.empty(ax, say("no finished run has this score"))
         return
     for row, strip in enumerate(data.strips):
         _draw_strip(ax, strip, row)
@@ -58,13 +59,14 @@ def draw_strips(data: StripsData, ax: "Axes") -> None:
     ax.set_ylim(len(data.strips) - 0.5, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(f"test SROCC, {data.target}")
+    ax.set_xlabel(say("test SROCC, {target}", target=data.target))
     style.score_axes(ax, "x")
     _draw_references(ax, data)
 
 
 def _row_label(strip: Strip) -> str:
-    return style.label(strip.mode) + (", tuned" if strip.setting == "tuned" else "")
+    name = style.label(strip.mode)
+    return say("{mode}, tuned", mode=name) if strip.setting == "tuned" else name
 
 
 def _draw_strip(ax: "Axes", strip: Strip, row: int) -> None:
@@ -87,16 +89,19 @@ def _draw_references(ax: "Axes", data: StripsData) -> None:
     means = list(data.references.values())
     low, high = min([low, *means]), max([high, *means])
     margin = 0.04 * (high - low)
-    low, high = low - margin, high + margin
+    # What SROCC can be: at two splits an interval may reach far outside.
+    low, high = max(low - margin, -1.02), min(high + margin, 1.02)
     ax.set_xlim(low, high)
     span = high - low
     places = style.spread(means, 0.17 * span, low + 0.06 * span, high - 0.06 * span)
     transform = ax.get_xaxis_transform()
     for (name, mean), place in zip(data.references.items(), places, strict=True):
-        ax.axvline(mean, color=style.MUTED, lw=0.8, ls=style.REFERENCE_DASHES[name], zorder=1)
+        ax.axvline(
+            mean, color=style.MUTED, lw=0.8, ls=style.REFERENCE_DASHES.get(name, "-."), zorder=1
+        )
         ax.plot(
             [mean, place], [1.0, 1.06], transform=transform, color=style.RULE, lw=0.6, clip_on=False
         )
-        text = f"{style.label(name)} {style.format_score(mean)}"
+        text = f"{style.plain(style.label(name))} {style.format_score(mean)}"
         ax.text(place, 1.07, text, transform=transform, ha="center", va="bottom", fontsize=8,
                 color=style.MUTED)  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reports import style
+from reports.language import say
 from reports.load import Ablation
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def compute_tradeoff(ablation: Ablation, target: str, cost: str) -> TradeoffData
 def draw_tradeoff(data: TradeoffData, ax: "Axes") -> None:
     """Faint points are splits, the large mark a mode's mean."""
     if data.points.empty:
-        style.empty(ax, f"{AXES[data.cost]} is undefined in every run")
+        style.empty(ax, say("{measure} is undefined in every run", measure=AXES[data.cost]))
         return
     for mode, runs in data.points.groupby("mode", sort=False):
         tint, shape = style.colour(str(mode)), style.marker(str(mode))
@@ -59,5 +60,5 @@ def draw_tradeoff(data: TradeoffData, ax: "Axes") -> None:
     costs = data.points["cost"].to_numpy(float)
     if data.cost == "seconds_per_epoch" and costs.min() > 0 and np.ptp(np.log10(costs)) > 0.7:
         style.log_axis(ax)
-    ax.set_title(data.target)
-    ax.set_xlabel(AXES[data.cost])
+    ax.set_title(say(data.target))
+    ax.set_xlabel(say(AXES[data.cost]))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports import style
 from reports.frames import select
+from reports.language import say
 from reports.load import Ablation
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def compute_trials(ablation: Ablation, knob: str) -> TrialsData:
 
 def draw_trials(data: TrialsData, ax: "Axes") -> None:
     """One point a trial; the ringed one is trial 0, the guide's setting."""
+    from matplotlib.ticker import MaxNLocator
+
     if data.points.empty:
-        style.empty(ax, f"no complete trial varies {KNOBS[data.knob]}")
+        style.empty(ax, say("no complete trial varies {knob}", knob=KNOBS[data.knob]))
         return
     for mode, trials in data.points.groupby("mode", sort=False):
         tint, shape = style.colour(str(mode)), style.marker(str(mode))
@@ -49,5 +52,7 @@ def draw_trials(data: TrialsData, ax: "Axes") -> None:
                    edgecolor=tint, linewidths=0.9)  # fmt: skip
     if data.knob == "lr":
         style.log_axis(ax)
+    if data.knob == "freeze_layers":
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.score_axes(ax, "xy" if "scale" in data.knob else "y")
-    ax.set_xlabel(KNOBS[data.knob])
+    ax.set_xlabel(say(KNOBS[data.knob]))

@@ -1,0 +1,85 @@
+"""The command that computes a run again, from what the run itself logged."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from qa_core.config import RunConfig
+from reports.frames import select
+from reports.load import Ablation
+
+SCRIPT = ".venv/bin/python experiments/baseline.py"
+SPLIT = "K"
+"""Stands for the number of the split where one command serves all splits of a cell."""
+
+
+def run_command(params: Mapping[str, str], ablation: Ablation, split: int | str) -> str:
+    """Command of one confirmation run: every flag that is not at its default.
+
+    Args:
+        params: Flags of the run, as MLflow keeps them.
+        ablation: What it belongs to; protocol and seed of the splits come from there.
+        split: Number of the split, or `SPLIT`.
+    """
+    words = [SCRIPT]
+    for name, default in RunConfig().flat().items():
+        text = params.get(name)
+        if text is not None and text != _as_logged(default):
+            words.append(_flag(name, text))
+    words += [f"--protocol {ablation.params.get('protocol', 'auto')}", f"--split {split}"]
+    if ablation.params.get("split_seed", "0") != "0":
+        words.append(f"--split_seed {ablation.params['split_seed']}")
+    return " ".join([*words, "--test"])
+
+
+def _as_logged(value: Any) -> str:
+    """A value as MLflow keeps it: nothing for None, JSON for tuples."""
+    if value is None:
+        return ""
+    return json.dumps(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _flag(name: str, text: str) -> str:
+    if text in ("True", "False"):
+        return f"--{name}" if text == "True" else f"--no_{name}"
+    if text.startswith("["):
+        return f"--{name} {' '.join(shlex.quote(str(item)) for item in json.loads(text))}"
+    return f"--{name} {shlex.quote(text)}"
+
+
+def ablation_command(ablation: Ablation) -> str:
+    """Command of the whole: trials and reference rows have no command of their own."""
+    p = ablation.params
+    words = [f"make ablation PROFILE={p.get('profile', 'default')}", f"PROTOCOL={p['protocol']}"]
+    cell = ablation.cells["params"].iloc[0] if len(ablation.cells) else {}
+    named = {"TABLE": cell.get("data_csv_path"), "IMAGES": cell.get("image_base_dir")}
+    for variable, flag in (("RANGE_Q", "mos_range_q"), ("RANGE_C", "mos_range_c")):
+        bounds = json.loads(cell.get(flag) or "[]")
+        named[variable] = ":".join(f"{bound:g}" for bound in bounds)
+    if p.get("backbone") != "qa-tiny":
+        named |= {"BACKBONE": p.get("backbone"), "PRETRAINED": p.get("pretrained")}
+    words += [f"{name}={shlex.quote(value)}" for name, value in named.items() if value]
+    return " ".join(words)
+
+
+def cell_commands(ablation: Ablation) -> list[tuple[str, str, str]]:
+    """Mode, setting and command of each kind of cell, with `SPLIT` for the split's number."""
+    commands: list[tuple[str, str, str]] = []
+    for mode in ablation.mode_names:
+        for setting in ("guide", "tuned"):
+            cells = select(ablation.cells, mode=mode, setting=setting)
+            if len(cells):
+                command = run_command(cells["params"].iloc[0], ablation, SPLIT)
+                commands.append((mode, setting, command))
+    return commands
+
+
+def command_rows(ablation: Ablation) -> list[dict[str, str]]:
+    """Command of every run, for tables/commands.csv."""
+    whole = ablation_command(ablation)
+    own = {
+        cell["run_id"]: run_command(cell["params"], ablation, cell["split"])
+        for cell in ablation.cells.to_dict("records")
+    }
+    return [{"run_id": run, "command": own.get(run, whole)} for run in ablation.runs["run_id"]]

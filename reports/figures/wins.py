@@ -1,0 +1,64 @@
+"""Which mode beats which, and in how many splits: a matrix that describes these splits."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports import style
+from reports.language import say
+from reports.load import Ablation
+from reports.statistics import FloatArray, share_of_splits_won
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class WinsData:
+    """Share of splits in which the row's mode is ahead of the column's, a tie counting half.
+
+    Attributes:
+        target: The target.
+        modes: Names of rows and columns.
+        shares: In [0, 1], (n_modes, n_modes); NaN where no split has both, and on the diagonal.
+    """
+
+    target: str
+    modes: tuple[str, ...]
+    shares: FloatArray
+
+
+def compute_wins(ablation: Ablation, target: str) -> WinsData:
+    """Paired by split, test SROCC at the guide's setting."""
+    modes = ablation.mode_names
+    scores = {mode: ablation.by_split(mode, f"test_srocc_{target}") for mode in modes}
+    shares = np.full((len(modes), len(modes)), np.nan)
+    for i, row in enumerate(modes):
+        for j, column in enumerate(modes):
+            both = scores[row].index.intersection(scores[column].index)
+            if i != j and len(both):
+                shares[i, j] = share_of_splits_won(scores[row].loc[both], scores[column].loc[both])
+    return WinsData(target, modes, shares)
+
+
+def draw_wins(data: WinsData, ax: "Axes") -> None:
+    """Squares from orange (never ahead) over white (half) to blue (always), with the share."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if not np.isfinite(data.shares).any():
+        style.empty(ax, say("needs two modes on the same split"))
+        return
+    ends = (style.COLOURS["traditional"], "white", style.COLOURS["residual"])
+    ax.imshow(
+        data.shares, cmap=LinearSegmentedColormap.from_list("wins", ends), vmin=0, vmax=1, alpha=0.7
+    )
+    for (i, j), share in np.ndenumerate(data.shares):
+        if np.isfinite(share):
+            ax.text(j, i, f"{100 * share:.0f} %", ha="center", va="center")
+    names = [style.short(mode) for mode in data.modes]
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(say(data.target))

@@ -1,0 +1,125 @@
+"""What a reader might look for and will not find, and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.claims import Verdict
+from reports.frames import REFERENCE_ORDER, TARGETS, select
+from reports.language import say, say_list
+from reports.load import Ablation
+from reports.results import Entry
+from reports.style import label
+
+Section = dict[str, Any]
+
+
+def on_the_cover(ablation: Ablation) -> list[str]:
+    """The gaps that change how everything else is read."""
+    found: list[str] = []
+    if not ablation.complete:
+        found.append(say("The ablation is unfinished: all figures are of the runs so far."))
+    finished = set(ablation.mode_names)
+    lost = [label(m) for m in ablation.modes["mode"] if m not in finished]
+    if lost:
+        found.append(say("No finished run of {modes}.", modes=say_list(lost)))
+    absent = [say(t) for t in TARGETS if t not in ablation.targets]
+    if absent:
+        found.append(say("The data set has no {target} score.", target=say_list(absent)))
+    if not ablation.is_tuned:
+        found.append(say("Nothing was tuned: only the guide’s settings are shown."))
+    return found
+
+
+def missing_sections(
+    ablation: Ablation,
+    results: dict[str, Any],
+    claims: Sequence[Verdict],
+    figures: Sequence[Sequence[str]],
+) -> list[Section]:
+    """Titled lists for the page of missing pieces; sections without an item are left out.
+
+    Args:
+        ablation: The ablation.
+        results: results.json.
+        claims: Verdicts at the guide's setting.
+        figures: Question and reason of each figure that would show nothing.
+    """
+    sections = [
+        (say("Runs"), _runs(ablation)),
+        (say("Reference rows"), _references(ablation, results["baselines"])),
+        (say("Measures"), _measures(results["guide_modes"])),
+        (say("Figures"), [say("{figure} ({reason})", figure=q, reason=r) for q, r in figures]),
+        (say("Claims not tested"), _claims(claims)),
+    ]
+    return [{"title": title, "items": items} for title, items in sections if items]
+
+
+def _runs(ablation: Ablation) -> list[str]:
+    """Cells that did not finish, and runs that failed."""
+    planned = int(ablation.params.get("n_splits", 0))
+    items: list[str] = []
+    for mode in ablation.modes["mode"]:
+        for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
+            done = len(set(select(ablation.cells, mode=mode, setting=setting)["split"]))
+            if done < planned:
+                items.append(
+                    say(
+                        "{mode}, {setting}: {done} of {planned} splits finished",
+                        mode=label(mode),
+                        setting=setting,
+                        done=str(done),
+                        planned=str(planned),
+                    )
+                )
+    failed = sum(status in ("FAILED", "FAIL") for status in ablation.runs["status"])
+    if failed:
+        items.append(
+            say("{n} runs failed; the appendix lists them with their errors", n=str(failed))
+        )
+    reasons = sorted({r for r in ablation.modes["tuned_reason"] if r})
+    if not ablation.is_tuned and reasons:
+        items.append(say("No tuning: {reason}", reason=reasons[0]))
+    return items
+
+
+def _references(ablation: Ablation, baselines: dict[str, dict[str, Entry]]) -> list[str]:
+    items: list[str] = []
+    for name in REFERENCE_ORDER:
+        row = baselines.get(name)
+        gone = [t for t in ablation.targets if row is None or row[f"srocc_{t}"]["mean"] is None]
+        if not gone:
+            continue
+        reason = "not computed" if row is None else row[f"srocc_{gone[0]}"]["reason"]
+        where = say_list([say(t) for t in gone])
+        items.append(
+            say("{row} for {targets}: {reason}", row=label(name), targets=where, reason=reason)
+        )
+    return items
+
+
+def _measures(modes: dict[str, dict[str, Entry]]) -> list[str]:
+    """Measures that no split of a mode has, grouped by reason."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for mode, entries in modes.items():
+        for measure, entry in entries.items():
+            if entry["mean"] is None:
+                lacking.setdefault((measure, entry["reason"]), []).append(label(mode))
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for (measure, reason), of in lacking.items():
+        grouped.setdefault((say_list(of), reason), []).append(measure)
+    return [
+        say("{modes}: {measures} ({reason})", modes=of, measures=", ".join(names), reason=reason)
+        for (of, reason), names in grouped.items()
+    ]
+
+
+def _claims(claims: Sequence[Verdict]) -> list[str]:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for verdict in claims:
+        if verdict.verdict == "not tested":
+            key = say(verdict.claim.question), say(verdict.reason)
+            reasons.setdefault(key, []).append(say(verdict.target))
+    return [
+        say("{claim} ({targets}): {reason}", claim=claim, targets=say_list(of), reason=reason)
+        for (claim, reason), of in reasons.items()
+    ]

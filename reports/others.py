@@ -1,0 +1,97 @@
+"""Someone else's predictions as one more row, scored on the same test parts as the modes.
+
+Whether that predictor was trained on these images is not known here: the row may flatter it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qa_core.errors import UserError
+from qa_core.evaluation import PARTS, score_predictions
+from reports.frames import REFERENCE_ORDER, TARGETS, select
+from reports.language import phrase
+from reports.load import Ablation
+
+MEASURES = ("srocc", "plcc", "krocc", "within_generator_srocc")
+OFF_SCALE = phrase("the scale of these predictions is not known")
+
+
+def with_predictions(ablation: Ablation, wanted: str) -> Ablation:
+    """The ablation with a reference row from NAME:FILE.
+
+    The file is a CSV with the column `name`, the image's file name as in the rated table, and
+    `quality` or `consistency` or both, on any scale.
+
+    Raises:
+        UserError: The file cannot be used, or lacks images that the splits test.
+    """
+    name, separator, file = wanted.partition(":")
+    if not separator or not name or not file:
+        raise UserError(f"PREDICTIONS={wanted} is not of the form name:file.csv.")
+    if name in (*REFERENCE_ORDER, *ablation.mode_names):
+        raise UserError(f"PREDICTIONS={wanted}: a row of the report is called {name} already.")
+    table = _read(Path(file))
+    tested = _tested_images(ablation, file)
+    rows = [
+        {"reference": name, "split": split, **_scores(images, table, file)}
+        for split, images in tested.groupby("split")
+    ]
+    references = pd.concat([ablation.references, pd.DataFrame(rows)], ignore_index=True)
+    return replace(ablation, references=references)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"There is no file {path} with predictions.")
+    try:
+        table = pd.read_csv(path, dtype={"name": str})
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as CSV: {error}.") from None
+    columns = [target for target in TARGETS if target in table]
+    if "name" not in table or not columns:
+        raise UserError(
+            f"{path} needs a column name and at least one of {' and '.join(TARGETS)}; "
+            f"it has {', '.join(map(str, table.columns))}."
+        )
+    names: Any = table["name"]
+    if names.duplicated().any():
+        raise UserError(f"{path} predicts {names[names.duplicated()].iloc[0]} twice.")
+    for column in columns:
+        numbers: Any = pd.to_numeric(table[column], errors="coerce")
+        bad = ~np.isfinite(numbers.to_numpy(float))
+        if bad.any():
+            raise UserError(f"{path}: the {column} of {names[bad].iloc[0]} is not a number.")
+        table[column] = numbers
+    return table.set_index("name")
+
+
+def _tested_images(ablation: Ablation, file: str) -> pd.DataFrame:
+    """One row a split and test image: split, name, its opinions and its generator."""
+    predictions: Any = ablation.predictions
+    if predictions.empty:
+        raise UserError(f"No finished run says which images were tested, so {file} has no row.")
+    own = select(predictions, setting="guide")
+    keep = ["split", "name", "generator", *(f"mos_{t}" for t in TARGETS)]
+    return own.drop_duplicates(["split", "row"]).filter(keep)
+
+
+def _scores(images: pd.DataFrame, table: pd.DataFrame, file: str) -> dict[str, Any]:
+    """Measures on one test part, and why others are undefined."""
+    names: Any = images["name"]
+    lacking = names[~names.isin(list(table.index))]
+    if len(lacking):
+        raise UserError(
+            f"{file} lacks {len(lacking)} of {len(images)} images of a test part, "
+            f"{lacking.iloc[0]} among them; a row over other images could not be compared."
+        )
+    frame = images.copy()
+    for target in set(TARGETS) & set(table.columns):
+        frame[PARTS[target]] = table.loc[list(images["name"]), target].to_numpy(float)
+    metrics, undefined = score_predictions(frame)
+    found = {f"test_{m}": value for m, value in metrics.items() if m.startswith(MEASURES)}
+    reasons = {f"test_{m}": reason for m, reason in undefined.items()}
+    return found | {"undefined": reasons | {f"test_rmse_{t}": OFF_SCALE for t in TARGETS}}

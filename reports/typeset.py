@@ -1,0 +1,90 @@
+"""Typst: content and figures become pages, figures become pictures."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from re import findall
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from reports.fonts import typeface
+from reports.language import say
+from reports.results import write_json
+
+HERE = Path(__file__).parent
+COMMON = HERE / "common.typ"
+FIXED_TIMESTAMP = 1_700_000_000
+PICTURE_PPI = 200
+
+
+def compile_pdf(template: str, content: dict[str, Any], files: Mapping[str, Path]) -> bytes:
+    """The PDF as bytes, the same for the same input.
+
+    Args:
+        template: File name of the template, which reads content.json and files beside it.
+        content: What content.json holds; all of it is text, never markup.
+        files: Figures and thumbnails by the name under which the template finds them.
+
+    Raises:
+        RuntimeError: On any Typst warning, such as a font that is not there.
+    """
+    with TemporaryDirectory(prefix="report-") as name:
+        folder = Path(name)
+        for source in (COMMON, HERE / template):
+            shutil.copy(source, folder)
+        for target, source in files.items():
+            shutil.copy(source, folder / target)
+        face = {"fonts": list(typeface.get().families)}
+        write_json(folder / "content.json", content | face | {"words": _words(template)})
+        pdf = _compile(folder / template, "pdf")
+    assert isinstance(pdf, bytes)
+    return pdf
+
+
+def write_pictures(figures: Path, names: Iterable[str]) -> None:
+    """Write a PNG beside each SVG, set in the same face as the pages."""
+    named = sorted(names)
+    if not named:
+        return
+    pages = [f'#image("{name}.svg", width: 16cm)\n' for name in named]
+    with TemporaryDirectory(prefix="report-") as scratch:
+        folder = Path(scratch)
+        for name in named:
+            shutil.copy(figures / f"{name}.svg", folder)
+        page = "#set page(width: auto, height: auto, margin: 3pt)\n"
+        (folder / "figures.typ").write_text(page + "#pagebreak()\n".join(pages), encoding="utf-8")
+        pictures = _compile(folder / "figures.typ", "png")
+    for name, picture in zip(named, [pictures] if len(named) == 1 else pictures, strict=True):
+        (figures / f"{name}.png").write_bytes(picture)
+
+
+def _compile(source: Path, form: Any) -> Any:
+    import typst
+
+    face = typeface.get()
+    compiled, warnings = typst.compile_with_warnings(
+        source,
+        root=source.parent,
+        font_paths=list(face.folders),
+        ignore_system_fonts=not face.system,
+        format=form,
+        ppi=PICTURE_PPI,
+        timestamp=int(os.environ.get("SOURCE_DATE_EPOCH", FIXED_TIMESTAMP)),
+    )
+    if warnings:
+        raise RuntimeError("Typst: " + "; ".join(w.message for w in warnings))
+    return compiled
+
+
+def words_of_template(template: str) -> set[str]:
+    """The English words that a template says itself, in t("…")."""
+    return {
+        word
+        for path in (COMMON, HERE / template)
+        for word in findall(r'\bt\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+    }
+
+
+def _words(template: str) -> dict[str, str]:
+    return {word: say(word) for word in sorted(words_of_template(template))}
