@@ -52,7 +52,6 @@ REFERENCE_DASHES: dict[str, Any] = {
 # STIX (see `new_figure`) stands in while matplotlib measures: it is about as wide as the face
 # that Typst sets.
 _RC: dict[str, Any] = {
-    "font.family": "serif",
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.titleweight": "normal",
@@ -98,7 +97,7 @@ def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["
     face = typeface.get()
     register_with_matplotlib(face)
     # In order of preference; a letter that one lacks is measured with the next.
-    parameters.update(_RC | {"font.serif": [face.families[0], "STIXGeneral", *face.families[1:]]})
+    parameters.update(_RC | {"font.family": [face.families[0], "STIXGeneral", *face.families[1:]]})
     figure, axes = plt.subplots(
         rows, columns, figsize=(PAGE_WIDTH, height), squeeze=False, **kwargs
     )
