@@ -37,6 +37,8 @@ help: ## list the targets
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag"
+	@echo "variables of report: OUT  TRACKING_URI  RUNS='runs/a runs/b'  PREDICTIONS=name:file.csv"
+	@echo "                     CLAIMS=my_claims.py  REPORT_LANG=en|zh  REPORT_FONT=file"
 
 setup: $(STAMP) ## make .venv and install everything in it
 

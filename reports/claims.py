@@ -5,8 +5,7 @@ lie on the named side of their null value. All tests are Nadeau-Bengio; the p va
 on accuracy that could be tested form one declared family, adjusted by Holm (cost stands apart);
 the interval shown beside a verdict is adjusted with it.
 
-To add a claim of your own, write a function from (Evidence, target) to contrasts and append a
-`Claim` to `CLAIMS` (see `_lift` for three lines that do it).
+A claim of a user's own is read from a file (`reports.own_claims`); docs/report.md shows one.
 """
 
 from collections.abc import Callable, Sequence

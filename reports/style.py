@@ -131,12 +131,12 @@ def marker(mode: str) -> str:
 
 def label(name: str) -> str:
     """A mode's or a reference's name in words."""
-    return say(LABELS.get(name, name.replace("_", " ")))
+    return say(LABELS.get(name, name))
 
 
 def short(name: str) -> str:
     """The same where room is scarce."""
-    return say(SHORT.get(name, name.replace("_", " ")))
+    return say(SHORT.get(name, name))
 
 
 def plain(text: str, longest: int = 18) -> str:
