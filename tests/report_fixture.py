@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
@@ -220,9 +220,10 @@ def _write_cell(
             "identity": f"{mode}-{setting}-{split}", "mlflow.parentRunId": parent,
             "undefined": json.dumps(undefined),
             "checkpoint": f"baseline_{mode}_best.pt"}  # fmt: skip
-    folder = Path(mkdtemp(prefix="report-artifacts-"))
-    _write_artifacts(folder, made, mode, split)
-    writer.run("confirmation", tags, {"mode": mode, "lr": 1e-4}, metrics, artifacts=folder)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_artifacts(folder, made, mode, split)
+        writer.run("confirmation", tags, {"mode": mode, "lr": 1e-4}, metrics, artifacts=folder)
 
 
 def _target_metrics(

@@ -1,6 +1,7 @@
 """What the report adds beside its main pages: commands, others' predictions, side by side, gaps."""
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
 from qa_core.tracking import as_text
 from reports.build import build_report, build_side_by_side
+from reports.claims import decide
 from reports.commands import SCRIPT, ablation_command, command_rows, run_command
+from reports.contrasts import Evidence
 from reports.figures.deciles import compute_deciles
 from reports.figures.importance import compute_history, compute_importance
 from reports.figures.wins import compute_wins
@@ -119,8 +122,7 @@ def test_predictions_that_cannot_be_used_are_told(ablation: Ablation, tmp_path: 
 def test_own_claims_stand_beside_the_guides(out: Path, ablation: Ablation, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN_CLAIM)
     file = write_predictions(ablation, tmp_path / "theirs.csv")
-    for name in ("mlflow.db",):
-        (tmp_path / name).write_bytes((out / name).read_bytes())
+    (tmp_path / "mlflow.db").write_bytes((out / "mlflow.db").read_bytes())
     wanted = shlex.quote(f"x#$_{{}}:{file}")
     build_report(tmp_path, predictions=wanted, claims=tmp_path / "mine.py")
     results = json.loads((tmp_path / "results.json").read_text())
@@ -129,6 +131,20 @@ def test_own_claims_stand_beside_the_guides(out: Path, ablation: Ablation, tmp_p
     assert r"x\#\$\_\{\}" in (tmp_path / "tables" / "scores_quality.tex").read_text()
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
     assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == drawn
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/report.md"])
+def test_the_claim_that_a_page_shows_is_decided(
+    page: str, ablation: Ablation, tmp_path: Path
+) -> None:
+    text = (Path(__file__).resolve().parents[1] / page).read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (code,) = (example for example in examples if "CLAIMS" in example)
+    (tmp_path / "mine.py").write_text(code.replace("linear_probe", "traditional"))
+    (verdict,) = decide(
+        read_claims(tmp_path / "mine.py"), Evidence(ablation, "guide"), ("quality",)
+    )
+    assert verdict.verdict != "not tested"
 
 
 def test_own_claims_that_cannot_be_used_are_told(tmp_path: Path) -> None:
