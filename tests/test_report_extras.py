@@ -23,6 +23,7 @@ from reports.contrasts import Evidence
 from reports.figures.deciles import compute_deciles
 from reports.figures.importance import compute_history, compute_importance
 from reports.figures.wins import compute_wins
+from reports.frames import per_split, select
 from reports.latex import booktabs, escape
 from reports.load import Ablation, load_ablation
 from reports.others import with_predictions
@@ -92,11 +93,11 @@ def test_predictions_of_others_become_a_row(ablation: Ablation, tmp_path: Path) 
     file = write_predictions(ablation, tmp_path / "theirs.csv")
     row = with_predictions(ablation, f"theirs:{file}")
     assert row.reference_names[-1] == "theirs"
-    own = row.references[row.references["reference"] == "theirs"]
+    own = select(row.references, reference="theirs")
     np.testing.assert_allclose(own["test_srocc_quality"].astype(float), 1.0)  # a rescaled opinion
     assert len(own) == 3
-    assert own["test_srocc_consistency"].isna().all()
-    assert "scale" in own["undefined"].iloc[0]["test_rmse_quality"]
+    assert per_split(own, "test_srocc_consistency").empty
+    assert "scale" in list(own["undefined"])[0]["test_rmse_quality"]
 
 
 def test_predictions_that_cannot_be_used_are_told(ablation: Ablation, tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_history_and_importance_within_a_mode(ablation: Ablation) -> None:
     trials["objective"] = -np.abs(np.log10(trials["lr"]) + 4)
     found = compute_importance(replace(ablation, trials=trials)).by_mode["residual"]
     assert set(found.index) == {"lr", "residual_scale_q"}  # the others do not vary
-    assert found["lr"] > found["residual_scale_q"]
+    assert float(found["lr"]) > float(found["residual_scale_q"])
     assert found.sum() == pytest.approx(1.0)
 
 
