@@ -97,7 +97,7 @@ def test_predictions_of_others_become_a_row(ablation: Ablation, tmp_path: Path) 
     np.testing.assert_allclose(own["test_srocc_quality"].astype(float), 1.0)  # a rescaled opinion
     assert len(own) == 3
     assert per_split(own, "test_srocc_consistency").empty
-    assert "scale" in list(own["undefined"])[0]["test_rmse_quality"]
+    assert "scale" in next(iter(own["undefined"]))["test_rmse_quality"]
 
 
 def test_predictions_that_cannot_be_used_are_told(ablation: Ablation, tmp_path: Path) -> None:
@@ -216,10 +216,11 @@ def test_history_and_importance_within_a_mode(ablation: Ablation) -> None:
          "residual_scale_c": 0.2}
     )  # fmt: skip
     trials["objective"] = -np.abs(np.log10(trials["lr"]) + 4)
-    found = compute_importance(replace(ablation, trials=trials)).by_mode["residual"]
-    assert set(found.index) == {"lr", "residual_scale_q"}  # the others do not vary
-    assert float(found["lr"]) > float(found["residual_scale_q"])
-    assert found.sum() == pytest.approx(1.0)
+    importance = compute_importance(replace(ablation, trials=trials))
+    found = importance.by_mode["residual"].to_dict()
+    assert set(found) == {"lr", "residual_scale_q"}  # the others do not vary
+    assert found["lr"] > found["residual_scale_q"]
+    assert sum(found.values()) == pytest.approx(1.0)
 
 
 def test_latex_is_escaped_and_ruled() -> None:
