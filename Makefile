@@ -7,7 +7,8 @@ CACHE ?= .cache
 PORT ?= 5000
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
-TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT
+TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
+  STUDY SPLITS EPOCHS
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
@@ -20,12 +21,13 @@ ABLATION_FLAGS = $(call flag,PROFILE,profile)$(call flag,DATA,data)$(call flag,T
   flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE,cache)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation test lint report ui bench backbone worth clean
+.PHONY: help setup ablation study test lint report ui bench backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
+	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants SPLITS=5 EPOCHS=8"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag"
@@ -40,6 +42,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 ablation: $(STAMP) ## tune and compare the four modes, write OUT/report.pdf
 	@$(BIN)/python -m experiments.ablation$(ABLATION_FLAGS)
+
+study: $(STAMP) ## run one study of the ablation in OUT: STUDY=depth SPLITS=5 EPOCHS=8
+	@test -n "$$STUDY" || { echo "Name a study, as in make study STUDY=depth."; exit 2; }
+	@$(BIN)/python -m experiments.study$(call flag,STUDY,study)$(call flag,SPLITS,splits)$(call \
+	  flag,EPOCHS,epochs)$(ABLATION_FLAGS)
 
 test: $(STAMP) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
