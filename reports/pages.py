@@ -23,11 +23,13 @@ from reports.figures.tradeoff import compute_tradeoff, draw_tradeoff
 from reports.figures.trials import KNOBS, compute_trials, draw_trials
 from reports.frames import select
 from reports.load import Ablation
+from reports.study_pages import draw_studies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NB = "95 % Nadeau–Bengio interval, unadjusted"
+_legend = style.mode_legend
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,11 @@ def draw_all(ablation: Ablation, folder: Path) -> list[dict[str, str]]:
         drawn.append(
             {"name": page.name, "question": page.question, "caption": page.caption(ablation)}
         )
+    for study, figure, caption in draw_studies(ablation):
+        name = f"study_{study.name}"
+        style.save(figure, folder / f"{name}.svg")
+        drawn.append({"name": name, "question": study.question, "caption": caption})
     return drawn
-
-
-def _legend(figure: "Figure", modes: Sequence[str]) -> None:
-    """The key of modes above a figure, the same everywhere."""
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], ls="", marker=style.marker(m), color=style.colour(m), ms=5,
-               label=style.label(m)) for m in modes
-    ]  # fmt: skip
-    if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=4, handletextpad=0.2,
-                      columnspacing=1.8, borderpad=0.0)  # fmt: skip
 
 
 def _per_target(
