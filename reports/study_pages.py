@@ -58,10 +58,10 @@ def draw_data_size(ablation: Ablation, study: Study) -> "Figure":
         measure = f"test_srocc_{target}"
         draw_knob(compute_by_mode(study, "train_share", measure, target), axes[0, column])
         draw_knob(_scale_by_share(study, measure), axes[1, column])
-        if axes[1, column].get_legend_handles_labels()[0]:
-            axes[1, column].legend(loc="best")
     for ax in axes[:, 0]:
         ax.set_ylabel("test SROCC")
+    if axes[1, 0].get_legend_handles_labels()[0]:
+        axes[1, 0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
     return figure
 
 
@@ -74,7 +74,7 @@ def _scale_by_share(study: Study, measure: str) -> KnobData:
         Curve(
             mode,
             compute_curve(study, "residual_scale", measure, varies=varies, train_share=share),
-            label=f"partial freeze, {100 * share:.0f} % of the prompts",
+            label=f"{style.short(mode)}, {100 * share:.0f} % of the prompts",
             hollow=share < 1,
         )
         for share in shares
@@ -153,7 +153,6 @@ def draw_studies(ablation: Ablation) -> list[tuple[Study, "Figure", str]]:
 def _size(study: Study) -> str:
     missing = study.n_listed - len(study.cells)
     words = f"Mark: mean over splits; bar: {_NB}. n = {len(study.cells)} cells"
-    words += (
-        f" ({study.n_splits} splits, {study.epochs} epochs), other knobs at the guide's setting"
-    )
+    words += f" ({study.n_splits} splits, {study.epochs} epochs a cell), other knobs"
+    words += " at the guide's setting"
     return words + (f"; {missing} cells are missing." if missing else ".")

@@ -41,6 +41,7 @@ class KnobData:
     title: str
     curves: list[Curve] = field(default_factory=list)
     band: tuple[float, float] | None = None
+    lowest: float = -1.0  # of the measure: -1 for a correlation, 0 for a share
 
 
 def compute_curve(study: Study, knob: str, measure: str, **where: Any) -> dict[float, Interval]:
@@ -61,7 +62,8 @@ def compute_by_mode(
     """A curve a mode, over the points that vary this knob alone."""
     modes = sorted(set(study.cells["mode"]), key=mode_rank)
     curves = [Curve(m, compute_curve(study, knob, measure, mode=m, varies=knob)) for m in modes]
-    return KnobData(knob, title, [curve for curve in curves if curve.points], band)
+    lowest = -1.0 if "srocc" in measure else 0.0
+    return KnobData(knob, title, [curve for curve in curves if curve.points], band, lowest)
 
 
 def draw_knob(data: KnobData, ax: "Axes") -> None:
@@ -81,10 +83,20 @@ def draw_knob(data: KnobData, ax: "Axes") -> None:
     if not linear:
         style.log_axis(ax)
     if len(values) <= _MOST_TICKS:
+        ax.minorticks_off()
         ax.set_xticks(values, [_tick(data.knob, value) for value in values])
+    _stay_possible(ax, data.lowest)
     style.score_axes(ax, "y")
     ax.set_title(data.title)
     ax.set_xlabel(LABELS[data.knob])
+
+
+def _stay_possible(ax: "Axes", lowest: float) -> None:
+    """Cut the y axis at what the measure can be: intervals of few splits reach far beyond."""
+    low, high = ax.get_ylim()
+    high = min(max(high, lowest + 0.05), 1.02)
+    low = -0.03 * high if lowest == 0.0 else max(low, lowest)
+    ax.set_ylim(low, high)
 
 
 def _draw_curve(ax: "Axes", curve: Curve, xs: list[float]) -> None:
