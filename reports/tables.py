@@ -9,6 +9,7 @@ import pandas as pd
 from reports.claims import Verdict
 from reports.load import Ablation
 from reports.results import Entry
+from reports.study_results import study_table
 from reports.style import format_score, label
 
 Cell = dict[str, str]
@@ -127,6 +128,7 @@ def write_tables(
         "comparisons": pd.json_normalize(results["comparisons"]["guide"]),
         "cells": ablation.cells.drop(columns=["params", "undefined", "artifact_uri"]),
         "trials": ablation.trials,
+        "studies": study_table(ablation),
         "runs": ablation.runs,
     }
     for name, frame in frames.items():
