@@ -61,7 +61,8 @@ def draw_data_size(ablation: Ablation, study: Study) -> "Figure":
     for ax in axes[:, 0]:
         ax.set_ylabel("test SROCC")
     if axes[1, 0].get_legend_handles_labels()[0]:
-        axes[1, 0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+        key = axes[1, 0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+        key.set_in_layout(False)  # it reaches over both columns
     return figure
 
 
