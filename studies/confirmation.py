@@ -217,7 +217,7 @@ def adopt_cells(cells: Cells, context: Context) -> None:
     done = context.tracker.finished("confirmation")
     for identity in cells.keys() & done.keys():
         run, work = done[identity], cells[identity]
-        if run.data.tags["study"] != CONFIRM:
+        if run.data.tags.get("study", CONFIRM) != CONFIRM:
             context.tracker.client.update_run(run.info.run_id, name=work.name)
             tags = work.tags(identity) | {PARENT_TAG: work.setting.parent}
             context.tracker.log(run.info.run_id, tags=tags)
