@@ -10,7 +10,7 @@ ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
-  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT
+  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
@@ -28,12 +28,13 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation test lint report calibrate ui bench backbone worth clean
+.PHONY: help setup ablation study test lint report calibrate ui bench backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
+	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants SPLITS=5 EPOCHS=8"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag"
@@ -50,6 +51,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 ablation: $(STAMP) ## tune and compare the four modes, write OUT/report.pdf
 	@$(BIN)/python -m experiments.ablation$(ABLATION_FLAGS)
+
+study: $(STAMP) ## run one study of the ablation in OUT: STUDY=depth SPLITS=5 EPOCHS=8
+	@test -n "$$STUDY" || { echo "Name a study, as in make study STUDY=depth."; exit 2; }
+	@$(BIN)/python -m experiments.study$(call flag,STUDY,study)$(call flag,SPLITS,splits)$(call \
+	  flag,EPOCHS,epochs)$(ABLATION_FLAGS)
 
 test: $(STAMP) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

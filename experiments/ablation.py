@@ -12,7 +12,7 @@ from experiments import cli
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
-from studies.profiles import PROFILES
+from studies.profiles import PROFILES, StudyRequest
 
 TABLE_NAME = "data.csv"
 IMAGE_FOLDER = "images"
@@ -53,16 +53,17 @@ class AblationArgs:
 def main() -> None:
     """Parse the command line, run the studies, build the report."""
     args = cli.parse(AblationArgs, str(AblationArgs.__doc__))
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     run_ablation(args)
 
 
-def _interrupt(number: int, frame: object) -> None:
+def interrupt(number: int, frame: object) -> None:
+    """End as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
-def run_ablation(args: AblationArgs) -> None:
-    """Run what is missing in `args.out` and build the report.
+def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
+    """Run what is missing in `args.out`, or of one study alone, and build the report.
 
     Raises:
         UserError: Flags, data or the folder cannot be used, or cells failed.
@@ -77,13 +78,13 @@ def run_ablation(args: AblationArgs) -> None:
 
         setup = Setup(base, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
         workers = args.workers or len(os.sched_getaffinity(0))
-        failed = run_studies(setup, args.profile, profile, args.out, workers)
+        failed = run_studies(setup, args.profile, profile, args.out, workers, only)
         build_report(args.out)
     print(f"\nreport      {args.out / 'report.pdf'}")
     print(f"comparison  make ui OUT={args.out}")
     if failed:
         raise UserError(
-            f"{failed} confirmation cells failed and are missing in the report; their traces are in"
+            f"{failed} cells failed and are missing in the report; their traces are in"
             " MLflow. The same command tries them again."
         )
 

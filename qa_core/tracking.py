@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 PARENT_TAG = "mlflow.parentRunId"
-RESULT_KINDS = ("trial", "confirmation", "reference")
+RESULT_KINDS = ("trial", "confirmation", "pool", "reference")
 """Kinds of runs that hold one result each, written when it is known."""
 _BATCH = 1000  # the most metrics that MLflow takes in one call
 _LONGEST_PARAM = 6000
@@ -32,7 +32,7 @@ class RunRecord:
 
     Attributes:
         name: Name shown in the UI.
-        kind: ablation, mode, trial, confirmation, reference or single.
+        kind: ablation, mode, study, trial, confirmation, pool, reference or single.
         parent: Run id of the parent, or None.
         tags: Further tags.
         params: Parameters by name; any value that prints.
@@ -163,10 +163,13 @@ class Tracker:
         done = [r for r in self.runs(kind, identity=identity) if r.info.status == "FINISHED"]
         return done[0] if done else None
 
-    def finished_identities(self, kind: str) -> set[str]:
-        """Identities of all complete runs of a kind."""
-        done = (run for run in self.runs(kind) if run.info.status == "FINISHED")
-        return {run.data.tags.get("identity", "") for run in done} - {""}
+    def finished(self, kind: str) -> "dict[str, Run]":
+        """The first complete run of each identity, of a kind."""
+        found: dict[str, Run] = {}
+        for run in self.runs(kind):
+            if run.info.status == "FINISHED" and "identity" in run.data.tags:
+                found.setdefault(run.data.tags["identity"], run)
+        return found
 
     def close_orphans(self) -> int:
         """End as KILLED the results that dead processes left RUNNING, half written.

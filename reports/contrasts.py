@@ -30,12 +30,14 @@ class Contrast:
         values: One value a split, (n_splits,).
         null: The value that the mean is held against.
         above: Whether a mean above the null supports the claim (below it otherwise).
+        variance_factor: Nadeau-Bengio factor where it is not the ablation's (None: it is).
     """
 
     label: str
     values: FloatArray
     null: float = 0.0
     above: bool = True
+    variance_factor: float | None = None
 
     @property
     def margin(self) -> float:

@@ -26,6 +26,7 @@ from reports.frames import (
     trials_frame,
 )
 from reports.histories import metric_histories
+from reports.studies import Study, is_confirmation, read_studies
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -67,6 +68,7 @@ class Ablation:
         runs: Every run, failures and pruned trials included.
         predictions: Test predictions of all cells, one row a cell and image.
         thumbnails: Files by (run_id, row).
+        studies: Designed studies by name.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Ablation:
     runs: pd.DataFrame
     predictions: pd.DataFrame
     thumbnails: dict[tuple[str, int], Path] = field(default_factory=dict)
+    studies: dict[str, Study] = field(default_factory=dict)
 
     @property
     def mode_names(self) -> tuple[str, ...]:
@@ -152,7 +155,7 @@ def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
     parent = _choose_parent(runs, tracking_uri)
     own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
     own = [r for r in own if r.info.run_id != parent.info.run_id]
-    cells = cells_frame([r for r in own if is_kind(r, "confirmation") and is_finished(r)])
+    cells = cells_frame([r for r in own if is_confirmation(r) and is_finished(r)])
     predictions, thumbnails = _read_artifacts(client, cells, downloads)
     refuse_mixed(predictions)
     return Ablation(
@@ -169,6 +172,7 @@ def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
         runs=runs_frame([parent, *own]),
         predictions=predictions,
         thumbnails=thumbnails,
+        studies=read_studies(own),
     )
 
 

@@ -31,6 +31,7 @@ from reports.figures.trials import KNOBS, compute_trials, draw_trials
 from reports.figures.wins import compute_wins, draw_wins
 from reports.language import say
 from reports.load import Ablation
+from reports.study_pages import draw_studies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,20 +67,11 @@ def draw_all(ablation: Ablation, folder: Path) -> tuple[list[dict[str, str]], li
             continue
         style.save(figure, path)
         drawn.append({"name": page.name, "question": question, "caption": page.caption(ablation)})
+    for study, figure, caption in draw_studies(ablation):
+        name = f"study_{study.name}"
+        style.save(figure, folder / f"{name}.svg")
+        drawn.append({"name": name, "question": say(study.question), "caption": caption})
     return drawn, missing
-
-
-def _legend(figure: "Figure", modes: Sequence[str]) -> None:
-    """The key of modes above a figure, the same everywhere."""
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], ls="", marker=style.marker(m), color=style.colour(m), ms=5,
-               label=style.label(m)) for m in modes
-    ]  # fmt: skip
-    if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=4, handletextpad=0.2,
-                      columnspacing=1.8, borderpad=0.0)  # fmt: skip
 
 
 def _per_target(
@@ -129,7 +121,7 @@ def _gap(ablation: Ablation) -> "Figure":
     for ax, target in zip(axes, ablation.targets, strict=True):
         draw_gap(compute_gap(ablation, target), ax)
     axes[0].set_ylabel(say("train − validation SROCC"))
-    _legend(figure, ablation.mode_names)
+    style.mode_legend(figure, ablation.mode_names)
     return figure
 
 
@@ -142,7 +134,7 @@ def _saturation(ablation: Ablation) -> "Figure":
     axes[0, 0].set_ylabel(say("share with |delta| > .95"))
     axes[1, 0].set_ylabel(say("share of test images"))
     modes = [m for m in ablation.mode_names if m != "traditional"]
-    _legend(figure, modes)
+    style.mode_legend(figure, modes)
     return figure
 
 
@@ -167,7 +159,7 @@ def _tradeoff(ablation: Ablation, cost: str) -> "Figure":
     for ax, target in zip(axes, ablation.targets, strict=True):
         draw_tradeoff(compute_tradeoff(ablation, target, cost), ax)
     axes[0].set_ylabel(say("test SROCC"))
-    _legend(figure, ablation.mode_names)
+    style.mode_legend(figure, ablation.mode_names)
     return figure
 
 
@@ -178,7 +170,7 @@ def _trials(ablation: Ablation) -> "Figure":
     for ax in axes[:, 0]:
         ax.set_ylabel(say("objective on the pool"))
     if len(ablation.trials):
-        _legend(figure, list(ablation.modes["mode"]))
+        style.mode_legend(figure, list(ablation.modes["mode"]))
     return figure
 
 
@@ -205,7 +197,7 @@ def _generators(ablation: Ablation) -> "Figure":
     for ax, one in zip(axes, data, strict=True):
         draw_generators(one, ax)
     if rows:
-        _legend(figure, ablation.mode_names)
+        style.mode_legend(figure, ablation.mode_names)
     return figure
 
 
@@ -221,7 +213,7 @@ def _history(ablation: Ablation) -> "Figure":
     draw_history(compute_history(ablation), axes[0, 0])
     draw_importance(compute_importance(ablation), axes[0, 1])
     if len(ablation.trials):
-        _legend(figure, list(ablation.modes["mode"]))
+        style.mode_legend(figure, list(ablation.modes["mode"]))
     return figure
 
 
@@ -234,7 +226,7 @@ def _deciles(ablation: Ablation) -> "Figure":
     axes[1, 0].set_ylim(0, max(axes[1, 0].get_ylim()[1], 0.1))
     axes[0, 0].set_ylabel(say("prediction − MOS"))
     axes[1, 0].set_ylabel(say("|prediction − MOS|"))
-    _legend(figure, ablation.mode_names)
+    style.mode_legend(figure, ablation.mode_names)
     return figure
 
 

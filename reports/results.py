@@ -21,6 +21,7 @@ from reports.statistics import (
     share_of_splits_won,
     sign_flip_p,
 )
+from reports.study_results import study_entries
 
 PER_TARGET = {
     "srocc": "test_srocc",
@@ -212,6 +213,7 @@ def build_results(
         "claims": claims,
         "comparisons": {s: comparisons(ablation, s) for s in ("guide", "tuned")},
         "pooled_out_of_fold": pooled,
+        "studies": study_entries(ablation),
         "tuning": {
             row["mode"]: {
                 "guide": row["guide_setting"],

@@ -146,6 +146,19 @@ def plain(text: str, longest: int = 18) -> str:
     return clean.replace("$", r"\$")
 
 
+def mode_legend(figure: "Figure", modes: Sequence[str]) -> None:
+    """The key of modes above a figure, the same everywhere."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], ls="", marker=marker(m), color=colour(m), ms=5,
+               label=label(m)) for m in modes
+    ]  # fmt: skip
+    if handles:
+        figure.legend(handles=handles, loc="outside upper left", ncols=4, handletextpad=0.2,
+                      columnspacing=1.8, borderpad=0.0)  # fmt: skip
+
+
 def format_score(value: float) -> str:
     """A score as the field writes it: .756, −.031."""
     return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")

@@ -11,6 +11,7 @@ from reports.language import say
 from reports.latex import booktabs, cell_text
 from reports.load import Ablation
 from reports.results import Entry
+from reports.study_results import study_table
 from reports.style import LABELS, format_score, label
 
 Cell = dict[str, str]
@@ -146,6 +147,7 @@ def write_csv(
         "comparisons": pd.json_normalize(results["comparisons"]["guide"]),
         "cells": ablation.cells.drop(columns=["params", "undefined", "artifact_uri"]),
         "trials": ablation.trials,
+        "studies": study_table(ablation),
         "runs": ablation.runs,
         "commands": pd.DataFrame(commands),
     }

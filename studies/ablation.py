@@ -1,4 +1,7 @@
-"""The phases of an ablation: references, tuning, confirmation; each goes on where it stopped."""
+"""The phases of an ablation: references, tuning, confirmation, studies.
+
+Each goes on where it stopped.
+"""
 
 import contextlib
 import functools
@@ -8,19 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qa_core.config import with_settings
+from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
 from qa_core.modes import MODES
 from qa_core.tracking import Tracker, as_metrics
 from studies import parent_runs, sweep
-from studies.confirmation import ConfirmationWork, Setting, confirmation_jobs, run_confirmation
+from studies.confirmation import Setting, adopt_cells, cells_of, run_cells
 from studies.context import Context, Setup, open_context, open_workspace
+from studies.designed.catalogue import DESIGNS
+from studies.designed.runner import DesignedStudy
 from studies.engine.interface import InfrastructureError, Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.objective import TrialResult, TrialWork
-from studies.profiles import Profile
-from studies.progress import Board
+from studies.profiles import Profile, StudyRequest
+from studies.progress import Board, last_line
 from studies.reference_rows import write_reference_rows
 from studies.space import ModeSpace, expected_cost, mode_space
 
@@ -32,6 +37,7 @@ class Ablation:
     Attributes:
         out: Folder of stores and report.
         profile: Its size.
+        base: The configuration that all modes share.
         context: Data, splits and the way to MLflow.
         engine: Runs the jobs.
         board: Shows progress.
@@ -41,6 +47,7 @@ class Ablation:
 
     out: Path
     profile: Profile
+    base: RunConfig
     context: Context
     engine: LocalEngine
     board: Board
@@ -48,8 +55,17 @@ class Ablation:
     mode_runs: dict[str, str]
 
 
-def run_studies(setup: Setup, profile_name: str, profile: Profile, out: Path, workers: int) -> int:
+def run_studies(
+    setup: Setup,
+    profile_name: str,
+    profile: Profile,
+    out: Path,
+    workers: int,
+    only: StudyRequest | None = None,
+) -> int:
     """Everything but the report, in MLflow below `out`; returns the number of failed cells.
+
+    With `only`, that study alone, in the same ablation.
 
     Raises:
         UserError: Data, backbone or folder cannot be used, or the machine failed.
@@ -63,7 +79,7 @@ def run_studies(setup: Setup, profile_name: str, profile: Profile, out: Path, wo
             profile_name, profile, setup.base, workspace, plan, workers
         )
         run = parent_runs.open_ablation_run(tracker, params, out)
-        if run.data.tags.get("complete") == "true":
+        if only is None and run.data.tags.get("complete") == "true":
             board.say("everything is there already")
             return 0
         tracker = tracker.of_ablation(run.info.run_id)
@@ -77,8 +93,8 @@ def run_studies(setup: Setup, profile_name: str, profile: Profile, out: Path, wo
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
         ):
             board.watch(engine)
-            phases = Ablation(out, profile, context, engine, board, spaces, mode_runs)
-            return _run_phases(phases)
+            ablation = Ablation(out, profile, setup.base, context, engine, board, spaces, mode_runs)
+            return _run_phases(ablation) if only is None else _run_study(ablation, only)
 
 
 def _size_words(name: str, n_images: int, plan: Any) -> str:
@@ -113,14 +129,17 @@ def _session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[st
         tracker.close_orphans()
         for run_id in (*mode_runs.values(), ablation_id):
             tracker.client.set_terminated(run_id, status)
+        for run in tracker.runs("study"):
+            if run.info.status == "RUNNING":
+                tracker.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
     write_reference_rows(context, board.say)
     context.workspace.warm([space.guide for space in ablation.spaces.values()])
-    tuned = _tune(ablation) if context.plan.folds else _no_tuning(ablation)
-    failed = _confirm(ablation, tuned)
+    failed = _confirm(ablation, _tune(ablation))
+    failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
     if not failed:
         ablation_id = context.tracker.ablation_id
         assert ablation_id is not None
@@ -139,8 +158,32 @@ def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
     return {}
 
 
+def _run_study(ablation: Ablation, request: StudyRequest) -> int:
+    """Run one study; returns the number of failed cells."""
+    if request.name == "tune":
+        _tune(ablation)
+        return 0
+    there = len(ablation.context.plan.splits)
+    n_splits = request.n_splits or there
+    if n_splits > there:
+        raise UserError(f"SPLITS={n_splits} is more than the {there} splits of this profile.")
+    study = DesignedStudy(
+        design=DESIGNS[request.name],
+        n_splits=n_splits,
+        epochs=request.epochs or ablation.base.train.epochs,
+        base=ablation.base,
+        context=ablation.context,
+        engine=ablation.engine,
+        board=ablation.board,
+        storage=sweep.storage_address(ablation.out),
+    )
+    return study.run()
+
+
 def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
     """Search each mode's knobs on the tuning pool; the choice made for each."""
+    if not ablation.context.plan.folds:
+        return _no_tuning(ablation)
     board, profile = ablation.board, ablation.profile
     storage = sweep.storage_address(ablation.out)
     sweeps = [
@@ -194,33 +237,17 @@ def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> N
         context.tracker.write(work.record(result, work.identity(context), started))
     value = result.value if result.state == "COMPLETE" else None
     text = f"{result.state.lower()}"
-    text += f" {result.value:.4f}" if result.folds else f": {_last_line(result.error)}"
+    text += f" {result.value:.4f}" if result.folds else f": {last_line(result.error)}"
     ablation.board.ended(outcome, text, value, failed=result.error is not None)
 
 
 def _confirm(ablation: Ablation, tuned: dict[str, sweep.Choice]) -> int:
     """Confirm each mode at the guide's and at its tuned setting; returns the failed cells."""
-    context, board = ablation.context, ablation.board
+    context = ablation.context
     settings = confirmation_settings(ablation.spaces, ablation.mode_runs, tuned)
-    jobs = confirmation_jobs(settings, context)
-    for mode in ablation.spaces:
-        cells = len(context.plan.splits) * sum(setting.mode == mode for setting in settings)
-        left = [job for job in jobs if job.name.split(" ")[1] == mode]
-        board.expect("confirm", mode, cells, cells - len(left), sum(job.cost for job in left))
-    failed: list[str] = []
-
-    def ended(outcome: Outcome) -> None:
-        work = outcome.job.work
-        assert isinstance(work, ConfirmationWork)
-        if outcome.error is not None:
-            context.tracker.write(work.failed_record(context, outcome.error))
-            failed.append(outcome.job.name)
-            board.ended(outcome, f"failed: {_last_line(outcome.error)}", failed=True)
-            return
-        board.ended(outcome, _srocc_words(outcome.value), outcome.value["best_selection"])
-
-    run_confirmation(jobs, ablation.engine, ended)
-    return len(failed)
+    cells = cells_of(settings, len(context.plan.splits), context)
+    adopt_cells(cells, context)
+    return run_cells(cells, context, ablation.engine, ablation.board)
 
 
 def confirmation_settings(
@@ -234,16 +261,3 @@ def confirmation_settings(
             config = with_settings(space.guide, **tuned[mode].values)
             settings.append(Setting(mode, "tuned", config, mode_runs[mode]))
     return settings
-
-
-def _srocc_words(metrics: dict[str, float]) -> str:
-    found = [
-        f"{letter} {metrics[f'test_srocc_{target}']:.3f}"
-        for target, letter in (("quality", "q"), ("consistency", "c"))
-        if f"test_srocc_{target}" in metrics
-    ]
-    return "test SROCC " + ", ".join(found)
-
-
-def _last_line(error: str | None) -> str:
-    return (error or "unknown").strip().splitlines()[-1]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from studies.designed.catalogue import DESIGNS
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -13,6 +15,7 @@ class Profile:
         epochs: Epochs of every run.
         max_prompts: Use the first so many prompts by name only, or None for all.
         note: What a reader of the report has to know, or None.
+        studies: Designed studies that follow the confirmation.
     """
 
     n_splits: int
@@ -20,10 +23,26 @@ class Profile:
     epochs: int
     max_prompts: int | None = None
     note: str | None = None
+    studies: tuple[str, ...] = ()
 
 
 PROFILES = {
     "smoke": Profile(2, 2, 2, 100, "Smoke profile: shows that everything runs, proves nothing."),
     "default": Profile(10, 8, 8),
-    "full": Profile(10, 24, 20),
+    "full": Profile(10, 24, 20, studies=tuple(DESIGNS)),
 }
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """One study of an ablation.
+
+    Attributes:
+        name: `tune` or a designed study.
+        n_splits: A designed study uses the first so many splits (None: all).
+        epochs: Epochs of its cells (None: the profile's).
+    """
+
+    name: str
+    n_splits: int | None = None
+    epochs: int | None = None

@@ -22,6 +22,11 @@ class _Row:
     best: float | None = None
 
 
+def last_line(error: str | None) -> str:
+    """What a traceback ends with."""
+    return (error or "unknown").strip().splitlines()[-1]
+
+
 class Board:
     """Progress of all studies; a context manager.
 

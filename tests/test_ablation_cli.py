@@ -10,6 +10,7 @@ import pytest
 from experiments.ablation import AblationArgs, base_config, parse_range, run_ablation
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
+from studies.designed.catalogue import DESIGNS
 from studies.profiles import PROFILES
 
 FLAGS = {
@@ -50,6 +51,7 @@ def test_profiles_are_as_large_as_promised() -> None:
     assert smoke.n_splits >= 2 and smoke.note is not None
     assert (default.n_splits, default.n_trials) == (10, 8) and default.epochs >= 8
     assert full.n_splits >= 10 and full.epochs >= 20 and full.max_prompts is None
+    assert set(full.studies) == set(DESIGNS) and not default.studies
 
 
 def test_flags_become_the_configuration(small_table: Path) -> None:

@@ -11,11 +11,13 @@ from qa_core.errors import UserError
 from reports import style
 from reports.claims import CLAIMS
 from reports.content import COST_HEADER, MAIN_HEADER
+from reports.figures.knob import LABELS as KNOB_LABELS
 from reports.figures.tradeoff import AXES
 from reports.figures.trials import KNOBS
 from reports.fonts import typeface_for
 from reports.language import phrase, read_catalogue, say, say_list, speaking
 from reports.pages import PAGES
+from reports.study_pages import LAYOUTS
 from reports.typeset import words_of_template
 
 FOLDER = Path(str(reports.__file__)).parent
@@ -24,6 +26,10 @@ WORDS = {
     "not tested", "ablation", "mode", "trial", "confirmation", "reference", "finished", "complete",
     "failed", "killed", "running", "pruned", "fail", "data-size", "freeze-depth",
     "scale by data size", "learning-rate", "batch-size", "not computed",
+    "depth", "scale", "lr", "share with |delta| > .95", "share clamped at 0 or 1", "saturation",
+    "How many blocks should be frozen?", "How large may the correction be?",
+    "Who profits from more data, and at which scale?", "Does the batch size matter?",
+    "Which learning rate suits each mode?", "What do the details of each mode earn?",
 }  # fmt: skip
 """Words that reach `say` as data: targets, verdicts, kinds and states of runs, studies."""
 
@@ -33,6 +39,7 @@ def sentences() -> set[str]:
     found |= {*MAIN_HEADER, *COST_HEADER, *AXES.values(), *KNOBS.values()}
     found |= {text for claim in CLAIMS for text in (claim.question, claim.rule)}
     found |= {page.question for page in PAGES}
+    found |= {*KNOB_LABELS.values(), *(caption for _, caption in LAYOUTS.values())}
     found |= words_of_template("template.typ") | words_of_template("side_by_side.typ")
     for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

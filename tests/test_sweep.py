@@ -12,7 +12,8 @@ from optuna.trial import TrialState, create_trial
 
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec
-from studies.engine.interface import Job, Outcome
+from studies.engine.interface import Engine, Job, Outcome
+from studies.engine.local import LocalEngine
 from studies.objective import TrialResult, prune_after
 from studies.space import ModeSpace, mode_space
 from studies.sweep import (
@@ -83,7 +84,7 @@ def spaces() -> list[ModeSpace]:
 
 
 def sweep_all(
-    storage: str, engine: InlineEngine, n_trials: int = 10, failing: tuple[int, ...] = ()
+    storage: str, engine: Engine, n_trials: int = 10, failing: tuple[int, ...] = ()
 ) -> list[ModeSweep]:
     sweeps = [ModeSweep(s, open_journal(storage, s.mode), n_trials) for s in spaces()]
 
@@ -125,6 +126,13 @@ def test_the_guides_setting_is_trial_0(undisturbed: list[Any]) -> None:
 def test_order_of_completion_changes_nothing(tmp_path: Path, undisturbed: list[Any]) -> None:
     backwards = InlineEngine(order=lambda count: -float(count))
     assert contents(sweep_all(f"sqlite:///{tmp_path}/o.db", backwards)) == undisturbed
+
+
+def test_number_of_workers_changes_nothing(tmp_path: Path, undisturbed: list[Any]) -> None:
+    with LocalEngine(dict, workers=3) as engine:
+        sweeps = sweep_all(f"sqlite:///{tmp_path}/o.db", engine)
+    assert [len(sweep.trials) for sweep in sweeps] == [10, 10]
+    assert contents(sweeps) == undisturbed
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 9, 13])

@@ -74,10 +74,10 @@ def test_only_finished_runs_of_this_ablation_are_found(tracker: Tracker) -> None
         tags = {"identity": name}
         mine.write(RunRecord(name, "confirmation", tags=tags, status=status))
     mine.start(RunRecord("open", "confirmation", tags={"identity": "open"}))
-    assert mine.finished_identities("confirmation") == {"done"}
+    assert mine.finished("confirmation").keys() == {"done"}
     assert mine.find_finished("confirmation", "done") is not None
     assert mine.find_finished("confirmation", "open") is None
-    assert other.finished_identities("confirmation") == set()
+    assert other.finished("confirmation") == {}
 
 
 def test_orphans_end_as_killed_and_are_no_results_any_more(tracker: Tracker) -> None:

@@ -1,7 +1,7 @@
 """Seeded splits that keep the images of a prompt together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ Rows = NDArray[np.int64]
 Protocol = Literal["honest", "grouped_kfold"]
 
 # Streams of random numbers: what one draws never shifts another.
-_POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET = range(5)
+_POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET, _SHARE = range(6)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,13 @@ class SplitPlan:
     n_eligible_prompts: int
     n_test_prompts: int
     variance_factor: float
+
+    def first(self, count: int) -> "SplitPlan":
+        """The plan with its first `count` splits alone, and the variance factor of so many."""
+        fewer = 1 / count - 1 / len(self.splits)
+        return replace(
+            self, splits=self.splits[:count], variance_factor=self.variance_factor + fewer
+        )
 
 
 def plan_splits(
@@ -125,6 +132,23 @@ def train_subset(split: Split, groups: Sequence[str] | NDArray[np.str_], seed: i
     place = _rng(seed, _SUBSET, split.index).permutation(len(names))
     order = np.argsort(place[prompt_of], kind="stable")
     return np.sort(split.train[order[: len(split.validation)]])
+
+
+def with_train_share(
+    split: Split, groups: Sequence[str] | NDArray[np.str_], share: float, seed: int
+) -> Split:
+    """The split with a share of its training prompts; smaller shares lie within larger ones.
+
+    Args:
+        split: The whole split.
+        groups: What a split keeps together, one value a row of the table.
+        share: Share of the training prompts, in (0, 1]; at least one prompt stays.
+        seed: Seed of the order in which prompts are taken, beside the split's index.
+    """
+    names, prompt_of = np.unique(np.asarray(groups, dtype=str)[split.train], return_inverse=True)
+    order = _rng(seed, _SHARE, split.index).permutation(len(names))
+    kept = order[: max(1, round(share * len(names)))]
+    return replace(split, train=split.train[np.isin(prompt_of, kept)])
 
 
 def _plan_honest(prompt_of: Rows, n_prompts: int, seed: int, n_splits: int) -> SplitPlan:

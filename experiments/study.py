@@ -1,0 +1,50 @@
+"""One named study of the ablation in a folder. Run again, it goes on where it stopped."""
+
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments import cli
+from experiments.ablation import AblationArgs, interrupt, run_ablation
+from qa_core.errors import UserError
+from studies.profiles import StudyRequest
+
+StudyName = Literal["tune", "depth", "scale", "data_size", "batch_size", "lr", "variants"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyArgs(AblationArgs):
+    """Run one study, and add it to the report."""
+
+    study: StudyName
+    """Which one; tune searches, the others draw a curve on the confirmation splits."""
+    splits: int | None = None
+    """Use the first so many splits (default: all of the profile)."""
+    epochs: int | None = None
+    """Epochs of each cell (default: the profile's)."""
+
+
+def main() -> None:
+    """Parse the command line, run the study, build the report."""
+    args = cli.parse(StudyArgs, str(StudyArgs.__doc__))
+    signal.signal(signal.SIGTERM, interrupt)
+    run_ablation(args, request(args))
+
+
+def request(args: StudyArgs) -> StudyRequest:
+    """What the flags ask for.
+
+    Raises:
+        UserError: They make no sense.
+    """
+    for flag in ("splits", "epochs"):
+        value = getattr(args, flag)
+        if value is not None and value < 1:
+            raise UserError(f"--{flag} {value} is less than 1.")
+        if value is not None and args.study == "tune":
+            raise UserError(f"tune has the profile's size: leave out --{flag}.")
+    return StudyRequest(args.study, args.splits, args.epochs)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,59 @@
+"""The variants study: what each changed detail earns against the guide's setting."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports import style
+from reports.frames import mode_rank
+from reports.language import say
+from reports.statistics import Interval, nadeau_bengio_interval
+from reports.studies import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GUIDE = "guide"
+_DODGE = 0.17
+
+
+@dataclass(frozen=True)
+class VariantsData:
+    """By variant and mode: mean and interval of a difference from the guide's setting."""
+
+    label: str
+    rows: dict[str, dict[str, Interval]]
+
+
+def compute_variants(study: Study, measure: str, label: str) -> VariantsData:
+    """Difference of a measure from the guide's setting on the same split."""
+    rows: dict[str, dict[str, Interval]] = {}
+    modes = sorted(set(study.cells["mode"]), key=mode_rank)
+    variants = [v for v in dict.fromkeys(study.cells["variant"]) if v != GUIDE]
+    for variant in variants:
+        for mode in modes:
+            own = study.values(measure, mode=mode, variant=variant)
+            guide = study.values(measure, mode=mode, variant=GUIDE)
+            difference = (own - guide).dropna().to_numpy(float)
+            if difference.size:
+                interval = nadeau_bengio_interval(difference, study.variance_factor)
+                rows.setdefault(variant, {})[mode] = interval
+    return VariantsData(label, rows)
+
+
+def draw_variants(data: VariantsData, ax: "Axes") -> None:
+    """A row a variant, in it a mark and bar a mode; 0 is the guide's setting."""
+    if not data.rows:
+        style.empty(ax, say("no variant has this measure"))
+        return
+    ax.axvline(0, color=style.RULE, lw=0.8, zorder=0)
+    for row, found in enumerate(data.rows.values()):
+        for number, (mode, interval) in enumerate(found.items()):
+            y, tint = row + _DODGE * (number - (len(found) - 1) / 2), style.colour(mode)
+            if interval.low is not None and interval.high is not None:
+                ax.plot([interval.low, interval.high], [y, y], color=tint, lw=1.2)
+            ax.scatter([interval.mean], [y], s=18, marker=style.marker(mode), color=tint, zorder=3)
+    ax.set_yticks(range(len(data.rows)), list(data.rows))
+    ax.set_ylim(len(data.rows) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    style.score_axes(ax, "x")
+    ax.set_xlabel(data.label)

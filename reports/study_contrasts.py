@@ -1,0 +1,197 @@
+"""Contrasts of the claims that designed studies decide, each from one study's own splits."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from qa_core.modes import MODES, PUBLISHED_RATES, Freezing
+from reports.contrasts import Contrast, Evidence, NotTested
+from reports.frames import select
+from reports.language import phrase
+from reports.studies import Study
+
+EMBEDDED = "qa-tiny"
+BAND = (2 / 3, 5 / 6)
+"""Share of the blocks that the guide's advice covers: from 8 of 12 to 20 of 24."""
+GUIDE_BATCH = 32
+BATCH_TOLERANCE = 0.02
+PROBE_TOLERANCE = 0.02
+FREEZES: dict[str, Freezing] = {"linear_probe": "all", "residual_partial_freeze": "partial"}
+
+
+def full_catches_up(evidence: Evidence, target: str) -> Sequence[Contrast]:
+    """Slope of residual − partial freeze over log data size."""
+    study, measure = _study(evidence, "data_size"), f"test_srocc_{target}"
+    gaps = {
+        share: _values(study, measure, varies="train_share", mode="residual", train_share=share)
+        - _values(
+            study, measure, varies="train_share", mode="residual_partial_freeze", train_share=share
+        )
+        for share in _levels(study, "train_share")
+    }
+    label = "slope of residual − partial freeze per tenfold data"
+    return [_contrast(study, label, _slopes(gaps))]
+
+
+def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
+    """The linear probe − each rival at the smallest share; all hold where the best rival's does."""
+    study, measure = _study(evidence, "data_size"), f"test_srocc_{target}"
+    least = min(_levels(study, "train_share"), default=1.0)
+    where = {"varies": "train_share", "train_share": least}
+    own = _values(study, measure, mode="linear_probe", **where)
+    rivals = [mode for mode in MODES if mode != "linear_probe"]
+    return [
+        _contrast(
+            study,
+            f"linear probe − {rival} at {100 * least:.0f} % of the prompts".replace("_", " "),
+            own - _values(study, measure, mode=rival, **where),
+            null=-PROBE_TOLERANCE,
+        )
+        for rival in rivals
+    ]
+
+
+def freeze_band_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
+    """Mean of the depths in the band − the depth outside it that is best on the pool."""
+    study, measure = _study(evidence, "depth"), f"test_srocc_{target}"
+    whole = int(evidence.ablation.params["image_depth"])
+    depths = _levels(study, "freeze_layers")
+    inside = [depth for depth in depths if in_band(depth, whole)]
+    outside = [depth for depth in depths if not in_band(depth, whole)]
+    if not inside or not outside:
+        raise NotTested(phrase("no depth inside the band, or none outside it"))
+    rival = _best_on_pool(study, "freeze_layers", outside)
+    band = pd.concat([_values(study, measure, freeze_layers=depth) for depth in inside], axis=1)
+    mean = band.dropna().mean(axis=1)
+    words = ", ".join(f"{depth:g}" for depth in inside)
+    label = f"mean of depths {words} − depth {rival:g} of {whole}"
+    return [_contrast(study, label, mean - _values(study, measure, freeze_layers=rival))]
+
+
+def in_band(depth: float, image_depth: int) -> bool:
+    """Whether a depth lies between 2/3 and 5/6 of the blocks."""
+    low, high = (share * image_depth for share in BAND)
+    return low - 1e-9 <= depth <= high + 1e-9
+
+
+def scale_suits_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
+    """Slope of SROCC over log scale with little data − the same with all."""
+    study, measure = _study(evidence, "data_size"), f"test_srocc_{target}"
+    varies = "train_share,residual_scale"
+    shares = _levels(study, "train_share", varies=varies)
+    if len(shares) < 2:
+        raise NotTested(phrase("needs two shares of the data with several scales"))
+    little, much = (
+        _slopes(
+            {
+                scale: _values(
+                    study, measure, varies=varies, train_share=share, residual_scale=scale
+                )
+                for scale in _levels(study, "residual_scale", varies=varies)
+            }
+        )
+        for share in (shares[0], shares[-1])
+    )
+    label = f"slope per tenfold scale, at {100 * shares[0]:.0f} % − at {100 * shares[-1]:.0f} %"
+    return [_contrast(study, label, little - much, above=False)]
+
+
+def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
+    """In each mode: the best rate inside the range − the best outside, both chosen on the pool."""
+    if evidence.ablation.params.get("backbone") == EMBEDDED:
+        raise NotTested(phrase("the guide’s ranges are for published backbones"))
+    study, measure = _study(evidence, "lr"), f"test_srocc_{target}"
+    contrasts: list[Contrast] = []
+    for mode in MODES:
+        rates = PUBLISHED_RATES[FREEZES.get(mode, "none")]
+        levels = _levels(study, "lr", mode=mode)
+        inside = [rate for rate in levels if rates.low <= rate <= rates.high]
+        outside = [rate for rate in levels if rate not in inside]
+        if not inside or not outside:
+            raise NotTested(
+                phrase("no rate inside the range of {mode}, or none outside it", mode=mode)
+            )
+        own, rival = (_best_on_pool(study, "lr", some, mode=mode) for some in (inside, outside))
+        difference = _values(study, measure, mode=mode, lr=own) - _values(
+            study, measure, mode=mode, lr=rival
+        )
+        label = f"{mode}, rate {own:g} − {rival:g}".replace("_", " ")
+        contrasts.append(_contrast(study, label, difference))
+    return contrasts
+
+
+def batch_size_hardly_matters(evidence: Evidence, target: str) -> Sequence[Contrast]:
+    """Each batch size − 32, held against both ends of ± .02 (two one-sided tests)."""
+    study, measure = _study(evidence, "batch_size"), f"test_srocc_{target}"
+    own = _values(study, measure, mode="residual", batch_size=GUIDE_BATCH)
+    contrasts: list[Contrast] = []
+    for size in _levels(study, "batch_size", mode="residual"):
+        if size != GUIDE_BATCH:
+            values = _values(study, measure, mode="residual", batch_size=size) - own
+            label = f"residual, batch {size:g} − {GUIDE_BATCH}"
+            for null, above in ((-BATCH_TOLERANCE, True), (BATCH_TOLERANCE, False)):
+                contrasts.append(_contrast(study, label, values, null, above))
+    return contrasts
+
+
+def _study(evidence: Evidence, name: str) -> Study:
+    if evidence.setting != "guide":
+        raise NotTested(phrase("studies are run at the guide’s setting"))
+    study = evidence.ablation.studies.get(name)
+    if study is None:
+        raise NotTested(
+            phrase("needs the {study} study, which was not run", study=name.replace("_", "-"))
+        )
+    if len(study.cells) < study.n_listed:
+        missing = study.n_listed - len(study.cells)
+        raise NotTested(
+            phrase(
+                "{missing} of {listed} cells of the {study} study are missing",
+                missing=missing,
+                listed=study.n_listed,
+                study=name.replace("_", "-"),
+            )
+        )
+    return study
+
+
+def _levels(study: Study, knob: str, **where: object) -> list[float]:
+    """Values of a knob that the study has, ascending."""
+    return sorted(set(select(study.cells, **where)[knob].dropna().astype(float)))
+
+
+def _values(study: Study, measure: str, **where: object) -> pd.Series:
+    values = study.values(measure, **where)
+    if values.empty:
+        raise NotTested(
+            phrase("{measure} has no value in the {study} study", measure=measure, study=study.name)
+        )
+    return values
+
+
+def _best_on_pool(study: Study, knob: str, levels: Iterable[float], **where: object) -> float:
+    """The level whose point scored best on the tuning pool."""
+    scores = {level: study.values("pool", **{knob: level}, **where) for level in levels}
+    known = {level: float(values.mean()) for level, values in scores.items() if len(values)}
+    if not known:
+        raise NotTested(phrase("nothing could be chosen: there is no tuning pool"))
+    return max(known, key=lambda level: known[level])
+
+
+def _slopes(by_level: dict[float, pd.Series]) -> pd.Series:
+    """Least-squares slope over log10 of the level, one a split that has all levels."""
+    table = pd.DataFrame(by_level).dropna()
+    if table.empty or table.shape[1] < 2:
+        raise NotTested(phrase("needs a split with at least two levels"))
+    slopes = np.polyfit(np.log10(table.columns.to_numpy(float)), table.to_numpy(float).T, 1)[0]
+    return pd.Series(slopes, index=table.index)
+
+
+def _contrast(
+    study: Study, label: str, values: pd.Series, null: float = 0.0, above: bool = True
+) -> Contrast:
+    found = values.dropna().to_numpy(float)
+    if not found.size:
+        raise NotTested(phrase("no split has both sides of {label}", label=label))
+    return Contrast(label, found, null, above, study.variance_factor)

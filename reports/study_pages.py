@@ -1,0 +1,166 @@
+"""Figures of the designed studies: how each is laid out, and what its caption says."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reports import style
+from reports.figures.knob import (
+    Curve,
+    KnobData,
+    compute_by_mode,
+    compute_curve,
+    draw_knob,
+)
+from reports.figures.variants import compute_variants, draw_variants
+from reports.frames import mode_rank
+from reports.language import say
+from reports.load import Ablation
+from reports.studies import Study
+from reports.study_contrasts import BAND
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROW = 2.15  # inches
+
+
+def draw_depth(ablation: Ablation, study: Study) -> "Figure":
+    """SROCC against freeze depth; the band is the guide’s advice."""
+    depth = int(ablation.params["image_depth"])
+    figure, axes = style.new_figure(1, len(ablation.targets), _ROW + 0.2)
+    for ax, target in zip(axes[0], ablation.targets, strict=True):
+        measure, band = f"test_srocc_{target}", (BAND[0] * depth, BAND[1] * depth)
+        draw_knob(compute_by_mode(study, "freeze_layers", measure, target, band), ax)
+    axes[0, 0].set_ylabel(say("test SROCC"))
+    return figure
+
+
+def draw_scale(ablation: Ablation, study: Study) -> "Figure":
+    """SROCC, saturation and clamping against scale."""
+    rows = {
+        "test_srocc": "test SROCC",
+        "test_delta_saturation": "share with |delta| > .95",
+        "test_clamped": "share clamped at 0 or 1",
+    }
+    figure, axes = style.new_figure(len(rows), len(ablation.targets), _ROW * len(rows))
+    for row, (measure, words) in enumerate(rows.items()):
+        for ax, target in zip(axes[row], ablation.targets, strict=True):
+            title = target if row == 0 else ""
+            draw_knob(compute_by_mode(study, "residual_scale", f"{measure}_{target}", title), ax)
+        axes[row, 0].set_ylabel(say(words))
+    return figure
+
+
+def draw_data_size(ablation: Ablation, study: Study) -> "Figure":
+    """SROCC against the share of the training prompts by mode, and against scale by share."""
+    figure, axes = style.new_figure(2, len(ablation.targets), 2 * _ROW + 0.2)
+    for column, target in enumerate(ablation.targets):
+        measure = f"test_srocc_{target}"
+        draw_knob(compute_by_mode(study, "train_share", measure, target), axes[0, column])
+        draw_knob(_scale_by_share(study, measure), axes[1, column])
+    for ax in axes[:, 0]:
+        ax.set_ylabel(say("test SROCC"))
+    if axes[1, 0].get_legend_handles_labels()[0]:
+        key = axes[1, 0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+        key.set_in_layout(False)  # it reaches over both columns
+    return figure
+
+
+def _scale_by_share(study: Study, measure: str) -> KnobData:
+    varies = "train_share,residual_scale"
+    cells = study.cells[study.cells["varies"] == varies]
+    mode = "residual_partial_freeze"
+    shares: Sequence[float] = sorted(set(cells["train_share"]))
+    curves = [
+        Curve(
+            mode,
+            compute_curve(study, "residual_scale", measure, varies=varies, train_share=share),
+            label=say(
+                "{mode}, {share} % of the prompts",
+                mode=style.short(mode),
+                share=f"{100 * share:.0f}",
+            ),
+            hollow=share < 1,
+        )
+        for share in shares
+    ]
+    return KnobData("residual_scale", "", [curve for curve in curves if curve.points])
+
+
+def _draw_one_row(knob: str) -> Callable[[Ablation, Study], "Figure"]:
+    """SROCC against one knob, a curve a mode."""
+
+    def draw(ablation: Ablation, study: Study) -> "Figure":
+        figure, axes = style.new_figure(1, len(ablation.targets), _ROW + 0.3)
+        for ax, target in zip(axes[0], ablation.targets, strict=True):
+            draw_knob(compute_by_mode(study, knob, f"test_srocc_{target}", target), ax)
+        axes[0, 0].set_ylabel(say("test SROCC"))
+        return figure
+
+    return draw
+
+
+def draw_variant_rows(ablation: Ablation, study: Study) -> "Figure":
+    """Differences from the guide's setting in SROCC and in saturation."""
+    figure, axes = style.new_figure(2, len(ablation.targets), 2 * _ROW + 0.6, sharey=True)
+    for column, target in enumerate(ablation.targets):
+        for row, (measure, words) in enumerate(
+            (("test_srocc", "test SROCC"), ("test_delta_saturation", "saturation"))
+        ):
+            label = say("{measure}, {target}: variant − guide", measure=words, target=target)
+            draw_variants(compute_variants(study, f"{measure}_{target}", label), axes[row, column])
+    return figure
+
+
+LAYOUTS: dict[str, tuple[Callable[[Ablation, Study], Any], str]] = {
+    "depth": (
+        draw_depth,
+        "Test SROCC against the number of frozen blocks: 0 freezes nothing, the last all blocks. "
+        "Each depth at the best of three rates, chosen on the tuning pool. Grey: the guide’s "
+        "advice, 2/3 to 5/6 of the depth.",
+    ),
+    "scale": (
+        draw_scale,
+        "Both scales together. Above: test SROCC; middle: share of test images whose correction "
+        "lies at its bound; below: share of predictions cut off at 0 or 1, where no gradient "
+        "passes.",
+    ),
+    "data_size": (
+        draw_data_size,
+        "Test SROCC against the share of each split’s training prompts, nested; below against the "
+        "scale, at the smallest share and at all. Epochs stay the same, so a smaller share also "
+        "means fewer steps.",
+    ),
+    "batch_size": (_draw_one_row("batch_size"), "Test SROCC against the batch size."),
+    "lr": (_draw_one_row("lr"), "Test SROCC against the rate that --lr names in each mode."),
+    "variants": (
+        draw_variant_rows,
+        "One detail changed at a time. Above: test SROCC, below: saturation on test, each as "
+        "difference from the guide’s setting on the same split.",
+    ),
+}
+
+
+def draw_studies(ablation: Ablation) -> list[tuple[Study, "Figure", str]]:
+    """The figure and caption of every study that has a result."""
+    drawn: list[tuple[Study, Figure, str]] = []
+    for study in ablation.studies.values():
+        if len(study.cells):
+            draw, caption = LAYOUTS[study.name]
+            figure = draw(ablation, study)
+            modes = sorted(set(study.cells["mode"]), key=mode_rank)
+            if len(modes) > 1:
+                style.mode_legend(figure, modes)
+            drawn.append((study, figure, say(caption) + say(" ") + _size(study)))
+    return drawn
+
+
+def _size(study: Study) -> str:
+    return say(
+        "Mark: mean over splits; bar: 95 % Nadeau–Bengio interval, unadjusted. n = {cells} cells of"
+        " {listed} ({splits} splits, {epochs} epochs a cell), other knobs at the guide’s setting.",
+        cells=len(study.cells),
+        listed=study.n_listed,
+        splits=study.n_splits,
+        epochs=study.epochs,
+    )

@@ -1,0 +1,54 @@
+"""Designed studies in results.json and as a table: every point with its intervals."""
+
+from typing import Any
+
+import pandas as pd
+
+from reports.frames import per_split
+from reports.load import Ablation
+from reports.statistics import nadeau_bengio_interval
+from reports.studies import Study
+
+Entry = dict[str, Any]
+PER_TARGET = ("test_srocc", "test_plcc", "test_delta_saturation", "test_clamped")
+OVERALL = ("alignment_retention", "seconds_per_epoch")
+
+
+def study_entries(ablation: Ablation) -> dict[str, Entry]:
+    """`<study>.points`: what each varies, the rate and score that the pool gave, the measures."""
+    per_target = [f"{measure}_{t}" for measure in PER_TARGET for t in ablation.targets]
+    return {
+        name: {
+            "question": study.question,
+            "epochs": study.epochs,
+            "n_splits": study.n_splits,
+            "variance_factor": study.variance_factor,
+            "n_missing": study.n_listed - len(study.cells),
+            "points": _points(study, [*per_target, *OVERALL]),
+        }
+        for name, study in ablation.studies.items()
+    }
+
+
+def _points(study: Study, measures: list[str]) -> list[Entry]:
+    points: list[Entry] = []
+    for _, cells in study.cells.groupby("point", sort=True):
+        first = cells.iloc[0]
+        point: Entry = {name: first[name] for name in ("mode", "lr", "pool", "train_share")}
+        point["knobs"] = {name: first[name] for name in first["varies"].split(",")}
+        for measure in measures:
+            values = per_split(cells, measure)
+            if len(values):
+                found = nadeau_bengio_interval(values.to_numpy(float), study.variance_factor)
+                point[measure.removeprefix("test_")] = {
+                    "mean": found.mean, "low": found.low, "high": found.high, "n": found.n,
+                    "interval": found.kind,
+                }  # fmt: skip
+        points.append(point)
+    return points
+
+
+def study_table(ablation: Ablation) -> pd.DataFrame:
+    """One row a study, point and split."""
+    frames = [study.cells.assign(study=name) for name, study in ablation.studies.items()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["study"])

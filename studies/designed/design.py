@@ -1,0 +1,66 @@
+"""What a designed study is: a question, and the points of its curve."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from qa_core.config import RunConfig, with_settings
+from qa_core.modes import BackboneSpec, mode_config
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a study's curve, run on every split.
+
+    Attributes:
+        mode: The canonical mode whose curve it belongs to.
+        knobs: What the study varies, by name; numbers or words.
+        candidates: Resolved configurations of which the tuning pool chooses one; the first where
+            there is no pool.
+        train_share: Share of each split's training prompts that it trains on, in (0, 1].
+    """
+
+    mode: str
+    knobs: dict[str, Any]
+    candidates: tuple[RunConfig, ...]
+    train_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Design:
+    """A study whose cells are fixed beforehand.
+
+    Attributes:
+        name: Its name on the command line.
+        question: What it asks.
+        points: Its points, from the configuration that all modes share and the backbone.
+        uses_pool: Whether its points are scored on the tuning pool too.
+    """
+
+    name: str
+    question: str
+    points: Callable[[RunConfig, BackboneSpec], Iterable[Point]]
+    uses_pool: bool = False
+
+
+def guide_point(
+    mode: str,
+    base: RunConfig,
+    spec: BackboneSpec,
+    knobs: dict[str, Any],
+    train_share: float = 1.0,
+    **settings: Any,
+) -> Point:
+    """A point at the guide's setting of a mode, but for these settings."""
+    config = with_settings(mode_config(mode, base, spec), **settings)
+    return Point(mode, knobs, (config,), train_share)
+
+
+def scales(value: float) -> dict[str, float]:
+    """Both residual scales at one value, as settings."""
+    return {"residual_scale_q": value, "residual_scale_c": value}
+
+
+def rounded(rate: float) -> float:
+    """A learning rate of two digits, the same on every machine."""
+    return float(f"{rate:.1e}")

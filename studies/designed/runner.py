@@ -1,0 +1,160 @@
+"""Run a designed study: choose on the pool where it has to, list its cells, compute those missing.
+
+A study's run in MLflow lists its points with the identities of their cells. So a cell belongs to as
+many studies as ask for it, and the last command decides how many splits and epochs a study has.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from qa_core.config import RunConfig, with_settings
+from qa_core.modes import mode_config, mode_name
+from qa_core.tracking import RunRecord
+from studies.confirmation import ConfirmationWork, Setting, cells_of, run_cells
+from studies.context import Context
+from studies.designed.design import Design, Point
+from studies.designed.journal import record_in_optuna
+from studies.engine.interface import Engine
+from studies.progress import Board
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A point with the candidate that the pool chose.
+
+    Attributes:
+        point: The point.
+        setting: The chosen candidate, on the splits.
+        pool: Its mean selection metric over the folds of the pool; None where that is not known.
+    """
+
+    point: Point
+    setting: Setting
+    pool: float | None
+
+
+@dataclass(frozen=True)
+class DesignedStudy:
+    """A design in one ablation.
+
+    Attributes:
+        design: What it asks.
+        n_splits: It uses the first so many splits of the ablation.
+        epochs: Epochs of each cell.
+        base: The configuration that all modes of the ablation share.
+        context: Data, splits and the way to MLflow.
+        engine: Runs the cells.
+        board: Shows progress.
+        storage: Address of the Optuna storage.
+    """
+
+    design: Design
+    n_splits: int
+    epochs: int
+    base: RunConfig
+    context: Context
+    engine: Engine
+    board: Board
+    storage: str
+
+    def run(self) -> int:
+        """Compute what is missing and list what belongs; returns the number of failed cells."""
+        spec, context = self.context.workspace.spec, self.context
+        run_id = self._open_run()
+        base = with_settings(self.base, epochs=self.epochs)
+        points = list(self.design.points(base, spec))
+        context.workspace.warm(config for point in points for config in point.candidates)
+        failed, chosen = self._choose(points, run_id)
+        context.tracker.log(run_id, tags=self._listing(chosen))
+        cells = cells_of([one.setting for one in chosen], self.n_splits, context)
+        failed += run_cells(cells, context, self.engine, self.board)
+        knobs = [one.point.knobs | {"mode": one.point.mode} for one in chosen]
+        values = self._selection("confirmation")
+        grid = [[values.get(i) for i in self._identities(one.setting)] for one in chosen]
+        journal = f"{self.design.name}, {self.epochs} epochs"
+        record_in_optuna(self.storage, journal, knobs, grid)
+        context.tracker.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+        return failed
+
+    def _open_run(self) -> str:
+        """Run id of the study in this ablation, created where missing."""
+        tracker, name = self.context.tracker, self.design.name
+        found = tracker.runs("study", study=name)
+        if found:
+            tracker.reopen(found[0].info.run_id)
+            return found[0].info.run_id
+        tags = {"study": name, "question": self.design.question}
+        return tracker.start(RunRecord(f"study {name}", "study", tracker.ablation_id, tags))
+
+    def _setting(self, point: Point, config: RunConfig, parent: str) -> Setting:
+        mode = mode_name(config)
+        guide = mode_config(mode, self.base, self.context.workspace.spec)
+        words = ",".join(f"{name}={value}" for name, value in point.knobs.items())
+        return Setting(
+            mode=mode,
+            name=words.replace(" ", "_"),
+            config=config,
+            parent=parent,
+            study=self.design.name,
+            train_share=point.train_share,
+            keeps_files=config == guide and point.train_share == 1,  # it may confirm the mode
+        )
+
+    def _choose(self, points: list[Point], run_id: str) -> tuple[int, list[Chosen]]:
+        """Failed folds, and each point with its best candidate; the first where none is better."""
+        rows = [[self._setting(point, c, run_id) for c in point.candidates] for point in points]
+        folds = len(self.context.plan.folds)
+        if not (self.design.uses_pool and folds):
+            return 0, [Chosen(p, row[0], None) for p, row in zip(points, rows, strict=True)]
+        on_pool = [[_on_pool(setting) for setting in row] for row in rows]
+        cells = cells_of(chain.from_iterable(on_pool), folds, self.context)
+        failed = run_cells(cells, self.context, self.engine, self.board)
+        values = self._selection("pool")
+        chosen: list[Chosen] = []
+        for point, row, pool_row in zip(points, rows, on_pool, strict=True):
+            scores = [_mean([values.get(i) for i in self._identities(s)]) for s in pool_row]
+            best = int(np.argmax([-np.inf if score is None else score for score in scores]))
+            chosen.append(Chosen(point, row[best], scores[best]))
+        return failed, chosen
+
+    def _identities(self, setting: Setting) -> list[str]:
+        count = len(self.context.plan.folds) if setting.on_pool else self.n_splits
+        return [ConfirmationWork(setting, k).identity(self.context) for k in range(count)]
+
+    def _selection(self, kind: str) -> dict[str, float]:
+        """Best epoch's selection metric of all finished cells of a kind, by identity."""
+        done = self.context.tracker.finished(kind)
+        return {identity: run.data.metrics["best_selection"] for identity, run in done.items()}
+
+    def _listing(self, chosen: list[Chosen]) -> dict[str, str]:
+        """The study's size and points as tags, which a later command may replace."""
+        tags = {
+            "n_splits": str(self.n_splits),
+            "epochs": str(self.epochs),
+            "variance_factor": str(self.context.plan.first(self.n_splits).variance_factor),
+        }
+        for number, one in enumerate(chosen):
+            tags[f"point.{number:03d}"] = json.dumps(
+                {
+                    "mode": one.point.mode,
+                    "knobs": one.point.knobs,
+                    "train_share": one.point.train_share,
+                    "lr": one.setting.config.optim.lr,
+                    "pool": one.pool,
+                    "cells": self._identities(one.setting),
+                }
+            )
+        return tags
+
+
+def _on_pool(setting: Setting) -> Setting:
+    name = f"{setting.name},lr={setting.config.optim.lr}"
+    return replace(setting, name=name, on_pool=True, keeps_files=False)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if len(found) == len(values) else None

@@ -1,0 +1,23 @@
+"""How large may the correction be? Both scales together, from .05 to the whole range.
+
+SROCC against scale says what a bound costs or earns; saturation and clamping say whether it binds
+and where gradients die.
+"""
+
+from collections.abc import Iterator
+
+from qa_core.config import RunConfig
+from qa_core.modes import BackboneSpec
+from studies.designed.design import Design, Point, guide_point, scales
+
+SCALES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+MODES = ("residual", "residual_partial_freeze", "linear_probe")
+
+
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+    for mode in MODES:
+        for scale in SCALES:
+            yield guide_point(mode, base, spec, {"residual_scale": scale}, **scales(scale))
+
+
+DESIGN = Design("scale", "How large may the correction be?", _points)

@@ -1,0 +1,302 @@
+"""Designed studies: their points, and that their cells are shared, exact and computed once."""
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_table
+from rich.console import Console
+
+from experiments.study import StudyArgs, StudyName, request
+from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.data.splits import plan_splits, with_train_share
+from qa_core.errors import UserError
+from qa_core.modes import MODES, BackboneSpec, freezing, mode_config
+from qa_core.tracking import PARENT_TAG, RunRecord, Tracker
+from studies.confirmation import Setting, adopt_cells, cells_of, run_cells
+from studies.context import Context, Setup, open_context, open_workspace
+from studies.designed.catalogue import DESIGNS
+from studies.designed.depth import freeze_depths
+from studies.designed.design import Design, Point, guide_point, scales
+from studies.designed.runner import DesignedStudy
+from studies.engine.interface import Engine, Job, Outcome
+from studies.engine.local import LocalEngine
+from studies.progress import Board
+from studies.sweep import open_journal
+
+TINY = BackboneSpec(image_depth=12, text_depth=4, published=False)
+LARGE = BackboneSpec(image_depth=24, text_depth=12, published=True)
+OF_TIME = ("seconds", "_s", "_mb")
+
+
+def points_of(name: str, spec: BackboneSpec = TINY) -> list[Point]:
+    return list(DESIGNS[name].points(RunConfig(), spec))
+
+
+def test_the_command_line_names_all_studies() -> None:
+    assert set(StudyName.__args__) == {"tune", *DESIGNS}
+
+
+@pytest.mark.parametrize("spec", [TINY, LARGE], ids=["12 blocks", "24 blocks"])
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_study_holds_the_guides_setting_and_no_point_twice(
+    name: str, spec: BackboneSpec
+) -> None:
+    points = points_of(name, spec)
+    guides = [mode_config(mode, RunConfig(), spec) for mode in MODES]
+    for mode in {point.mode for point in points}:
+        whole = [c for p in points if p.mode == mode and p.train_share == 1 for c in p.candidates]
+        assert any(guide in whole for guide in guides)
+    cells = [(c, point.train_share, *point.knobs) for point in points for c in point.candidates]
+    assert len(set(cells)) == len(cells)
+
+
+def test_depths_go_from_none_to_all_and_fill_the_guides_band() -> None:
+    assert freeze_depths(12) == [0, 2, 3, 4, 6, 8, 9, 10, 12]
+    assert freeze_depths(24) == list(range(0, 25, 3))
+    assert freeze_depths(3) == [0, 1, 2, 3]
+
+
+def test_each_depth_has_the_same_three_rates_and_none_frozen_is_the_residual_mode() -> None:
+    points = points_of("depth")
+    rates = {tuple(c.optim.lr for c in point.candidates) for point in points}
+    assert rates == {(1e-4, 3.3e-5, 3e-4)}
+    assert points[0].candidates[0] == mode_config("residual", RunConfig(), TINY)
+    assert [freezing(p.candidates[0]) for p in points] == ["none"] + ["partial"] * 8
+    assert [p.candidates[0].freeze.freeze_layers for p in points[1:]] == freeze_depths(12)[1:]
+
+
+def test_knobs_say_what_is_varied() -> None:
+    for point in points_of("scale"):
+        head = point.candidates[0].head
+        assert head.residual_scale_q == head.residual_scale_c == point.knobs["residual_scale"]
+    for point in points_of("data_size"):
+        assert point.train_share == point.knobs["train_share"]
+    for point in points_of("batch_size"):
+        assert point.candidates[0].train.batch_size == point.knobs["batch_size"]
+    for point in points_of("lr"):
+        assert point.candidates[0].optim.lr == point.knobs["lr"]
+    variants = {point.knobs["variant"] for point in points_of("variants")}
+    assert {"guide", "learnable scale", "fitted base", "single rate"} < variants
+
+
+def test_shares_are_nested_whole_prompts_and_leave_the_rest_alone() -> None:
+    groups = np.repeat([f"prompt {k}" for k in range(40)], 3)
+    split = plan_splits(groups, "honest", seed=1).splits[2]
+    before: set[int] = set()
+    for share in (0.1, 0.25, 0.5, 1.0):
+        part = with_train_share(split, groups, share, seed=1)
+        assert before <= set(part.train)
+        before = set(part.train)
+        prompts = set(groups[part.train])
+        assert len(prompts) == round(share * len(set(groups[split.train])))
+        assert len(part.train) == 3 * len(prompts)
+        assert (part.validation is split.validation) and (part.test is split.test)
+    np.testing.assert_array_equal(part.train, split.train)
+    other = with_train_share(split, groups, 0.1, seed=2)
+    assert set(other.train) != set(with_train_share(split, groups, 0.1, seed=1).train)
+
+
+def test_fewer_splits_have_a_larger_variance_factor() -> None:
+    plan = plan_splits([f"p{k}" for k in range(200)], "honest", n_splits=10)
+    assert plan.first(5).variance_factor == pytest.approx(1 / 5 + 0.4)
+    assert plan.first(5).splits == plan.splits[:5]
+    assert plan.first(10).variance_factor == pytest.approx(plan.variance_factor)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (StudyArgs(study="depth", splits=0), "--splits 0 is less than 1"),
+        (StudyArgs(study="scale", epochs=-1), "--epochs -1"),
+        (StudyArgs(study="tune", epochs=3), "leave out --epochs"),
+    ],
+)
+def test_requests_without_sense_are_refused(args: StudyArgs, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        request(args)
+
+
+@dataclass
+class InlineEngine:
+    """Runs jobs in this process, first to last or last to first."""
+
+    context: Context
+    backwards: bool = False
+    workers: int = 1
+    running: list[str] = field(default_factory=list)
+    queue: list[Job] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+
+    def submit(self, job: Job) -> None:
+        self.queue.append(job)
+
+    def next_outcome(self, timeout_s: float) -> Outcome:
+        job = self.queue.pop(-1 if self.backwards else 0)
+        self.started.append(job.name)
+        return Outcome(job, job.work.run(self.context), None, 1, 0.0)
+
+
+def _two_scales(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+    return [
+        guide_point("linear_probe", base, spec, {"residual_scale": s}, **scales(s))
+        for s in (0.1, 0.2)
+    ]
+
+
+def _two_shares(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+    return [
+        guide_point("linear_probe", base, spec, {"train_share": share}, share)
+        for share in (0.5, 1.0)
+    ]
+
+
+def _two_rates(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+    rates = [
+        guide_point("linear_probe", base, spec, {}, lr=lr).candidates[0] for lr in (1e-3, 5e-3)
+    ]
+    return [Point("linear_probe", {"freeze_layers": 12}, tuple(rates))]
+
+
+SCALES = Design("scale", "two scales?", _two_scales)
+SHARES = Design("data_size", "two shares?", _two_shares)
+CHOICE = Design("depth", "which rate?", _two_rates, uses_pool=True)
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    """Twenty prompts of noise, random weights, two splits and a pool."""
+    folder = tmp_path_factory.mktemp("designed")
+    table = write_table(folder, prompts=20, images_per_prompt=4)
+    flags = {"data_csv_path": str(table), "pretrained": "none", "epochs": 2, "threads": 1}
+    return Setup(run_config_from_flat(flags), folder / "cache", "honest", 0, 2, None)
+
+
+@pytest.fixture
+def opened(setup: Setup, tmp_path: Path) -> Callable[[str], Context]:
+    """Opens the context of a fresh ablation of this name, or the one that is there."""
+    workspace, plan = open_workspace(setup)
+    tracker = Tracker.open(tmp_path)
+    return lambda name: Context(workspace, plan, tracker.of_ablation(name))
+
+
+def run(
+    design: Design, context: Context, setup: Setup, tmp_path: Path, n_splits: int = 2
+) -> list[str]:
+    """Run a design in this process; the names of the jobs that it started."""
+    engine = InlineEngine(context)
+    run_on(engine, design, context, setup, tmp_path, n_splits)
+    return engine.started
+
+
+def run_on(
+    engine: Engine,
+    design: Design,
+    context: Context,
+    setup: Setup,
+    tmp_path: Path,
+    n_splits: int = 2,
+) -> None:
+    board, name = Board(Console(quiet=True)), context.tracker.ablation_id
+    storage = f"sqlite:///{tmp_path}/{name}.db"
+    study = DesignedStudy(design, n_splits, 2, setup.base, context, engine, board, storage)
+    assert study.run() == 0
+
+
+def digits(context: Context, kind: str = "confirmation") -> dict[str, dict[str, float]]:
+    """All measures but those of time and memory, by identity."""
+    return {
+        identity: {k: v for k, v in r.data.metrics.items() if not any(w in k for w in OF_TIME)}
+        for identity, r in context.tracker.finished(kind).items()
+    }
+
+
+def test_two_studies_share_their_common_cells(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    context = opened("shared")
+    assert len(run(SCALES, context, setup, tmp_path)) == 4
+    assert len(run(SHARES, context, setup, tmp_path)) == 2  # all data at scale .2 are there
+    assert len(context.tracker.runs("confirmation")) == 6
+    scale, shares = (listing(context, name) for name in ("scale", "data_size"))
+    assert (len(scale), len(shares), len(scale & shares)) == (4, 4, 2)
+
+
+def listing(context: Context, study: str) -> set[str]:
+    """Identities that a study lists."""
+    (parent,) = context.tracker.runs("study", study=study)
+    points = [tag for name, tag in parent.data.tags.items() if name.startswith("point.")]
+    return {cell for point in points for cell in json.loads(point)["cells"]}
+
+
+def test_the_same_command_again_adds_nothing_and_more_splits_only_the_new_cells(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    context = opened("again")
+    assert len(run(SCALES, context, setup, tmp_path, n_splits=1)) == 2
+    assert len(run(SCALES, context, setup, tmp_path)) == 2
+    assert run(SCALES, context, setup, tmp_path) == []
+    (parent,) = context.tracker.runs("study")
+    assert (parent.info.status, parent.data.tags["n_splits"]) == ("FINISHED", "2")
+    journal = open_journal(f"sqlite:///{tmp_path}/again.db", "scale, 2 epochs")
+    splits = [(t.params["residual_scale"], t.params["split"]) for t in journal.trials]
+    assert sorted(splits) == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
+
+
+def test_order_and_number_of_workers_change_no_digit(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    forwards, backwards, workers = (opened(name) for name in ("forwards", "backwards", "workers"))
+    first, last = InlineEngine(forwards), InlineEngine(backwards, backwards=True)
+    run_on(first, CHOICE, forwards, setup, tmp_path)
+    run_on(last, CHOICE, backwards, setup, tmp_path)
+    assert first.started[:6] == last.started[5::-1] and len(first.started) == 6 + 2
+    tracker = workers.tracker
+    store = (tracker.uri, tracker.experiment_id, tracker.ablation_id)
+    with LocalEngine(functools.partial(open_context, setup, *store), workers=2) as engine:
+        run_on(engine, CHOICE, workers, setup, tmp_path)
+    for kind, count in (("pool", 6), ("confirmation", 2)):
+        expected = digits(forwards, kind)
+        assert len(expected) == count
+        assert digits(backwards, kind) == expected
+        assert digits(workers, kind) == expected
+
+
+def test_the_pool_chooses_among_candidates(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    context = opened("choice")
+    run(CHOICE, context, setup, tmp_path)
+    scores: dict[str, list[float]] = {}
+    for fold in context.tracker.runs("pool"):
+        scores.setdefault(fold.data.params["lr"], []).append(fold.data.metrics["best_selection"])
+    (parent,) = context.tracker.runs("study")
+    point = json.loads(parent.data.tags["point.000"])
+    best = max(scores, key=lambda lr: np.mean(scores[lr]))
+    assert (point["lr"], point["pool"]) == (float(best), np.mean(scores[best]))
+    assert {r.data.params["lr"] for r in context.tracker.runs("confirmation")} == {best}
+
+
+def test_the_confirmation_takes_over_what_a_study_computed(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    context = opened("adopted")
+    run(SCALES, context, setup, tmp_path)
+    before = listing(context, "scale")
+    guide = mode_config("linear_probe", setup.base, context.workspace.spec)
+    parent = context.tracker.start(RunRecord("linear_probe", "mode"))
+    cells = cells_of([Setting("linear_probe", "guide", guide, parent)], 2, context)
+    adopt_cells(cells, context)
+    engine = InlineEngine(context)
+    assert run_cells(cells, context, engine, Board(Console(quiet=True))) == 0
+    assert engine.started == []
+    taken = context.tracker.runs("confirmation", study="confirm", setting="guide")
+    assert {r.data.tags["identity"] for r in taken} == set(cells) < before
+    assert {r.data.tags[PARENT_TAG] for r in taken} == {parent}
+    artifacts = [a.path for a in context.tracker.client.list_artifacts(taken[0].info.run_id)]
+    assert {"checkpoint", "predictions.csv", "thumbnails"} <= set(artifacts)
+    assert run(SCALES, context, setup, tmp_path) == []
