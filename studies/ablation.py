@@ -130,7 +130,8 @@ def _run_phases(ablation: Ablation) -> int:
 
 def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
     reason = f"no tuning: fewer than {MIN_PROMPTS_FOR_POOL} prompts leave no pool to tune on"
-    if ablation.context.plan.n_prompts >= MIN_PROMPTS_FOR_POOL:
+    few = ablation.context.plan.n_prompts < MIN_PROMPTS_FOR_POOL
+    if not few or ablation.context.plan.protocol != "grouped_kfold":
         reason = f"no tuning: protocol {ablation.context.plan.protocol} sets no pool apart"
     ablation.board.say(f"{reason}; each mode is confirmed at the guide's setting")
     for run_id in ablation.mode_runs.values():
