@@ -14,6 +14,7 @@ from qa_core.errors import UserError
 from qa_core.modes import MODES
 from qa_core.tracking import Tracker, as_metrics
 from studies import parent_runs, sweep
+from studies.champion import register_champion
 from studies.confirmation import ConfirmationWork, Setting, confirmation_jobs, run_confirmation
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.engine.interface import InfrastructureError, Job, Outcome
@@ -124,6 +125,8 @@ def _run_phases(ablation: Ablation) -> int:
     if not failed:
         ablation_id = context.tracker.ablation_id
         assert ablation_id is not None
+        if champion := register_champion(context.tracker):
+            board.say(f"champion registered: {champion}")
         context.tracker.log(ablation_id, tags={"complete": "true"})
     return failed
 

@@ -28,7 +28,8 @@ def test_scores_are_means_within_generator_or_draw(protocol, unit):
     assert set(found) == {"srocc_quality", "plcc_quality"}
     for name, statistic in (("srocc_quality", srocc), ("plcc_quality", plcc)):
         parts = [part for _, part in table.groupby(unit)]
-        values = [statistic(part["q"], part["mos_quality"]) for part in parts]
+        found_values = [statistic(part["q"], part["mos_quality"]) for part in parts]
+        values = np.array(found_values, dtype=float)
         interval = found[name]
         assert interval.mean == pytest.approx(np.mean(values))
         assert (interval.kind, interval.n) == ("prompt_bootstrap", 40)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -73,10 +74,15 @@ def images_sha256(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def decode_image(path: Path, size: int) -> np.ndarray:
+def decode_image(source: Path | BinaryIO, size: int) -> np.ndarray:
+    """One image file as uint8 (3, size, size)."""
+    with Image.open(source) as file:
+        return square_pixels(file, size)
+
+
+def square_pixels(image: Image.Image, size: int) -> np.ndarray:
     """One image as uint8 (3, size, size): upright by its EXIF tag, alpha laid over white."""
-    with Image.open(path) as file:
-        image = _to_rgb(ImageOps.exif_transpose(file))
+    image = _to_rgb(ImageOps.exif_transpose(image))
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)  # (3, size, size)
