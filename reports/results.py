@@ -94,7 +94,7 @@ def mode_entries(ablation: Ablation, setting: str) -> dict[str, dict[str, Entry]
         }
         if ablation.has_one_part:
             tested = select(ablation.predictions, mode=mode, setting="guide")
-            table[mode] |= _part_entries(tested, ablation)
+            table[mode] |= _part_entries(tested, ablation, table[mode])
     return table
 
 
@@ -114,13 +114,23 @@ def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
         }
         if ablation.has_one_part and len(ablation.reference_predictions):
             tested = select(ablation.reference_predictions, reference=name)
-            table[name] |= _part_entries(tested, ablation)
+            table[name] |= _part_entries(tested, ablation, table[name])
     return table
 
 
-def _part_entries(predictions: pd.DataFrame, ablation: Ablation) -> dict[str, Entry]:
+def _part_entries(
+    predictions: pd.DataFrame, ablation: Ablation, by_split: dict[str, Entry]
+) -> dict[str, Entry]:
+    """Entries with intervals; what is undefined in every split stays so.
+
+    A floor that is constant in each fold would else be ranked by its folds' offsets alone.
+    """
     intervals = part_intervals(predictions, ablation.params["protocol"])
-    return {name: as_entry(interval) for name, interval in intervals.items()}
+    return {
+        name: as_entry(interval)
+        for name, interval in intervals.items()
+        if by_split[name]["mean"] is not None
+    }
 
 
 def _reference_reason(rows: pd.DataFrame, metric: str) -> str:
