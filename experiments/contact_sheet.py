@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from qa_core.data.image_store import upright_rgb
 
 THUMBNAIL_PX = 160
 _STYLE = (
@@ -69,7 +71,7 @@ def _figure(image: Scored) -> str:
 
 def _thumbnail(path: Path) -> str:
     with Image.open(path) as file:
-        small = ImageOps.exif_transpose(file).convert("RGB")
+        small = upright_rgb(file)
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     data = io.BytesIO()
     small.save(data, "JPEG", quality=85)
