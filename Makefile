@@ -9,7 +9,8 @@ PORT ?= 5000
 ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
-TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
+TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
+  BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
@@ -17,10 +18,12 @@ flag = $(if $(value $(1)), --$(2) "$$$(1)")
 
 BIN := .venv/bin
 STAMP := .venv/installed
-ABLATION_FLAGS = $(call flag,PROFILE,profile)$(call flag,DATA,data)$(call flag,TABLE,table)$(call \
-  flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call \
+DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
+  flag,DATA_TEST,data_test)$(call flag,DATA_TEST_ROOT,data_test_root)$(call flag,TABLE,table)$(call \
+  flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
+ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
-  flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE,cache)
+  flag,WORKERS,workers)$(call flag,OUT,out)
 
 # Several runs side by side have a folder of their own, unless one is named.
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
@@ -28,15 +31,17 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study test lint report calibrate ui bench backbone worth clean
+.PHONY: help setup ablation study test lint report calibrate ui check-data floor bench backbone worth clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
 	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants SPLITS=5 EPOCHS=8"
-	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
-	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold"
+	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5,"
+	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"
+	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"
+	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag"
 	@echo "variables of report: OUT  TRACKING_URI  RUNS='runs/a runs/b'  PREDICTIONS=name:file.csv"
 	@echo "                     CLAIMS=my_claims.py  REPORT_LANG=en|zh  REPORT_FONT=file"
@@ -77,6 +82,12 @@ ui: $(STAMP) ## open MLflow's pages on OUT (loopback; PORT=5000)
 	@echo "http://127.0.0.1:$$PORT/#/experiments/1  (Ctrl-C ends it)"
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port "$$PORT" --workers 1 \
 	  --backend-store-uri "sqlite:///$$OUT/mlflow.db" --default-artifact-root "$$OUT/artifacts"
+
+check-data: $(STAMP) ## summarise rated images, name every problem with its row
+	@$(BIN)/python -m experiments.check_data$(DATA_FLAGS)$(call flag,BACKBONE,backbone)
+
+floor: $(STAMP) ## what a predictor without pixels scores; needs no images
+	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
 bench: $(STAMP) ## seconds a training step of the four modes, runs/bench.json
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step_time --cache "$$CACHE"

@@ -9,33 +9,21 @@ from pathlib import Path
 from typing import Literal
 
 from experiments import cli
+from experiments.data_flags import DataFlags, data_settings
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
 from studies.profiles import PROFILES, StudyRequest
 
-TABLE_NAME = "data.csv"
-IMAGE_FOLDER = "images"
-
 
 @dataclass(frozen=True)
-class AblationArgs:
+class AblationArgs(DataFlags):
     """Compare the four canonical modes and write a report."""
 
     profile: Literal["smoke", "default", "full"] = "default"
     """smoke: two minutes, proves nothing; default: ten splits; full: for a night or a GPU."""
-    data: Path | None = None
-    """Folder with data.csv and its images (default: the embedded benchmark)."""
-    table: Path | None = None
-    """Table with name,prompt,mos_quality,mos_align, instead of --data."""
-    images: Path | None = None
-    """Folder that the table's names are relative to (default: the table's own)."""
-    range_q: str | None = None
-    """Nominal range of the quality scores, LOW:HIGH."""
-    range_c: str | None = None
-    """Nominal range of the consistency scores, LOW:HIGH."""
     protocol: ProtocolName = "auto"
-    """How prompts are split (auto: grouped_kfold below 100 prompts, else honest)."""
+    """How images are split (auto: grouped_kfold below 100 prompts, else honest)."""
     backbone: str = "qa-tiny"
     """Any open_clip model name with ViT towers."""
     pretrained: str = "default"
@@ -106,43 +94,15 @@ def base_config(args: AblationArgs) -> RunConfig:
     Raises:
         UserError: Flags contradict each other or name what is not there.
     """
-    table, images = args.table, args.images
-    if args.data is not None:
-        if table is not None or images is not None:
-            raise UserError("--data names table and images: leave out --table and --images.")
-        table, images = args.data / TABLE_NAME, args.data / IMAGE_FOLDER
-        images = images if images.is_dir() else args.data
-    if table is not None and not table.is_file():
-        raise UserError(f"There is no table {table}.")
-    if images is not None and not images.is_dir():
-        raise UserError(f"There is no image folder {images}.")
     return run_config_from_flat(
-        {
-            "data_csv_path": None if table is None else str(table),
-            "image_base_dir": None if images is None else str(images),
-            "mos_range_q": parse_range("range_q", args.range_q),
-            "mos_range_c": parse_range("range_c", args.range_c),
+        data_settings(args)
+        | {
             "backbone": args.backbone,
             "pretrained": args.pretrained,
             "epochs": PROFILES[args.profile].epochs,
             "threads": 1,
         }
     )
-
-
-def parse_range(flag: str, text: str | None) -> tuple[float, float] | None:
-    """(low, high) from LOW:HIGH.
-
-    Raises:
-        UserError: The text is of another form.
-    """
-    if text is None:
-        return None
-    try:
-        low, high = (float(part) for part in text.split(":"))
-    except ValueError:
-        raise UserError(f"--{flag} {text!r} is not of the form LOW:HIGH, as in 1:5.") from None
-    return low, high
 
 
 if __name__ == "__main__":

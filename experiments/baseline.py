@@ -27,7 +27,7 @@ class BaselineArgs:
     recipe: Literal["plenty", "scarce", "quick"] | None = None
     """The guide's recipe for this much data; flags given beside it override it."""
     protocol: ProtocolName = "auto"
-    """How prompts are split (auto: grouped_kfold below 100 prompts, else honest)."""
+    """How images are split (auto: grouped_kfold below 100 prompts, else honest)."""
     split: int = 0
     """Which of the protocol's splits, from 0."""
     split_seed: int = 0
@@ -51,13 +51,14 @@ def main() -> None:
 
 def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     """Train as the flags say, telling the user what happens."""
-    from qa_core.data.splits import plan_splits  # imports torch, which --help must not wait for
+    from qa_core.data.protocols import plan_protocol, resolve_protocol
     from qa_core.workspace import Workspace
 
+    protocol = resolve_protocol(args.protocol, args.run.data)
     workspace = Workspace.open(args.run, args.cache_dir, progress=None)
     given = _with_recipe(args, argv, workspace.spec)
     config = modes.resolve(given, workspace.spec)
-    plan = plan_splits(workspace.table.frame["group"].to_numpy(str), args.protocol, args.split_seed)
+    plan = plan_protocol(workspace.table.frame, protocol, args.split_seed)
     if not 0 <= args.split < len(plan.splits):
         raise UserError(
             f"--split {args.split}: this protocol has splits 0 to {len(plan.splits) - 1}."

@@ -184,14 +184,19 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         UserError: The name, the weights or the architecture cannot be used; the sentence says
             what can.
     """
-    register_tiny()
     tiny = config.backbone == TINY_NAME
     with torch.random.fork_rng(devices=[]):  # random weights, too, are the same in every process
         torch.manual_seed(0)
         clip = _create_model(config.backbone, _weights(config, tiny))
     _require_supported(config.backbone, clip)
-    tokenizer = tiny_tokenizer() if tiny else open_clip.get_tokenizer(config.backbone)
-    return Backbone(clip, tokenizer, published=not tiny)
+    return Backbone(clip, load_tokenizer(config), published=not tiny)
+
+
+def load_tokenizer(config: BackboneConfig) -> Any:
+    """The tokenizer of a backbone, which needs none of its weights."""
+    _require_known(config.backbone)
+    tiny = config.backbone == TINY_NAME
+    return tiny_tokenizer() if tiny else open_clip.get_tokenizer(config.backbone)
 
 
 def _weights(config: BackboneConfig, tiny: bool) -> str | None:
@@ -210,11 +215,16 @@ def _weights(config: BackboneConfig, tiny: bool) -> str | None:
     return "openai" if "openai" in tags else tags[0]
 
 
-def _create_model(name: str, weights: str | None) -> nn.Module:
+def _require_known(name: str) -> None:
+    register_tiny()
     if name not in open_clip.list_models():
         near = [m for m in open_clip.list_models() if m.lower().startswith(name.lower()[:5])]
         hint = f" Near it: {', '.join(near[:6])}." if near else ""
         raise UserError(f"--backbone {name} is not a model that open_clip knows.{hint}")
+
+
+def _create_model(name: str, weights: str | None) -> nn.Module:
+    _require_known(name)
     try:
         # Random weights come from a fixed seed: every worker must start from the same ones.
         with _quiet_open_clip(), torch.random.fork_rng(devices=[]):

@@ -13,7 +13,7 @@ from qa_core.config import run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.model import QualityModel
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -49,6 +49,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def write_whole(path: Path, target: Path) -> None:
+    """Write a checkpoint again so that it holds the whole model and needs no other file."""
+    model, content = load_model(path)
+    save_checkpoint(target, content | {"whole": True, "state": dict(model.state_dict())})
+
+
 def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str, Any]]:
     """The trained model of a checkpoint, in eval mode, and the checkpoint's other content.
 
@@ -59,6 +65,8 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
         UserError: The checkpoint cannot be read, or was trained on other pretrained weights.
     """
     content = read_checkpoint(path)
+    if "config" not in content:
+        raise UserError(f"{path} is for going on with its training; give the best checkpoint.")
     config = run_config_from_flat(content["config"])
     clip = dataclasses.replace(config.clip, pretrained="none") if content["whole"] else config.clip
     backbone = load_backbone(clip)
@@ -67,6 +75,8 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
             f"{path} was trained from other weights of {config.clip.backbone} than"
             f" --pretrained {config.clip.pretrained} gives here."
         )
+    for name in ("pixel_mean", "pixel_std"):  # open_clip takes them from the pretrained tag
+        getattr(backbone, name).copy_(torch.tensor(content[name]).view(1, 3, 1, 1))
     model = QualityModel(backbone, config)
     missing, unexpected = model.load_state_dict(content["state"], strict=False)
     if unexpected or (content["whole"] and missing):

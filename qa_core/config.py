@@ -15,7 +15,12 @@ ScaleSchedule = Literal["fixed", "learnable", "curriculum"]
 BaseInit = Literal["unit", "fit"]
 FusionInput = Literal["img", "txt", "cos", "product"]
 SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
-ProtocolName = Literal["auto", "honest", "grouped_kfold"]
+ProtocolName = Literal[
+    "auto", "honest", "grouped_kfold", "common", "official", "leave_one_generator_out", "cross"
+]
+DatasetName = Literal[
+    "agiqa3k", "aigciqa2023", "agiqa1k", "pku_aigiqa4k", "aigiqa20k", "evalmuse40k", "csv"
+]
 
 
 def _require(condition: bool, sentence: str) -> None:
@@ -234,8 +239,16 @@ class DataConfig:
 
     data_csv_path: str | None = None
     """Table with name,prompt,mos_quality,mos_align (default: the embedded benchmark)."""
+    dataset: DatasetName | None = None
+    """A published data set, read from --data_root."""
+    data_root: str | None = None
+    """The data set's folder, as unpacked; for csv, a folder with data.csv."""
+    test_dataset: DatasetName | None = None
+    """Another data set, to test on what was trained on the first."""
+    test_root: str | None = None
+    """The other data set's folder."""
     image_base_dir: str | None = None
-    """Folder that the table's names are relative to (default: the table's own)."""
+    """Folder that image names are relative to (default: the table's own, or found)."""
     mos_range_q: tuple[float, float] | None = None
     """Nominal range of the quality scores, LOW HIGH."""
     mos_range_c: tuple[float, float] | None = None
@@ -264,9 +277,28 @@ class DataConfig:
                 f"--mos_range_{target} needs LOW below HIGH, as in 1 5.",
             )
         _require_range("num_workers", self.num_workers, 0, 256)
+        self._check_sources()
+
+    def _check_sources(self) -> None:
         _require(
-            self.image_base_dir is None or self.data_csv_path is not None,
+            self.image_base_dir is None or bool(self.data_csv_path or self.dataset),
             "--image_base_dir needs --data_csv_path, the table that names the images.",
+        )
+        _require(
+            (self.dataset is None) == (self.data_root is None),
+            "--dataset and --data_root go together: a data set's name, and its folder.",
+        )
+        _require(
+            (self.test_dataset is None) == (self.test_root is None),
+            "--test_dataset and --test_root go together: a data set's name, and its folder.",
+        )
+        _require(
+            self.dataset is None or self.data_csv_path is None,
+            f"--dataset {self.dataset} names a table: leave out --data_csv_path.",
+        )
+        _require(
+            self.dataset is None or not (self.nominal_range("q") or self.nominal_range("c")),
+            f"--dataset {self.dataset} declares its ranges: leave them out.",
         )
 
     def nominal_range(self, target: Literal["q", "c"]) -> tuple[float, float] | None:

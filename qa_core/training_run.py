@@ -251,6 +251,8 @@ def _description(
         "whole": whole,
         "backbone_sha256": workspace.backbone_sha256,
         "image_size": workspace.backbone.image_size,
+        "pixel_mean": workspace.backbone.pixel_mean.flatten().tolist(),
+        "pixel_std": workspace.backbone.pixel_std.flatten().tolist(),
         "range_quality": table.range_quality,
         "range_consistency": table.range_consistency,
         "data": {"name": table.name, "version": table.version, "sha256": table.sha256},

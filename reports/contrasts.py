@@ -73,6 +73,7 @@ class Evidence:
 
     def scores(self, mode: str, measure: str) -> pd.Series:
         """One value a split of a mode's measure."""
+        self._require_resplits()
         cells = select(self._settled, mode=mode)
         if cells.empty:
             raise NotTested(phrase("no finished run of {mode}", mode=mode.replace("_", " ")))
@@ -130,8 +131,14 @@ class Evidence:
         """SD of the epoch-to-epoch differences over the second half of the run, by split."""
         return _by_split(_late_fluctuation, self._long_curves(mode, target))
 
+    def _require_resplits(self) -> None:
+        if not self.ablation.decides:
+            protocol = self.ablation.params.get("protocol")
+            raise NotTested(phrase("protocol {protocol} decides no claim", protocol=protocol))
+
     def _long_curves(self, mode: str, target: str) -> pd.DataFrame:
         """Validation SROCC (n_splits, n_epochs), only of runs of 20 epochs without stopping."""
+        self._require_resplits()
         curves = self.ablation.curves
         measure = f"val_srocc_{target}"
         mine = curves["run_id"].isin(list(select(self._settled, mode=mode)["run_id"]))

@@ -148,13 +148,15 @@ def references_frame(runs: list["Run"]) -> pd.DataFrame:
         {
             "reference": run.data.tags["reference"],
             "split": int(run.data.tags["split"]),
+            "run_id": run.info.run_id,
+            "artifact_uri": run.info.artifact_uri,
             "undefined": _loads(run.data.tags.get("undefined")) or {},
             **run.data.metrics,
         }
         for run in runs
     ]
     if not rows:
-        return pd.DataFrame(columns=pd.Index(["reference", "split", "undefined"]))
+        return pd.DataFrame(columns=pd.Index(["reference", "split", "run_id", "artifact_uri"]))
     return pd.DataFrame(rows).sort_values(["reference", "split"])
 
 

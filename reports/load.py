@@ -69,6 +69,7 @@ class Ablation:
         predictions: Test predictions of all cells, one row a cell and image.
         thumbnails: Files by (run_id, row).
         studies: Designed studies by name.
+        reference_predictions: Test predictions of the references, where `has_one_part`.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Ablation:
     predictions: pd.DataFrame
     thumbnails: dict[tuple[str, int], Path] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
+    reference_predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def mode_names(self) -> tuple[str, ...]:
@@ -98,6 +100,16 @@ class Ablation:
         present = list(self.references["reference"].unique())
         known = [name for name in REFERENCE_ORDER if name in present]
         return (*known, *(name for name in present if name not in known))
+
+    @property
+    def has_one_part(self) -> bool:
+        """Whether intervals rest on the prompts of one test part, not on re-splits."""
+        return self.params.get("interval") == "prompt_bootstrap"
+
+    @property
+    def decides(self) -> bool:
+        """Whether claims are decided: on prompt-disjoint re-splits, nothing chosen on test."""
+        return not self.has_one_part and self.params.get("protocol") != "common"
 
     @property
     def variance_factor(self) -> float:
@@ -156,8 +168,11 @@ def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
     own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
     own = [r for r in own if r.info.run_id != parent.info.run_id]
     cells = cells_frame([r for r in own if is_confirmation(r) and is_finished(r)])
-    predictions, thumbnails = _read_artifacts(client, cells, downloads)
+    references = references_frame([r for r in own if is_kind(r, "reference") and is_finished(r)])
+    predictions, thumbnails = _read_artifacts(client, cells, ("mode", "setting"), downloads)
     refuse_mixed(predictions)
+    one_part = parent.data.params.get("interval") == "prompt_bootstrap"
+    tested = references if one_part else references.iloc[:0]
     return Ablation(
         id=parent.info.run_id,
         params=dict(parent.data.params),
@@ -168,11 +183,12 @@ def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
         trials=trials_frame([r for r in own if is_kind(r, "trial")]),
         cells=cells,
         curves=_curves_frame(client, cells),
-        references=references_frame([r for r in own if is_kind(r, "reference") and is_finished(r)]),
+        references=references,
         runs=runs_frame([parent, *own]),
         predictions=predictions,
         thumbnails=thumbnails,
         studies=read_studies(own),
+        reference_predictions=_read_artifacts(client, tested, ("reference",), downloads)[0],
     )
 
 
@@ -254,12 +270,12 @@ def refuse_mixed(predictions: pd.DataFrame) -> None:
 
 
 def _read_artifacts(
-    client: "MlflowClient", cells: pd.DataFrame, downloads: Path | None
+    client: "MlflowClient", cells: pd.DataFrame, names: tuple[str, ...], downloads: Path | None
 ) -> tuple[pd.DataFrame, dict[tuple[str, int], Path]]:
     """Predictions of all cells in one frame, and the thumbnails that they left."""
     frames: list[pd.DataFrame] = []
     thumbnails: dict[tuple[str, int], Path] = {}
-    keys = ["run_id", "mode", "setting", "split"]
+    keys = ["run_id", *names, "split"]
     for cell in cells.to_dict("records"):
         folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"], downloads)
         if (folder / "predictions.csv").exists():

@@ -12,6 +12,7 @@ import pandas as pd
 from reports.claims import Verdict
 from reports.frames import per_split, select
 from reports.load import Ablation
+from reports.one_part import part_intervals
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,
     Interval,
@@ -92,6 +93,9 @@ def mode_entries(ablation: Ablation, setting: str) -> dict[str, dict[str, Entry]
             name: _entry(per_split(own, metric), ablation, ablation.why_undefined(mode, metric))
             for name, metric in measures(ablation.targets).items()
         }
+        if ablation.has_one_part:
+            tested = select(ablation.predictions, mode=mode, setting="guide")
+            table[mode] |= _part_entries(tested, ablation, table[mode])
     return table
 
 
@@ -109,7 +113,25 @@ def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
             for measure in OF_REFERENCES
             for target in ablation.targets
         }
+        if ablation.has_one_part and len(ablation.reference_predictions):
+            tested = select(ablation.reference_predictions, reference=name)
+            table[name] |= _part_entries(tested, ablation, table[name])
     return table
+
+
+def _part_entries(
+    predictions: pd.DataFrame, ablation: Ablation, by_split: dict[str, Entry]
+) -> dict[str, Entry]:
+    """Entries with intervals; what is undefined in every split stays so.
+
+    A floor that is constant in each fold would else be ranked by its folds' offsets alone.
+    """
+    intervals = part_intervals(predictions, ablation.params["protocol"])
+    return {
+        name: as_entry(interval)
+        for name, interval in intervals.items()
+        if by_split[name]["mean"] is not None
+    }
 
 
 def _reference_reason(rows: pd.DataFrame, metric: str) -> str:
@@ -122,12 +144,17 @@ def _reference_reason(rows: pd.DataFrame, metric: str) -> str:
 def _entry(values: pd.Series, ablation: Ablation, reason: str) -> Entry:
     if values.empty:
         return not_applicable(reason)
+    if ablation.has_one_part:
+        entry = as_entry(Interval(float(values.mean()), None, None, len(values), 0.95, "none"))
+        return entry | {"reason": "its splits are no re-splits, whose spread would tell"}
     return as_entry(nadeau_bengio_interval(values.to_numpy(float), ablation.variance_factor))
 
 
 def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
     """Every pair of modes on test SROCC: the interval, and what describes these splits alone."""
     rows: list[Entry] = []
+    if not ablation.decides:
+        return rows
     modes = ablation.mode_names
     pairs = [(a, b) for i, a in enumerate(modes) for b in modes[i + 1 :]]
     for target in ablation.targets:

@@ -29,8 +29,29 @@ class Resolution:
     family: float | None
 
 
+def protocol_words(ablation: Ablation) -> str:
+    """How images were split, and what the reader must know of it."""
+    facts = {key: ablation.params.get(key, "?") for key in ("protocol", "n_splits")}
+    return {
+        "common": say(
+            "{protocol}, {n_splits} random splits, best epoch chosen on test: for comparison with "
+            "papers only",
+            **facts,
+        ),
+        "official": say("{protocol}, the makers’ own test part, {n_splits} models", **facts),
+        "cross": say(
+            "{protocol}, trained on one data set and tested on another, {n_splits} models", **facts
+        ),
+        "leave_one_generator_out": say(
+            "{protocol}, {n_splits} splits, each testing a generator on unseen prompts", **facts
+        ),
+    }.get(facts["protocol"], say("{protocol}, {n_splits} prompt-disjoint splits", **facts))
+
+
 def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
     """Smallest detectable effect from the median SD of all paired differences of modes."""
+    if not ablation.decides:
+        return Resolution(target, None, None)
     modes = ablation.mode_names
     deviations: list[float] = []
     counts: list[int] = []
@@ -89,7 +110,8 @@ def _leader(ablation: Ablation, modes: dict[str, dict[str, Entry]], target: str)
         mode=label(best),
         score=with_interval(scores[best]),
     )
-    apart, close = _told_apart(ablation, best, [m for m in scores if m != best], target)
+    rivals = [m for m in scores if m != best] if ablation.decides else []
+    apart, close = _told_apart(ablation, best, rivals, target)
     return say_all([start, _apart_words(apart, close)])
 
 

@@ -17,6 +17,7 @@ from qa_core.errors import UserError
 from qa_core.modes import MODES
 from qa_core.tracking import Tracker, as_metrics
 from studies import parent_runs, sweep
+from studies.champion import register_champion
 from studies.confirmation import Setting, adopt_cells, cells_of, run_cells
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
@@ -143,13 +144,16 @@ def _run_phases(ablation: Ablation) -> int:
     if not failed:
         ablation_id = context.tracker.ablation_id
         assert ablation_id is not None
+        if champion := register_champion(context.tracker):
+            board.say(f"champion registered: {champion}")
         context.tracker.log(ablation_id, tags={"complete": "true"})
     return failed
 
 
 def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
     reason = f"no tuning: fewer than {MIN_PROMPTS_FOR_POOL} prompts leave no pool to tune on"
-    if ablation.context.plan.n_prompts >= MIN_PROMPTS_FOR_POOL:
+    few = ablation.context.plan.n_prompts < MIN_PROMPTS_FOR_POOL
+    if not few or ablation.context.plan.protocol != "grouped_kfold":
         reason = f"no tuning: protocol {ablation.context.plan.protocol} sets no pool apart"
     ablation.board.say(f"{reason}; each mode is confirmed at the guide's setting")
     for run_id in ablation.mode_runs.values():

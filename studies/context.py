@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_core.config import ProtocolName, RunConfig
-from qa_core.data.splits import SplitPlan, plan_splits
-from qa_core.errors import UserError
+from qa_core.data.protocols import plan_protocol, resolve_protocol
+from qa_core.data.splits import SplitPlan
 from qa_core.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Setup:
         cache_dir: Where decoded images and activations lie.
         protocol: How prompts are split.
         split_seed: Seed of the splits.
-        n_splits: Number of splits (honest protocol).
+        n_splits: Number of splits (protocols honest and common).
         max_prompts: Use the first so many prompts by name only, or None for all.
     """
 
@@ -63,15 +63,12 @@ def open_workspace(
     """
     from qa_core.workspace import Workspace  # torch: only where something is trained
 
+    protocol = resolve_protocol(setup.protocol, setup.base.data)
     workspace = Workspace.open(setup.base, setup.cache_dir, progress)
     if setup.max_prompts is not None:
         workspace = workspace.subset(first_prompts(workspace, setup.max_prompts))
-    groups = workspace.table.frame["group"].to_numpy(dtype=str)
-    try:
-        plan = plan_splits(groups, setup.protocol, setup.split_seed, setup.n_splits)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    return workspace, plan
+    frame = workspace.table.frame
+    return workspace, plan_protocol(frame, protocol, setup.split_seed, setup.n_splits)
 
 
 def open_context(setup: Setup, tracker_uri: str, experiment_id: str, ablation_id: str) -> Context:

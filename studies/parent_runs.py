@@ -81,6 +81,7 @@ def ablation_params(
         "n_test_prompts": plan.n_test_prompts,
         "n_eligible_prompts": plan.n_eligible_prompts,
         "variance_factor": plan.variance_factor,
+        "interval": plan.interval,
         "fusion_inputs": ",".join(base.head.fusion_inputs),
         "base_init": base.head.base_init,
         "batch_size": base.train.batch_size,

@@ -1,7 +1,10 @@
 """What the modes have to beat, and cannot beat: a row a reference and split, beside them always."""
 
+import dataclasses
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,14 +23,17 @@ from qa_core.tracking import RunRecord
 from studies.context import Context
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from qa_core.data.splits import Split
     from qa_core.workspace import Embeddings
 
 REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
 MEASURES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")
+PREDICTIONS = ("name", "prompt", "generator", "mos_quality", "mos_consistency", "q", "c")
 OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
 
-Scored = tuple[dict[str, float], dict[str, str]]
+Scored = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]
 
 
 def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
@@ -44,7 +50,7 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
     scorer = ReferenceScorer(context)
     for split, name in todo:
         started = time.time()
-        metrics, undefined = scorer.score(name, split)
+        metrics, undefined, predictions = scorer.score(name, split)
         record = RunRecord(
             name=f"{name} split {split.index}",
             kind="reference",
@@ -54,9 +60,20 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
             undefined={f"test_{measure}": reason for measure, reason in undefined.items()},
             started_s=started,
         )
-        context.tracker.write(record)
+        # Only a bootstrap over the prompts of one test part needs the single images.
+        _write(context, record, predictions if context.plan.interval != "nadeau_bengio" else None)
     say(f"{len(todo)} reference rows computed: {', '.join(REFERENCES)}")
     return len(todo)
+
+
+def _write(context: Context, record: RunRecord, predictions: "pd.DataFrame | None") -> None:
+    """Write a reference's run, with its predictions where there are any."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "predictions.csv"
+        if predictions is not None:
+            predictions.to_csv(file, index=False)
+            record = dataclasses.replace(record, artifacts=[(file, None)])
+        context.tracker.write(record)
 
 
 class ReferenceScorer:
@@ -75,7 +92,7 @@ class ReferenceScorer:
         self._targets = {t: p for t, p in PARTS.items() if f"mos_{t}" in self._frame}
 
     def score(self, name: str, split: "Split") -> Scored:
-        """Measures of a reference on a split's test part, and why others are undefined."""
+        """Measures of a reference on a split's test part, why others are undefined, predictions."""
         if name == "ceiling" and not any(f"true_{t}" in self._frame for t in self._targets):
             return self._raters_ceiling(split)
         predict = {
@@ -95,7 +112,8 @@ class ReferenceScorer:
             for target in self._targets:
                 if metrics.pop(f"rmse_{target}", None) is not None:
                     undefined[f"rmse_{target}"] = OFF_SCALE
-        return metrics, undefined
+        kept = [column for column in PREDICTIONS if column in frame]
+        return metrics, undefined, frame[kept]
 
     def _zeroshot(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
         if target == "consistency":
@@ -134,4 +152,4 @@ class ReferenceScorer:
                 undefined[f"srocc_{target}"] = "the raters' spread and number are not known"
             else:
                 metrics[f"srocc_{target}"] = value
-        return metrics, undefined
+        return metrics, undefined, None

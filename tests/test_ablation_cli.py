@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.ablation import AblationArgs, base_config, parse_range, run_ablation
+from experiments.ablation import AblationArgs, base_config, run_ablation
+from experiments.data_flags import parse_range
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
 from studies.designed.catalogue import DESIGNS
@@ -16,6 +17,9 @@ from studies.profiles import PROFILES
 FLAGS = {
     "profile",
     "data",
+    "data_root",
+    "data_test",
+    "data_test_root",
     "table",
     "images",
     "range_q",
@@ -77,6 +81,9 @@ def test_data_is_a_folder_with_a_table(small_table: Path) -> None:
         ({"table": Path("nowhere.csv")}, "no table nowhere.csv"),
         ({"images": Path("nowhere")}, "no image folder nowhere"),
         ({"data": Path("x"), "table": Path("y")}, "leave out --table"),
+        ({"data": Path("agiqa3k")}, "--data agiqa3k needs --data_root"),
+        ({"data": Path("agiqa3k"), "data_root": Path("nowhere")}, "no folder nowhere"),
+        ({"data_root": Path()}, "--data_root needs --data beside it"),
         ({"workers": -1}, "negative"),
     ],
 )

@@ -63,7 +63,7 @@ def test_absent_images_are_an_error_unless_only_labels_are_wanted(root):
 
 def test_foreign_names_and_columns_are_named(root):
     (root / "data.csv").write_text(HEADER + ROWS + "cat.jpg,a cat,,,,1,1,1,1\n")
-    with pytest.raises(UserError, match=r"data row 3: 'cat.jpg' is not named like"):
+    with pytest.raises(UserError, match=r"data row 3 \(cat.jpg\): is not named like"):
         read_agiqa3k(root, require_images=False)
     (root / "data.csv").write_text("name,prompt,mos_quality\nsd1.5_lowstep_000.jpg,a cat,1\n")
     with pytest.raises(UserError, match=r"column 'mos_align' is missing"):

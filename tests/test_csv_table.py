@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from qa_core.data.rated_table import RatedTable
+from qa_core.data.tables.cells import TableError
 from qa_core.data.tables.csv_table import read_csv_table
 from qa_core.errors import UserError
 
@@ -119,12 +120,15 @@ def test_spreadsheet_dialects_read_the_same(write):
         ([HEADER, "a.png,x,1,nan"], r"data row 1 \(a.png\): mos_align is 'nan', not a number"),
         ([HEADER, "a.png,x,1,inf"], "mos_align is 'inf', not a number"),
         ([HEADER, ROWS[0], "b.png,x,5.5,1"], r"data row 2 \(b.png\): mos_quality is 5.5, outside"),
-        ([HEADER, ROWS[0], "z.png,x,1,1", "y.png,x,1,1"], r"data row 2: image z.png \(and 1 other"),
+        (
+            [HEADER, ROWS[0], "z.png,x,1,1", "y.png,x,1,1"],
+            r"data row 2: image z.png is not in .*and 1 more",
+        ),
         ([HEADER, "../a.png,x,1,1"], "data row 1: image path ../a.png leaves the image folder"),
         ([HEADER, "sub/../../a.png,x,1,1"], "leaves the image folder"),
         ([HEADER, "/etc/a.png,x,1,1"], "image path /etc/a.png leaves the image folder"),
         ([HEADER, *ROWS, ROWS[0]], "data row 4: image a.png is already in data row 1"),
-        ([HEADER, "a.png, ,1,1"], "data row 1: column 'prompt' is empty"),
+        ([HEADER, "a.png, ,1,1"], r"data row 1 \(a.png\): column 'prompt' is empty"),
         ([HEADER, "a.png,x"], r"data row 1 \(a.png\): mos_quality is ''"),
         ([HEADER, ROWS[0], "b.png,x,1,2,3"], "cannot be read as a table.*line 3"),
         ([HEADER, "a.png,x,1,2,3"], "more cells than the header"),
@@ -139,6 +143,41 @@ def test_what_is_wrong_is_named_with_file_row_and_column(write, lines, message):
     with pytest.raises(UserError, match=message) as caught:
         read(write(*lines))
     assert "mine.csv" in str(caught.value)
+
+
+def test_all_wrong_rows_are_told_at_once(write):
+    lines = [HEADER, "a.png,x,9,1", "z.png,,1,nan", "a.png,y,1,1"]
+    with pytest.raises(TableError) as caught:
+        read(write(*lines))
+    told = [problem.split(", ", 1)[1] for problem in caught.value.problems]
+    assert told == [
+        "data row 1 (a.png): mos_quality is 9, outside its range 1 to 5.",
+        "data row 2 (z.png): column 'prompt' is empty.",
+        f"data row 2: image z.png is not in {caught.value.problems[2].rsplit(' in ')[1]}",
+        "data row 2 (z.png): mos_align is 'nan', not a number.",
+        "data row 3: image a.png is already in data row 1; keep one row an image, with the mean of"
+        " its ratings.",
+    ]
+    assert str(caught.value).endswith("(and 4 more problems: make check-data lists all)")
+
+
+def test_a_spreadsheet_reads_like_the_same_csv(write):
+    csv_path, folder = write(HEADER, *ROWS)
+    plain = read((csv_path, folder))
+    pd.read_csv(csv_path).to_excel(csv_path.with_suffix(".xlsx"), index=False)
+    sheet = read((csv_path.with_suffix(".xlsx"), folder))
+    pd.testing.assert_frame_equal(sheet.frame, plain.frame)
+    csv_path.with_suffix(".xlsx").write_text("no spreadsheet")
+    with pytest.raises(UserError, match="cannot be read as a spreadsheet"):
+        read((csv_path.with_suffix(".xlsx"), folder))
+
+
+def test_the_official_part_is_one_of_three(write):
+    header = "name,prompt,mos_quality,part"
+    table = read(write(header, "a.png,x,1,train", "b.png,y,3,test"))
+    assert table.frame["part"].tolist() == ["train", "test"]
+    with pytest.raises(UserError, match=r"data row 2 \(b.png\): part is 'dev', not one of train"):
+        read(write(header, "a.png,x,1,train", "b.png,y,3,dev"))
 
 
 def test_no_usual_range_holds_the_values(write):

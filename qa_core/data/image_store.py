@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -73,16 +74,23 @@ def images_sha256(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def decode_image(path: Path, size: int) -> np.ndarray:
-    """One image as uint8 (3, size, size): upright by its EXIF tag, alpha laid over white."""
-    with Image.open(path) as file:
-        image = _to_rgb(ImageOps.exif_transpose(file))
+def decode_image(source: Path | BinaryIO, size: int) -> np.ndarray:
+    """One image file as uint8 (3, size, size)."""
+    with Image.open(source) as file:
+        return square_pixels(file, size)
+
+
+def square_pixels(image: Image.Image, size: int) -> np.ndarray:
+    """One image, of any mode, as uint8 (3, size, size)."""
+    image = upright_rgb(image)
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)  # (3, size, size)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image as people see it: upright by its EXIF tag, alpha laid over white."""
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.has_transparency_data:

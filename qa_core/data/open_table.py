@@ -2,26 +2,86 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from qa_core.config import DataConfig
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.synthetic.benchmark import load_benchmark
 from qa_core.data.tables.csv_table import read_csv_table
+from qa_core.data.tables.registry import READERS
+from qa_core.errors import UserError
+
+TARGETS = ("quality", "consistency")
 
 
-def open_table(config: DataConfig, explanation_column: str, cache_dir: Path) -> RatedTable:
+def open_table(
+    config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool = True
+) -> RatedTable:
     """The rated table that the flags name; the embedded benchmark without any.
+
+    Where they name a second data set, to test on, both in one (see `join_for_cross`).
 
     Args:
         config: Which table, and how its scores are read.
         explanation_column: Column of a CSV table that holds explanations, if it has one.
         cache_dir: Where the benchmark is rendered.
+        require_images: False reads the labels alone; a missing image is no error then.
 
     Raises:
         UserError: The table or its images cannot be used as they are.
     """
+    table = _open_first(config, explanation_column, cache_dir, require_images)
+    if config.test_dataset is None or config.test_root is None:
+        return table
+    other = READERS[config.test_dataset](Path(config.test_root), None, require_images)
+    return join_for_cross(table, other)
+
+
+def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
+    """One table of two data sets: `part` says train for the first and test for the second.
+
+    Only scores that both have are kept, each on its own set's scale. Images of the first set whose
+    prompt occurs in the second are left out: no tested prompt was trained on.
+
+    Raises:
+        UserError: The two have no score in common, or no prompt is left to train on.
+    """
+    common = [t for t in TARGETS if f"mos_{t}" in train.frame and f"mos_{t}" in test.frame]
+    if not common:
+        raise UserError(f"{train.name} and {test.name} have no score in common.")
+    seen = np.isin(train.frame["group"].to_numpy(str), test.frame["group"].to_numpy(str))
+    if seen.all():
+        raise UserError(
+            f"Every prompt of {train.name} is in {test.name}: nothing is left to train."
+        )
+    frames = [train.frame[~seen].assign(part="train"), test.frame.assign(part="test")]
+    frame = pd.concat(frames, ignore_index=True, join="inner")
+    lone = [f"{kind}_{t}" for kind in ("mos", "std") for t in TARGETS if t not in common]
+    frame = frame.drop(columns=lone, errors="ignore")
+    ranges = {t: getattr(train, f"range_{t}") if t in common else None for t in TARGETS}
+    notes = [*train.notes, *test.notes, f"Trained on {train.name}, tested on {test.name}."]
+    if seen.any():
+        notes.append(f"{seen.sum()} training images left out: their prompts are in {test.name}.")
+    return RatedTable(
+        frame,
+        f"{train.name} to {test.name}",
+        f"{train.version}, {test.version}",
+        ranges["quality"],
+        ranges["consistency"],
+        tuple(notes),
+    )
+
+
+def _open_first(
+    config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool
+) -> RatedTable:
+    if config.dataset is not None and config.data_root is not None:
+        images = None if config.image_base_dir is None else Path(config.image_base_dir)
+        return READERS[config.dataset](Path(config.data_root), images, require_images)
     if config.data_csv_path is None:
         return load_benchmark(cache_dir)
     csv_path = Path(config.data_csv_path)
     image_dir = csv_path.parent if config.image_base_dir is None else Path(config.image_base_dir)
     ranges = config.nominal_range("q"), config.nominal_range("c")
-    return read_csv_table(csv_path, image_dir, *ranges, explanation_column)
+    return read_csv_table(csv_path, image_dir, *ranges, explanation_column, require_images)

@@ -9,6 +9,9 @@ import pandas as pd
 
 MosRange = tuple[float, float]
 
+PARTS = ("train", "validation", "test")
+"""Values of the optional column `part`: where the data set's makers put an image."""
+
 
 @dataclass(frozen=True)
 class RatedTable:
@@ -18,8 +21,8 @@ class RatedTable:
         frame: One row an image, index 0..n-1. Columns `name`, `image_path` (absolute), `prompt`,
             `group` (what a split keeps together), `mos_quality` and `mos_consistency` in [0, 1]
             (absent where the set has no such score), and optionally `generator`, `setting`,
-            `explanation`, `std_quality`, `std_consistency` (in units of the range's width) and
-            `n_raters`.
+            `explanation`, `std_quality`, `std_consistency` (in units of the range's width),
+            `n_raters` and `part` (one of `PARTS`, where the set has an official split).
         name: Name of the data set.
         version: Version of the data set or of its reader.
         range_quality: The nominal range that the quality scores had before, or None.

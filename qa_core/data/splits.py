@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_core.config import ProtocolName
+
 POOL_SHARE, TEST_SHARE, VALIDATION_SHARE = 0.3, 0.2, 0.1
 """Of all prompts: apart for tuning; in each split's test part; in its validation part."""
 
@@ -20,7 +22,7 @@ MIN_PROMPTS_FOR_POOL = 100
 MIN_PROMPTS = {"honest": 10, "grouped_kfold": PARTS}
 
 Rows = NDArray[np.int64]
-Protocol = Literal["honest", "grouped_kfold"]
+IntervalKind = Literal["nadeau_bengio", "prompt_bootstrap"]
 
 # Streams of random numbers: what one draws never shifts another.
 _POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET, _SHARE = range(6)
@@ -28,7 +30,7 @@ _POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET, _SHARE = range(6)
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split, ascending and disjoint in prompts.
+    """Rows of one split, ascending; disjoint in prompts by every protocol of this module.
 
     Attributes:
         index: Number of the split, from 0.
@@ -48,7 +50,7 @@ class SplitPlan:
     """All splits of a table under one protocol.
 
     Attributes:
-        protocol: `honest` or `grouped_kfold`.
+        protocol: Its name, never `auto`.
         seed: What all of it was drawn from.
         pool: Rows (n_pool,) of the tuning pool; empty in `grouped_kfold`.
         folds: Three grouped folds of the pool, without test part; none in `grouped_kfold`.
@@ -60,9 +62,11 @@ class SplitPlan:
         variance_factor: 1/J + n_test / (n_eligible - n_test) with J splits, in prompts: what the
             mean over splits multiplies the variance between splits with (Nadeau and Bengio 2003,
             corrected resampled t; 1/J + 1/4 in 5-fold).
+        interval: What intervals rest on: the spread over re-splits or, where there is one test
+            part, a bootstrap over its prompts.
     """
 
-    protocol: Protocol
+    protocol: ProtocolName
     seed: int
     pool: Rows
     folds: tuple[Split, ...]
@@ -72,6 +76,7 @@ class SplitPlan:
     n_eligible_prompts: int
     n_test_prompts: int
     variance_factor: float
+    interval: IntervalKind = "nadeau_bengio"
 
     def first(self, count: int) -> "SplitPlan":
         """The plan with its first `count` splits alone, and the variance factor of so many."""
@@ -83,7 +88,7 @@ class SplitPlan:
 
 def plan_splits(
     groups: Sequence[str] | NDArray[np.str_],
-    protocol: Literal["auto", "honest", "grouped_kfold"] = "auto",
+    protocol: ProtocolName = "auto",
     seed: int = 0,
     n_splits: int = 10,
 ) -> SplitPlan:
@@ -129,7 +134,7 @@ def train_subset(split: Split, groups: Sequence[str] | NDArray[np.str_], seed: i
     arguments give the same rows.
     """
     names, prompt_of = np.unique(np.asarray(groups, dtype=str)[split.train], return_inverse=True)
-    place = _rng(seed, _SUBSET, split.index).permutation(len(names))
+    place = stream(seed, _SUBSET, split.index).permutation(len(names))
     order = np.argsort(place[prompt_of], kind="stable")
     return np.sort(split.train[order[: len(split.validation)]])
 
@@ -146,7 +151,7 @@ def with_train_share(
         seed: Seed of the order in which prompts are taken, beside the split's index.
     """
     names, prompt_of = np.unique(np.asarray(groups, dtype=str)[split.train], return_inverse=True)
-    order = _rng(seed, _SHARE, split.index).permutation(len(names))
+    order = stream(seed, _SHARE, split.index).permutation(len(names))
     kept = order[: max(1, round(share * len(names)))]
     return replace(split, train=split.train[np.isin(prompt_of, kept)])
 
@@ -155,12 +160,12 @@ def _plan_honest(prompt_of: Rows, n_prompts: int, seed: int, n_splits: int) -> S
     n_pool, n_test, n_validation = (
         round(share * n_prompts) for share in (POOL_SHARE, TEST_SHARE, VALIDATION_SHARE)
     )
-    order = _rng(seed, _POOL).permutation(n_prompts)
+    order = stream(seed, _POOL).permutation(n_prompts)
     pool, eligible = order[:n_pool], np.sort(order[n_pool:])
 
     splits: list[Split] = []
     for index in range(n_splits):
-        drawn = _rng(seed, _SPLIT, index).permutation(eligible)
+        drawn = stream(seed, _SPLIT, index).permutation(eligible)
         test, validation = drawn[:n_test], drawn[n_test : n_test + n_validation]
         train = np.concatenate([drawn[n_test + n_validation :], pool])
         splits.append(_split(index, prompt_of, train, validation, test))
@@ -180,7 +185,7 @@ def _plan_honest(prompt_of: Rows, n_prompts: int, seed: int, n_splits: int) -> S
 
 
 def _pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
-    parts = np.array_split(_rng(seed, _FOLDS).permutation(np.sort(pool)), TUNING_FOLDS)
+    parts = np.array_split(stream(seed, _FOLDS).permutation(np.sort(pool)), TUNING_FOLDS)
     nothing = np.empty(0, dtype=np.int64)
     return tuple(
         _split(index, prompt_of, np.setdiff1d(pool, part), part, nothing)
@@ -191,7 +196,7 @@ def _pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
 def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
     splits: list[Split] = []
     for repeat in range(REPEATS):
-        parts = np.array_split(_rng(seed, _REPEAT, repeat).permutation(n_prompts), PARTS)
+        parts = np.array_split(stream(seed, _REPEAT, repeat).permutation(n_prompts), PARTS)
         for fold in range(PARTS):
             beside = (fold + 1 + repeat) % PARTS
             train = np.concatenate([parts[k] for k in range(PARTS) if k not in (fold, beside)])
@@ -220,5 +225,15 @@ def _rows(prompt_of: Rows, prompts: Rows) -> Rows:
     return np.flatnonzero(np.isin(prompt_of, prompts)).astype(np.int64)
 
 
-def _rng(seed: int, *stream: int) -> np.random.Generator:
-    return np.random.default_rng([seed, *stream])
+def grouped_folds(groups: Sequence[str] | NDArray[np.str_], rng: np.random.Generator) -> Rows:
+    """Which of five folds (n,) each row is in; the rows of a prompt share theirs."""
+    names, prompt_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    fold_of = np.empty(len(names), dtype=np.int64)
+    for fold, part in enumerate(np.array_split(rng.permutation(len(names)), PARTS)):
+        fold_of[part] = fold
+    return fold_of[prompt_of]
+
+
+def stream(seed: int, *numbers: int) -> np.random.Generator:
+    """Random numbers of their own for each purpose, so that one draw never shifts another."""
+    return np.random.default_rng([seed, *numbers])

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.tables.cells import read_cells, require_columns
+from qa_core.data.tables.cells import (
+    RowProblems,
+    find_images,
+    find_table,
+    read_cells,
+    require_columns,
+)
 from qa_core.data.tables.csv_table import build_table
-from qa_core.errors import UserError
 
 READER_VERSION = "1"
 RANGE = (0.0, 5.0)
@@ -29,32 +34,18 @@ def read_agiqa3k(
     Raises:
         UserError: If a file is missing or a row is wrong, with file and row.
     """
-    csv_path = root / "data.csv"
+    csv_path = find_table(root, "data.csv")
     cells = read_cells(csv_path)
     require_columns(cells, csv_path, ("name", "prompt", "mos_quality", "mos_align"))
     parts = cells["name"].str.extract(NAME_PATTERN)
-    unknown = parts["generator"].isna()
-    if unknown.any():
-        row = int(unknown.to_numpy().argmax())
-        raise UserError(
-            f"{csv_path}, data row {row + 1}: {cells['name'].iloc[row]!r} is not named like an "
-            "AGIQA-3K image (generator_setting_number.jpg)."
-        )
+    problems = RowProblems(csv_path, cells["name"])
+    for row in parts.index[parts["generator"].isna()]:
+        problems.add(row, "is not named like an AGIQA-3K image (generator_setting_number.jpg).")
+    problems.raise_if_any()
     cells = cells.assign(generator=parts["generator"], setting=parts["setting"])
     if image_dir is None:
-        image_dir = _find_images(root, cells["name"].iloc[0]) if require_images else root
+        image_dir = find_images(root, cells["name"].tolist()) if require_images else root
     ranges = {"quality": RANGE, "consistency": RANGE}
     return build_table(
         cells, csv_path, image_dir, "agiqa3k", READER_VERSION, ranges, require_images
-    )
-
-
-def _find_images(root: Path, first: str) -> Path:
-    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
-    for folder in folders:
-        if (folder / first).is_file():
-            return folder
-    raise UserError(
-        f"{root}: no folder in it holds {first}, the first image of data.csv; unpack the images "
-        "there or name their folder."
     )

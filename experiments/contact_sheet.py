@@ -1,0 +1,78 @@
+"""Scored images on one HTML page, the best first: all in one file, no script, nothing fetched."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from qa_core.data.image_store import upright_rgb
+
+THUMBNAIL_PX = 160
+_STYLE = (
+    "body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222}"
+    "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:1.2em}"
+    "figure{margin:0}img{max-width:100%;display:block}"
+    "figcaption{overflow-wrap:anywhere}b{font-variant-numeric:tabular-nums}"
+)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One scored image.
+
+    Attributes:
+        path: Its file.
+        prompt: Its prompt.
+        scores: Its scores by name.
+    """
+
+    path: Path
+    prompt: str
+    scores: Mapping[str, float]
+
+
+def write_contact_sheet(
+    path: Path, images: Sequence[Scored], sorted_by: str, total: int, unreadable: int
+) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        images: What to show, in order.
+        sorted_by: Name of the score that the order follows.
+        total: How many images were scored.
+        unreadable: How many could not be read.
+    """
+    shown = "" if len(images) == total else f", the {len(images)} highest and lowest shown"
+    lost = f"; {unreadable} could not be read" if unreadable else ""
+    with path.open("w", encoding="utf-8") as page:
+        page.write(
+            "<!doctype html><meta charset='utf-8'><title>Scored images</title>"
+            f"<style>{_STYLE}</style><h1>{total} images by {html.escape(sorted_by)}</h1>"
+            f"<p>Highest first{shown}{lost}.</p><main>"
+        )
+        for image in images:
+            page.write(_figure(image))
+        page.write("</main>\n")
+
+
+def _figure(image: Scored) -> str:
+    numbers = " ".join(f"{n} <b>{image.scores[n]:.3f}</b>" for n in ("q", "c") if n in image.scores)
+    return (
+        f"<figure><img alt='' src='data:image/jpeg;base64,{_thumbnail(image.path)}'>"
+        f"<figcaption>{numbers}<br>{html.escape(image.prompt)}<br>"
+        f"<small>{html.escape(str(image.path))}</small></figcaption></figure>\n"
+    )
+
+
+def _thumbnail(path: Path) -> str:
+    with Image.open(path) as file:
+        small = upright_rgb(file)
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    data = io.BytesIO()
+    small.save(data, "JPEG", quality=85)
+    return base64.b64encode(data.getvalue()).decode()

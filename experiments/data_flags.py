@@ -1,0 +1,111 @@
+"""The flags that say which rated images, alike on every command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from qa_core.config import DatasetName
+from qa_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataFlags:
+    """Which rated images; the embedded benchmark without any flag."""
+
+    data: Path | None = None
+    """Folder with data.csv and its images, or agiqa3k, aigciqa2023, agiqa1k, pku_aigiqa4k,
+    aigiqa20k, evalmuse40k beside --data_root."""
+    data_root: Path | None = None
+    """The folder of the data set that --data names, as unpacked."""
+    data_test: Path | None = None
+    """Another data set, to test on: a folder with data.csv, or a name beside --data_test_root."""
+    data_test_root: Path | None = None
+    """The folder of the data set that --data_test names."""
+    table: Path | None = None
+    """Table with name,prompt,mos_quality,mos_align, instead of --data."""
+    images: Path | None = None
+    """Folder that image names are relative to (default: the table's own, or found)."""
+    range_q: str | None = None
+    """Nominal range of the quality scores, LOW:HIGH."""
+    range_c: str | None = None
+    """Nominal range of the consistency scores, LOW:HIGH."""
+
+
+def data_settings(flags: DataFlags) -> dict[str, Any]:
+    """The settings of `DataConfig` by name.
+
+    Raises:
+        UserError: Flags contradict each other or name what is not there.
+    """
+    settings: dict[str, Any] = {
+        "mos_range_q": parse_range("range_q", flags.range_q),
+        "mos_range_c": parse_range("range_c", flags.range_c),
+    }
+    settings |= _tested(flags)
+    if flags.images is not None and not flags.images.is_dir():
+        raise UserError(f"There is no image folder {flags.images}.")
+    if flags.data is not None and flags.table is not None:
+        raise UserError("--data names table and images: leave out --table.")
+    if flags.data is not None and _is_published(flags.data):
+        root = _folder_of("data", flags.data, flags.data_root)
+        images = None if flags.images is None else str(flags.images)
+        return settings | {"dataset": str(flags.data), "data_root": root, "image_base_dir": images}
+    if flags.data_root is not None:
+        raise UserError("--data_root needs --data beside it, the name of a published data set.")
+    return settings | _own_table(flags)
+
+
+def _is_published(data: Path) -> bool:
+    return str(data) in get_args(DatasetName)
+
+
+def _folder_of(flag: str, name: Path, root: Path | None) -> str:
+    if root is None:
+        raise UserError(f"--{flag} {name} needs --{flag}_root, the folder where it was unpacked.")
+    if not root.is_dir():
+        raise UserError(f"There is no folder {root}.")
+    return str(root)
+
+
+def _tested(flags: DataFlags) -> dict[str, Any]:
+    if flags.data_test is None:
+        if flags.data_test_root is not None:
+            raise UserError("--data_test_root needs --data_test beside it, a data set's name.")
+        return {}
+    if _is_published(flags.data_test):
+        root = _folder_of("data_test", flags.data_test, flags.data_test_root)
+        return {"test_dataset": str(flags.data_test), "test_root": root}
+    return {
+        "test_dataset": "csv",
+        "test_root": _folder_of("data_test", flags.data_test, flags.data_test),
+    }
+
+
+def _own_table(flags: DataFlags) -> dict[str, Any]:
+    table, images = flags.table, flags.images
+    if flags.data is not None:
+        if images is not None:
+            raise UserError("--data names table and images: leave out --images.")
+        table, images = flags.data / "data.csv", flags.data / "images"
+        images = images if images.is_dir() else flags.data
+    if table is not None and not table.is_file():
+        raise UserError(f"There is no table {table}.")
+    return {
+        "data_csv_path": None if table is None else str(table),
+        "image_base_dir": None if images is None else str(images),
+    }
+
+
+def parse_range(flag: str, text: str | None) -> tuple[float, float] | None:
+    """(low, high) from LOW:HIGH.
+
+    Raises:
+        UserError: The text is of another form.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise UserError(f"--{flag} {text!r} is not of the form LOW:HIGH, as in 1:5.") from None
+    return low, high

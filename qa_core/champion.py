@@ -1,0 +1,62 @@
+"""A trained model in MLflow's registry, ready for `mlflow models serve`."""
+
+import importlib.metadata
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from qa_core.checkpoint import write_whole
+from qa_core.scorer import Scorer
+
+REGISTERED_NAME, ALIAS = "clip-qa", "champion"
+_SERVED = Path(__file__).with_name("served_model.py")
+_REQUIREMENTS = ("clip-qa", "mlflow", "torch", "torchvision", "open_clip_torch")
+
+
+def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:
+    """Log a checkpoint as MLflow model of a run and register it; returns its address.
+
+    Models from code: MLflow keeps `served_model.py`, and our own checkpoint, with the whole model
+    in it, is its only artifact. The registered version becomes the alias `champion`.
+
+    Args:
+        uri: Address of the MLflow store.
+        run_id: The run that the model belongs to.
+        checkpoint: A checkpoint of any kind.
+    """
+    import mlflow
+    from mlflow.models import infer_signature
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = Path(scratch) / "checkpoint.pt"
+        write_whole(Path(checkpoint), whole)
+        example = _example()
+        answer = Scorer.load(whole, "cpu").score(
+            example["image"].tolist(), example["prompt"].tolist()
+        )
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name=ALIAS,
+                python_model=str(_SERVED),
+                artifacts={"checkpoint": str(whole)},
+                signature=infer_signature(example, answer),
+                input_example=example,
+                registered_model_name=REGISTERED_NAME,
+                pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in _REQUIREMENTS],
+            )
+    version = str(logged.registered_model_version)
+    mlflow.MlflowClient(uri, uri).set_registered_model_alias(REGISTERED_NAME, ALIAS, version)
+    return f"models:/{REGISTERED_NAME}@{ALIAS}"
+
+
+def _example() -> pd.DataFrame:
+    """One grey image with a prompt, as a request has them."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 3), 128, np.uint8)).save(file, "PNG")
+    return pd.DataFrame({"image": [file.getvalue()], "prompt": ["a grey square"]})

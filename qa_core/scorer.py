@@ -1,0 +1,190 @@
+"""Scoring images with what was trained: `Scorer.load(path).score(images, prompts)`.
+
+A score depends on its image, its prompt and the checkpoint alone, to the last digit: matrix
+products round differently in batches of other shapes, so towers are always run in one shape.
+"""
+
+import io
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from qa_core.checkpoint import load_model
+from qa_core.data.image_store import UNREADABLE, decode_image, square_pixels
+from qa_core.errors import UserError
+from qa_core.model import QualityModel
+from qa_core.workspace import pick_device
+
+Picture = Path | str | bytes | Image.Image
+"""An image file, its bytes, or an opened image."""
+
+LETTERS = {"quality": "q", "consistency": "c"}
+BATCH = {"cpu": 1, "cuda": 32}
+"""Images in a pass; a shorter one is filled up, so that its shape is always the same."""
+DECODERS, AHEAD = 4, 64  # threads, and how many decoded images may wait
+PROMPTS_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A picture that could not be scored.
+
+    Attributes:
+        picture: What was given.
+        reason: Why not.
+    """
+
+    picture: Picture
+    reason: str
+
+
+class Scorer:
+    """A trained model ready to score.
+
+    Args:
+        model: In eval mode, on its device.
+        content: What the checkpoint says beside its weights.
+        device: Where the model is.
+    """
+
+    def __init__(self, model: QualityModel, content: Mapping[str, Any], device: str):
+        self.model, self.content, self.device = model, content, device
+        self._ranges = {t: content[f"range_{t}"] for t in LETTERS}
+        self._batch = BATCH[torch.device(device).type]
+        self._texts: OrderedDict[str, Tensor] = OrderedDict()
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto") -> "Scorer":
+        """The scorer of a checkpoint.
+
+        Raises:
+            UserError: The checkpoint cannot be read.
+        """
+        device = pick_device(device)
+        model, content = load_model(Path(path), device)
+        return cls(model, content, device)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the values of a score, in order; a score that was not trained has none."""
+        names: list[str] = []
+        parts = ("", "_base", "_delta") if self.model.residual_scales() else ("",)
+        for target, letter in LETTERS.items():
+            if self._ranges[target] is not None:
+                names += [f"{letter}{part}{unit}" for unit in ("", "_mos") for part in parts]
+        return (*names, "cos")
+
+    def score(self, images: Sequence[Picture], prompts: Sequence[str] | str) -> pd.DataFrame:
+        """One row a pair, by the names of `columns`.
+
+        `q` and `c` are in [0, 1], `*_base` and `*_delta` their parts (the unscaled correction in
+        [-1, 1]); `*_mos` is the same on the scale of the ratings, a correction as it is added.
+
+        Args:
+            images: Files, bytes or opened images, of any sizes.
+            prompts: One an image, or one for all.
+
+        Raises:
+            UserError: An image cannot be read, or there are not as many prompts as images.
+        """
+        texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+        if len(texts) != len(images):
+            raise UserError(f"There are {len(images)} images but {len(texts)} prompts.")
+        rows: list[dict[str, float]] = []
+        for found in self.stream(zip(images, texts, strict=True)):
+            if isinstance(found, Unreadable):
+                raise UserError(f"Image {len(rows) + 1} cannot be read: {found.reason}")
+            rows.append(found)
+        return pd.DataFrame(rows, columns=pd.Index(self.columns))
+
+    def stream(
+        self, pairs: Iterable[tuple[Picture, str]]
+    ) -> Iterator[dict[str, float] | Unreadable]:
+        """A score or an `Unreadable` for each (image, prompt), in order, in flat memory."""
+        waiting: list[tuple[np.ndarray | Unreadable, str]] = []
+        for decoded, prompt in self._decoded(pairs):
+            waiting.append((decoded, prompt))
+            if sum(not isinstance(d, Unreadable) for d, _ in waiting) == self._batch:
+                yield from self._score_batch(waiting)
+                waiting = []
+        yield from self._score_batch(waiting)
+
+    def _decoded(
+        self, pairs: Iterable[tuple[Picture, str]]
+    ) -> Iterator[tuple[np.ndarray | Unreadable, str]]:
+        size = self.model.backbone.image_size
+        ahead: deque[tuple[Future[np.ndarray | Unreadable], str]] = deque()
+        with ThreadPoolExecutor(DECODERS) as pool:
+            for picture, prompt in pairs:
+                ahead.append((pool.submit(_decode, picture, size), prompt))
+                if len(ahead) == AHEAD:
+                    done, text = ahead.popleft()
+                    yield done.result(), text
+            for done, text in ahead:
+                yield done.result(), text
+
+    @torch.inference_mode()
+    def _score_batch(
+        self, waiting: Sequence[tuple[np.ndarray | Unreadable, str]]
+    ) -> list[dict[str, float] | Unreadable]:
+        good = [(pixels, text) for pixels, text in waiting if not isinstance(pixels, Unreadable)]
+        scores = iter(self._scores([pixels for pixels, _ in good], [text for _, text in good]))
+        return [d if isinstance(d, Unreadable) else next(scores) for d, _ in waiting]
+
+    def _scores(self, pixels: list[np.ndarray], prompts: list[str]) -> list[dict[str, float]]:
+        if not pixels:
+            return []
+        missing = self._batch - len(pixels)
+        images = torch.from_numpy(np.stack(pixels + [pixels[-1]] * missing)).to(self.device)
+        texts = [self._text(prompt) for prompt in prompts]
+        img = self.model.backbone.encode_images(images)  # (batch, embed_dim)
+        txt = torch.cat(texts + [texts[-1]] * missing)  # (batch, embed_dim)
+        parts = self.model.score(img.float(), txt.float()).parts()
+        values = {name: part.double().cpu().numpy() for name, part in parts.items()}
+        return [self._row({n: v[i] for n, v in values.items()}) for i in range(len(pixels))]
+
+    def _text(self, prompt: str) -> Tensor:
+        """Embedding (1, embed_dim) of a prompt, kept for the next images of it."""
+        if prompt not in self._texts:
+            ids, ends = self.model.backbone.tokenize([prompt])
+            embedding = self.model.backbone.encode_texts(ids.to(self.device), ends.to(self.device))
+            self._texts[prompt] = embedding
+            if len(self._texts) > PROMPTS_KEPT:
+                self._texts.popitem(last=False)
+        return self._texts[prompt]
+
+    def _row(self, values: dict[str, float]) -> dict[str, float]:
+        scales = self.model.residual_scales()
+        for target, letter in LETTERS.items():
+            if self._ranges[target] is None:
+                continue
+            low, high = self._ranges[target]
+            to_mos: dict[str, Callable[[float], float]] = {
+                "": lambda v, low=low, high=high: low + v * (high - low),
+            }
+            to_mos["_base"] = to_mos[""]
+            scale = scales.get(f"residual_scale_{letter}", 0.0) * (high - low)
+            to_mos["_delta"] = lambda v, scale=scale: v * scale
+            for part, convert in to_mos.items():
+                if f"{letter}{part}" in values:
+                    values[f"{letter}{part}_mos"] = convert(values[f"{letter}{part}"])
+        return {name: float(values[name]) for name in self.columns}
+
+
+def _decode(picture: Picture, size: int) -> np.ndarray | Unreadable:
+    try:
+        if isinstance(picture, Image.Image):
+            return square_pixels(picture, size)
+        source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture)
+        return decode_image(source, size)
+    except UNREADABLE as error:
+        return Unreadable(picture, str(error))

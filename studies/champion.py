@@ -1,0 +1,59 @@
+"""The ablation's champion: chosen on validation alone, registered so that it can be served."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qa_core.tracking import Tracker
+from studies.confirmation import CONFIRM
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+def register_champion(tracker: Tracker) -> str | None:
+    """Register the champion of the tracker's ablation; its address, None without any checkpoint.
+
+    Registered once: an ablation that has its champion keeps it.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    from qa_core.champion import register_model
+
+    ablation_id = tracker.ablation_id
+    assert ablation_id is not None
+    known = tracker.client.get_run(ablation_id).data.tags.get("champion")
+    if known is not None:
+        return known
+    cell = choose_champion(tracker.runs("confirmation"))
+    if cell is None:
+        return None
+    checkpoint = download_artifacts(
+        run_id=cell.info.run_id,
+        artifact_path=f"checkpoint/{cell.data.tags['checkpoint']}",
+        tracking_uri=tracker.uri,
+    )
+    address = register_model(tracker.uri, ablation_id, checkpoint)
+    tracker.log(ablation_id, tags={"champion": address, "champion_run": cell.info.run_id})
+    return address
+
+
+def choose_champion(cells: "list[Run]") -> "Run | None":
+    """The best cell on validation of the mode and setting that is best in the mean over splits.
+
+    Test parts have no say: a champion chosen on them would make its own test score too good.
+    """
+    settings: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for cell in cells:
+        confirms = cell.data.tags.get("study", CONFIRM) == CONFIRM
+        if confirms and cell.info.status == "FINISHED" and "checkpoint" in cell.data.tags:
+            settings[cell.data.tags["mode"], cell.data.tags["setting"]].append(cell)
+    if not settings:
+        return None
+    best = max(settings.values(), key=lambda runs: np.mean([_selection(run) for run in runs]))
+    return max(best, key=_selection)
+
+
+def _selection(cell: "Run") -> float:
+    return cell.data.metrics["best_selection"]

@@ -1,0 +1,115 @@
+"""The champion: chosen on validation, registered, and answering a real request over loopback."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qa_core.champion import register_model
+from qa_core.scorer import Scorer
+from qa_core.tracking import RunRecord, Tracker
+from studies.champion import choose_champion, register_champion
+from tests.test_scorer import PROMPTS, checkpoint_of, pictures
+
+
+@pytest.fixture(scope="module")
+def trained(
+    small_table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Tracker, str, Path]:
+    """A store with a run and a checkpoint of the embedded backbone, which any process can load."""
+    from qa_core.config import run_config_from_flat
+    from qa_core.workspace import Workspace
+
+    folder = tmp_path_factory.mktemp("champion")
+    flags = {"data_csv_path": str(small_table), "mos_range_q": (1.0, 5.0)}
+    workspace = Workspace.open(run_config_from_flat(flags | {"pretrained": "none"}), folder)
+    settings = {"backbone": "qa-tiny", "pretrained": "none", "freeze_clip": True}
+    checkpoint = checkpoint_of(workspace, folder, **settings)
+    tracker = Tracker.open(folder)
+    run_id = tracker.start(RunRecord("an ablation", "ablation"))
+    return tracker.of_ablation(run_id), run_id, checkpoint
+
+
+def test_the_champion_is_chosen_on_validation(trained: tuple[Tracker, str, Path]):
+    tracker, _, checkpoint = trained
+    assert choose_champion([]) is None
+    for mode, split, selection, test in (
+        ("residual", 0, 0.5, 0.9),
+        ("residual", 1, 0.6, 0.9),
+        ("linear_probe", 0, 0.7, 0.1),
+        ("linear_probe", 1, 0.65, 0.1),
+    ):
+        record = RunRecord(
+            f"{mode} {split}",
+            "confirmation",
+            tags={"mode": mode, "setting": "guide", "checkpoint": checkpoint.name},
+            metrics={"best_selection": selection, "test_srocc_quality": test},
+            artifacts=[(checkpoint, "checkpoint")],
+        )
+        tracker.write(record)
+    champion = choose_champion(tracker.runs("confirmation"))
+    assert champion is not None and champion.info.run_name == "linear_probe 0"
+    address = register_champion(tracker)
+    assert address == "models:/clip-qa@champion" == register_champion(tracker)
+    versions = tracker.client.search_model_versions("name = 'clip-qa'")
+    assert len(versions) == 1  # a second call registers nothing
+
+
+@pytest.fixture
+def server(trained: tuple[Tracker, str, Path]) -> Iterator[str]:
+    """Address of `mlflow models serve` with the registered model; stopped afterwards."""
+    tracker, run_id, checkpoint = trained
+    address = register_model(tracker.uri, run_id, checkpoint)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", address),
+        *("--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"),
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": tracker.uri, "PATH": path}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        _await(f"http://127.0.0.1:{port}/ping", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def _await(address: str, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.3)
+    raise AssertionError(f"the server ended with status {process.returncode}")
+
+
+def test_a_served_model_answers_with_the_same_digits(
+    server: str, trained: tuple[Tracker, str, Path], tmp_path: Path
+):
+    files = []
+    for number, picture in enumerate(pictures()):
+        picture.save(tmp_path / f"{number}.png")
+        files.append((tmp_path / f"{number}.png").read_bytes())
+    rows = [[base64.b64encode(f).decode(), p] for f, p in zip(files, PROMPTS, strict=True)]
+    body = json.dumps({"dataframe_split": {"columns": ["image", "prompt"], "data": rows}})
+    request = urllib.request.Request(
+        f"{server}/invocations", body.encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        answered = json.load(reply)["predictions"]
+    expected = Scorer.load(trained[2], "cpu").score(files, PROMPTS)
+    assert answered == expected.to_dict("records")
