@@ -9,7 +9,7 @@ PORT ?= 5000
 ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
-TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
+TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB PORT \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
@@ -20,7 +20,8 @@ STAMP := .venv/installed
 ABLATION_FLAGS = $(call flag,PROFILE,profile)$(call flag,DATA,data)$(call flag,TABLE,table)$(call \
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
-  flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE,cache)
+  flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE,cache)$(call \
+  flag,CACHE_GB,cache_gb)
 
 # Several runs side by side have a folder of their own, unless one is named.
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
@@ -33,7 +34,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
+	@echo "variables of ablation: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder  CACHE_GB=20"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag"

@@ -158,7 +158,7 @@ def _prepare(config: RunConfig, workspace: Workspace, split: Split) -> tuple[Qua
     for target, values in mos.items():
         if np.ptp(values[split.train]) == 0:
             raise UserError(f"All MOS of {target} are equal in training: nothing can be ranked.")
-    model = QualityModel(workspace.fresh_backbone(), config).to(workspace.device)
+    model = QualityModel(workspace.fresh_backbone(config), config).to(workspace.device)
     if config.head.base_init == "fit" and config.head.residual_learning:
         fit_bases(model, workspace, mos, split.train)
     data = TrainingData(

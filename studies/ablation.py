@@ -118,7 +118,7 @@ def _session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[st
 def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
     write_reference_rows(context, board.say)
-    context.workspace.warm([space.guide for space in ablation.spaces.values()])
+    context.workspace.warm([c for space in ablation.spaces.values() for c in space.depths()])
     tuned = _tune(ablation) if context.plan.folds else _no_tuning(ablation)
     failed = _confirm(ablation, tuned)
     if not failed:

@@ -25,6 +25,7 @@ FLAGS = {
     "workers",
     "out",
     "cache",
+    "cache_gb",
     "debug",
 }
 
