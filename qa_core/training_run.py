@@ -110,7 +110,7 @@ def train_run(
     """
     started = time.perf_counter()
     _reset_peak_memory(workspace.device)
-    model, trainer = _prepare(config, workspace, split)
+    model, trainer = prepare_run(config, workspace, split)
     identity = run_identity(config, workspace, split, "run")
     if resume_from is not None:
         _resume(trainer, resume_from, identity)
@@ -149,7 +149,10 @@ def train_run(
     )
 
 
-def _prepare(config: RunConfig, workspace: Workspace, split: Split) -> tuple[QualityModel, Trainer]:
+def prepare_run(
+    config: RunConfig, workspace: Workspace, split: Split
+) -> tuple[QualityModel, Trainer]:
+    """Model and trainer of a resolved configuration, before the first step."""
     assert config.train.threads is not None, "resolve the configuration first"
     torch.set_num_threads(config.train.threads)
     seed_everything(config.train.seed, "model")
