@@ -73,8 +73,8 @@ ui: $(STAMP) ## open MLflow's pages on OUT (loopback; PORT=5000)
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port "$$PORT" --workers 1 \
 	  --backend-store-uri "sqlite:///$$OUT/mlflow.db" --default-artifact-root "$$OUT/artifacts"
 
-bench: $(STAMP) ## seconds a training step of the four modes, runs/bench.json
-	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step_time --cache "$$CACHE"
+bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
+	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(if $(value ONLY), --only $(ONLY))
 
 backbone: $(STAMP) ## pretrain the embedded backbone again (up to 45 minutes)
 	@$(BIN)/python -m experiments.pretrain
