@@ -9,7 +9,7 @@ PORT ?= 5000
 ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
-TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB PORT \
+TEXTS := PROFILE DATA TABLE IMAGES RANGE_Q RANGE_C PROTOCOL BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
@@ -29,7 +29,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation test lint report calibrate ui bench backbone worth clean
+.PHONY: help setup ablation plan test lint report calibrate ui bench backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 ablation: $(STAMP) ## tune and compare the four modes, write OUT/report.pdf
 	@$(BIN)/python -m experiments.ablation$(ABLATION_FLAGS)
+
+plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_IMAGES=30000 on paper)
+	@$(BIN)/python -m experiments.plan$(ABLATION_FLAGS)$(call flag,CARDS,cards)$(call flag,N_IMAGES,n_images)
 
 test: $(STAMP) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from qa_core.activations import EMBEDDING, Boundary, activations, image_inputs, text_inputs
 from qa_core.backbone import Backbone, load_backbone
-from qa_core.cache_budget import CachePlan, plan_cache
+from qa_core.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.config import CachePrecision, RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.open_table import open_table
@@ -162,6 +162,18 @@ class Workspace:
         entry = frozen_entry(plan_freezing(config, self.backbone))
         cached = config.train.cache and _image_boundary(entry) in self.cache_plan(config).kept
         return entry if cached else RAW
+
+    def cache_bytes(self, configs: Sequence[RunConfig]) -> int:
+        """Bytes that the activations for all these configurations take."""
+        n_texts, length = self._token_ids.shape
+        entries: set[tuple[Entry, CachePrecision]] = {
+            (self.entry(config), config.train.cache_precision) for config in configs
+        }
+        return sum(
+            boundary_bytes(self.backbone, at, len(self.images), n_texts, length, precision)
+            for entry, precision in entries
+            if (at := _image_boundary(entry)) is not None
+        )
 
     def features(self, config: RunConfig) -> Features:
         """Inputs for runs of this configuration."""

@@ -19,6 +19,7 @@ from studies.context import Context, Setup, open_context, open_workspace
 from studies.engine.interface import InfrastructureError, Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.objective import TrialResult, TrialWork
+from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile
 from studies.progress import Board
 from studies.reference_rows import write_reference_rows
@@ -72,6 +73,11 @@ def run_studies(setup: Setup, profile_name: str, profile: Profile, out: Path, wo
             open_context, setup, tracker.uri, tracker.experiment_id, run.info.run_id
         )
         spaces = {mode: mode_space(mode, setup.base, workspace.spec) for mode in MODES}
+        if PLANNED not in run.data.params:
+            board.say("planning: trying every mode for a moment")
+            expected = plan_ablation(workspace, spaces, plan, profile, workers)
+            tracker.log(run.info.run_id, params=expected.params())
+            board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
         with (
             _session(tracker, spaces) as mode_runs,
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
