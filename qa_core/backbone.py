@@ -15,7 +15,7 @@ import open_clip
 import torch
 from open_clip.transformer import ResidualAttentionBlock, TextTransformer, VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize, scaled_dot_product_attention
 
 from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny, tiny_tokenizer
 from qa_core.config import BackboneConfig
@@ -50,7 +50,7 @@ class ImageTower:
     def run_blocks(self, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Tokens after the blocks `start` to `stop - 1`; shape unchanged."""
         for block in self.blocks[start:stop]:
-            tokens = block(tokens)
+            tokens = _plain_block(block, tokens) if _is_plain(block) else block(tokens)
         return tokens
 
     def tail(self, tokens: Tensor) -> Tensor:
@@ -112,7 +112,10 @@ class TextTower:
         length = tokens.shape[1]
         mask = self._text.attn_mask[:length, :length].to(tokens.dtype)
         for block in self.blocks[start:stop]:
-            tokens = block(tokens, attn_mask=mask)
+            if _is_plain(block):
+                tokens = _plain_block(block, tokens, causal=True)
+            else:
+                tokens = block(tokens, attn_mask=mask)
         return tokens
 
     def tail(self, tokens: Tensor, ends: Tensor) -> Tensor:
@@ -146,7 +149,27 @@ class TextTower:
 
 
 def _is_plain(block: nn.Module) -> bool:
-    return type(block) is ResidualAttentionBlock
+    if type(block) is not ResidualAttentionBlock:
+        return False
+    attention = block.attn  # keys and values from the same tokens, no dropout
+    return attention.in_proj_weight is not None and attention.batch_first and not attention.dropout
+
+
+def _plain_block(block: Any, tokens: Tensor, causal: bool = False) -> Tensor:
+    """A residual attention block, without the copies that torch's attention module makes.
+
+    Args:
+        block: open_clip's residual attention block.
+        tokens: Tokens (batch, length, width).
+        causal: Whether a token attends to earlier ones only.
+    """
+    attention, (batch, length, _) = block.attn, tokens.shape
+    together = linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    apart = together.view(batch, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+    query, key, value = apart  # (batch, heads, length, width / heads) each
+    read = scaled_dot_product_attention(query, key, value, is_causal=causal)
+    tokens = tokens + block.ls_1(attention.out_proj(read.transpose(1, 2).flatten(2)))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
 
 
 def _block_at(block: Any, tokens: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
