@@ -10,7 +10,7 @@ ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
-  BACKBONE PRETRAINED WORKERS OUT CACHE PORT \
+  BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
@@ -23,7 +23,7 @@ DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
-  flag,WORKERS,workers)$(call flag,OUT,out)
+  flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)
 
 # Several runs side by side have a folder of their own, unless one is named.
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
@@ -31,12 +31,12 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study test lint report calibrate ui check-data floor bench backbone worth clean
+.PHONY: help setup ablation study plan test lint report calibrate ui check-data floor bench backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder  CACHE_GB=20"
 	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants SPLITS=5 EPOCHS=8"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"
@@ -61,6 +61,9 @@ study: $(STAMP) ## run one study of the ablation in OUT: STUDY=depth SPLITS=5 EP
 	@test -n "$$STUDY" || { echo "Name a study, as in make study STUDY=depth."; exit 2; }
 	@$(BIN)/python -m experiments.study$(call flag,STUDY,study)$(call flag,SPLITS,splits)$(call \
 	  flag,EPOCHS,epochs)$(ABLATION_FLAGS)
+
+plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_IMAGES=30000 on paper)
+	@$(BIN)/python -m experiments.plan$(ABLATION_FLAGS)$(call flag,CARDS,cards)$(call flag,N_IMAGES,n_images)
 
 test: $(STAMP) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
@@ -89,8 +92,8 @@ check-data: $(STAMP) ## summarise rated images, name every problem with its row
 floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
-bench: $(STAMP) ## seconds a training step of the four modes, runs/bench.json
-	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step_time --cache "$$CACHE"
+bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
+	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(if $(value ONLY), --only $(ONLY))
 
 backbone: $(STAMP) ## pretrain the embedded backbone again (up to 45 minutes)
 	@$(BIN)/python -m experiments.pretrain

@@ -34,6 +34,8 @@ class AblationArgs(DataFlags):
     """Where report.pdf, results.json, mlflow.db and artifacts go."""
     cache: Path = Path(".cache")
     """Decoded images and frozen activations, shared by all runs and safe to delete."""
+    cache_gb: float = 20.0
+    """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
     debug: bool = False
     """Show the traceback of a mistake as well."""
 
@@ -101,6 +103,7 @@ def base_config(args: AblationArgs) -> RunConfig:
             "pretrained": args.pretrained,
             "epochs": PROFILES[args.profile].epochs,
             "threads": 1,
+            "cache_gb": args.cache_gb,
         }
     )
 

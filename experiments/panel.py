@@ -1,11 +1,15 @@
 """The words of one run: its configuration before, a line an epoch, and the checkpoint's path."""
 
+from typing import TYPE_CHECKING
+
 from qa_core.config import RunConfig
-from qa_core.data.rated_table import RatedTable
 from qa_core.modes import BackboneSpec, freezing, mode_name
 
+if TYPE_CHECKING:  # pandas: --help must not wait for it
+    from qa_core.data.rated_table import RatedTable
 
-def configuration_panel(config: RunConfig, spec: BackboneSpec, table: RatedTable) -> str:
+
+def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTable") -> str:
     """The resolved configuration in words, one topic a line."""
     train, optim, loss = config.train, config.optim, config.loss
     heads = "" if optim.lr_head is None else f", heads {optim.lr_head:g}"

@@ -13,9 +13,9 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer, VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer, VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize, scaled_dot_product_attention
 
 from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny, tiny_tokenizer
 from qa_core.config import BackboneConfig
@@ -37,6 +37,12 @@ class ImageTower:
         """Number of blocks."""
         return len(self.blocks)
 
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """Number of tokens of an image, the class token included, and their width."""
+        tokens, width = self._visual.positional_embedding.shape
+        return tokens, width
+
     def stem(self, pixels: Tensor) -> Tensor:
         """Tokens (batch, tokens, width) of normalised pixels (batch, 3, size, size)."""
         return self._visual._embeds(pixels)
@@ -44,7 +50,7 @@ class ImageTower:
     def run_blocks(self, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Tokens after the blocks `start` to `stop - 1`; shape unchanged."""
         for block in self.blocks[start:stop]:
-            tokens = block(tokens)
+            tokens = _plain_block(block, tokens) if _is_plain(block) else block(tokens)
         return tokens
 
     def tail(self, tokens: Tensor) -> Tensor:
@@ -53,6 +59,16 @@ class ImageTower:
         projection = self._visual.proj
         assert projection is not None, "a CLIP image tower projects"
         return normalize(pooled @ projection, dim=-1)
+
+    def embed(self, tokens: Tensor, start: int) -> Tensor:
+        """L2-normalised embedding (batch, embed_dim) of tokens that have passed `start` blocks."""
+        visual = self._visual
+        reads_one = visual.attn_pool is None and visual.pool_type == "tok"
+        if start == self.depth or not (reads_one and _is_plain(self.blocks[-1])):
+            return self.tail(self.run_blocks(tokens, start, self.depth))
+        tokens = self.run_blocks(tokens, start, self.depth - 1)
+        class_token = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        return self.tail(_block_at(self.blocks[-1], tokens, class_token).unsqueeze(1))
 
     def groups(self) -> dict[str, list[Member]]:
         """Named groups in order from the pixels up: stem, blocks, tail."""
@@ -81,6 +97,11 @@ class TextTower:
         """Number of blocks."""
         return len(self.blocks)
 
+    @property
+    def width(self) -> int:
+        """Width of a token."""
+        return self._text.positional_embedding.shape[1]
+
     def stem(self, token_ids: Tensor) -> Tensor:
         """Tokens (batch, length, width) of token ids (batch, length), up to the context."""
         positions = self._text.positional_embedding[: token_ids.shape[1]]
@@ -91,13 +112,27 @@ class TextTower:
         length = tokens.shape[1]
         mask = self._text.attn_mask[:length, :length].to(tokens.dtype)
         for block in self.blocks[start:stop]:
-            tokens = block(tokens, attn_mask=mask)
+            if _is_plain(block):
+                tokens = _plain_block(block, tokens, causal=True)
+            else:
+                tokens = block(tokens, attn_mask=mask)
         return tokens
 
     def tail(self, tokens: Tensor, ends: Tensor) -> Tensor:
         """L2-normalised embedding (batch, embed_dim); `ends` (batch,) are last positions."""
-        rows = torch.arange(len(tokens), device=tokens.device)
-        pooled = self._text.ln_final(tokens[rows, ends])  # a per-token norm: pooling first is exact
+        return self._project(tokens[torch.arange(len(tokens), device=tokens.device), ends])
+
+    def embed(self, tokens: Tensor, ends: Tensor, start: int) -> Tensor:
+        """L2-normalised embedding (batch, embed_dim) of tokens that have passed `start` blocks."""
+        if start == self.depth or not _is_plain(self.blocks[-1]):
+            return self.tail(self.run_blocks(tokens, start, self.depth), ends)
+        tokens = self.run_blocks(tokens, start, self.depth - 1)
+        length = tokens.shape[1]
+        seen = self._text.attn_mask[:length, :length][ends].unsqueeze(1)  # (batch, 1, length)
+        return self._project(_block_at(self.blocks[-1], tokens, ends, seen))
+
+    def _project(self, pooled: Tensor) -> Tensor:
+        pooled = self._text.ln_final(pooled)  # a per-token norm: pooling first is exact
         projection = self._text.text_projection
         embedding = projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
         return normalize(embedding, dim=-1)
@@ -111,6 +146,51 @@ class TextTower:
             self.blocks,
             [text.ln_final, text.text_projection],
         )
+
+
+def _is_plain(block: nn.Module) -> bool:
+    if type(block) is not ResidualAttentionBlock:
+        return False
+    attention = block.attn  # keys and values from the same tokens, no dropout
+    return attention.in_proj_weight is not None and attention.batch_first and not attention.dropout
+
+
+def _plain_block(block: Any, tokens: Tensor, causal: bool = False) -> Tensor:
+    """A residual attention block, without the copies that torch's attention module makes.
+
+    Args:
+        block: open_clip's residual attention block.
+        tokens: Tokens (batch, length, width).
+        causal: Whether a token attends to earlier ones only.
+    """
+    attention, (batch, length, _) = block.attn, tokens.shape
+    together = linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    apart = together.view(batch, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+    query, key, value = apart  # (batch, heads, length, width / heads) each
+    read = scaled_dot_product_attention(query, key, value, is_causal=causal)
+    tokens = tokens + block.ls_1(attention.out_proj(read.transpose(1, 2).flatten(2)))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+
+
+def _block_at(block: Any, tokens: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What a block makes of one position of each row (batch, width), exactly.
+
+    The embedding is read at one position, so in the last block the others are keys and values only:
+    their queries and their MLP, five sixths of the block, are never computed.
+
+    Args:
+        block: open_clip's residual attention block.
+        tokens: All tokens (batch, length, width).
+        at: The position of each row (batch,).
+        mask: Added to the attention of that position (batch, 1, length), or None.
+    """
+    rows = torch.arange(len(tokens), device=tokens.device)
+    normed = block.ln_1(tokens)
+    if mask is not None:
+        mask = mask.repeat_interleave(block.attn.num_heads, dim=0)  # (batch * heads, 1, length)
+    query = normed[rows, at].unsqueeze(1)  # (batch, 1, width)
+    x = tokens[rows, at] + block.ls_1(block.attention(query, normed, normed, mask).squeeze(1))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def _tower_groups(
@@ -168,13 +248,11 @@ class Backbone(nn.Module):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """L2-normalised embeddings (batch, embed_dim) of uint8 images."""
-        tokens = self.image.stem(self.normalise_pixels(images))
-        return self.image.tail(self.image.run_blocks(tokens, 0, self.image.depth))
+        return self.image.embed(self.image.stem(self.normalise_pixels(images)), 0)
 
     def encode_texts(self, token_ids: Tensor, ends: Tensor) -> Tensor:
         """L2-normalised embeddings (batch, embed_dim) of token ids and last positions."""
-        tokens = self.text.stem(token_ids)
-        return self.text.tail(self.text.run_blocks(tokens, 0, self.text.depth), ends)
+        return self.text.embed(self.text.stem(token_ids), ends, 0)
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:

@@ -15,6 +15,7 @@ ScaleSchedule = Literal["fixed", "learnable", "curriculum"]
 BaseInit = Literal["unit", "fit"]
 FusionInput = Literal["img", "txt", "cos", "product"]
 SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
+CachePrecision = Literal["full", "half"]
 ProtocolName = Literal[
     "auto", "honest", "grouped_kfold", "common", "official", "leave_one_generator_out", "cross"
 ]
@@ -221,7 +222,11 @@ class TrainConfig:
     threads: int | None = None
     """CPU threads of this run (default: all cores); results are identified with it."""
     cache: bool = True
-    """Compute what is frozen once and keep it; off: both towers run at every step."""
+    """Decode once, compute what is frozen once, and keep both; off: again at every step."""
+    cache_precision: CachePrecision = "full"
+    """full: activations in float32; half: in float16, half the room."""
+    cache_gb: float = 20.0
+    """Room for activations in 10^9 bytes; depths that do not fit are computed at every step."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -231,6 +236,7 @@ class TrainConfig:
         _require_range("early_stopping_patience", self.early_stopping_patience, 0, 100_000)
         _require_range("early_stopping_min_delta", self.early_stopping_min_delta, 0.0, 2.0)
         _require_range("threads", self.threads, 1, 1024)
+        _require_range("cache_gb", self.cache_gb, 0.0, 1e6)
 
 
 @dataclass(frozen=True)

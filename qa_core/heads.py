@@ -60,11 +60,13 @@ class ResidualScale(nn.Module):
         share: Share of training over which a curriculum grows from 0.
     """
 
+    value: Tensor
     progress: Tensor
 
     def __init__(self, value: float, schedule: str, share: float):
         super().__init__()
-        self.value, self.share = value, share
+        self.share = share
+        self.register_buffer("value", torch.tensor(value), persistent=False)
         self.curriculum = schedule == "curriculum"
         inside = min(max(value, 1e-4), 1 - 1e-4)
         start = torch.tensor(math.log(inside / (1 - inside)))

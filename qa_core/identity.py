@@ -1,5 +1,6 @@
 """The identity of a result: a hash of everything that determines its digits."""
 
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -12,11 +13,11 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.workspace import Workspace
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raised when a change of the code changes results."""
 
 _NOT_DETERMINING = (
-    *("num_workers", "data_csv_path", "image_base_dir"),
+    *("num_workers", "data_csv_path", "image_base_dir", "cache_gb"),
     *("dataset", "data_root", "test_dataset", "test_root"),  # the table's own hash stands for them
 )
 _LIBRARIES = ("torch", "open_clip_torch", "numpy", "scipy")
@@ -38,6 +39,7 @@ def run_identity(config: RunConfig, workspace: Workspace, split: Split, purpose:
         "table": workspace.table.sha256,
         "images": workspace.images_sha256,
         "backbone": workspace.backbone_sha256,
+        "entry": dataclasses.asdict(workspace.entry(config)),
         "split": [rows.tolist() for rows in (split.train, split.validation, split.test)],
         "device": _device_name(workspace.device),
         "versions": library_versions(),

@@ -151,7 +151,7 @@ class QualityModel(nn.Module):
         tokens = batch.images
         if start is None:
             tokens = tower.stem(self.backbone.normalise_pixels(tokens))
-        return tower.tail(tower.run_blocks(tokens, start or 0, tower.depth))
+        return tower.embed(tokens, start or 0)
 
     def embed_texts(self, batch: Batch) -> Tensor:
         """L2-normalised text embeddings (batch, embed_dim), one for each image."""
@@ -159,8 +159,7 @@ class QualityModel(nn.Module):
             return batch.texts[batch.text_of]
         tower, start = self.backbone.text, batch.entry.text
         tokens = tower.stem(batch.texts) if start is None else batch.texts
-        tokens = tower.run_blocks(tokens, start or 0, tower.depth)
-        return tower.tail(tokens, batch.ends)[batch.text_of]
+        return tower.embed(tokens, batch.ends, start or 0)[batch.text_of]
 
     def forward(self, batch: Batch) -> QualityOutput:
         """Scores of a batch with every named part."""

@@ -1,8 +1,10 @@
 """AdamW over named parameter groups, and the schedule of their rates."""
 
 import math
+from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from qa_core.config import OptimConfig
@@ -42,7 +44,7 @@ def make_optimizer(model: QualityModel, config: OptimConfig) -> AdamW:
         if not parameter.requires_grad:
             continue
         lr = config.lr if name.startswith("backbone.") else head_lr
-        decay = 0.0 if _is_undecayed(name, parameter) else config.weight_decay
+        decay = 0.0 if is_undecayed(name, parameter.ndim) else config.weight_decay
         groups.setdefault((lr, decay), []).append(parameter)
     return AdamW(
         [
@@ -53,11 +55,60 @@ def make_optimizer(model: QualityModel, config: OptimConfig) -> AdamW:
     )
 
 
-def _is_undecayed(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim < 2 or name.endswith(("positional_embedding", "class_embedding"))
+def is_undecayed(name: str, dimensions: int) -> bool:
+    """Whether weight decay leaves a parameter of this name and number of dimensions alone."""
+    return dimensions < 2 or name.endswith(("positional_embedding", "class_embedding"))
 
 
 def set_lr(optimizer: AdamW, factor: float) -> None:
     """Set every group's rate to its initial rate times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+
+
+class StackedAdamW:
+    """AdamW on parameters stacked along a first dimension, each member with its own settings.
+
+    Gradients are clipped by each member's own norm.
+
+    Args:
+        parameters: Stacked parameters (members, ...) by name.
+        configs: The settings of each member; the rate is that of the heads of a linear probe.
+    """
+
+    BETAS, EPS = (0.9, 0.999), 1e-8
+
+    def __init__(self, parameters: dict[str, Tensor], configs: Sequence[OptimConfig]):
+        self.parameters = list(parameters.values())
+        self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
+        device = self.parameters[0].device
+        self.lr = torch.tensor([float(c.lr or 0.0) for c in configs], device=device)
+        self.max_norm = torch.tensor([c.max_grad_norm or math.inf for c in configs], device=device)
+        decay = torch.tensor([c.weight_decay for c in configs], device=device)
+        none = torch.zeros_like(decay)
+        self.decay = [
+            none if is_undecayed(name, value.ndim - 1) else decay
+            for name, value in parameters.items()
+        ]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], factors: Sequence[float]) -> None:
+        """One step by gradients (members, ...), every member's rate times its factor."""
+        self.steps += 1
+        lr = self.lr * torch.tensor(factors, device=self.lr.device)
+        squares = [g.reshape(len(g), -1).square().sum(dim=1) for g in gradients]
+        norm = torch.stack(squares).sum(dim=0).sqrt()
+        clip = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+        first, second = (1 - beta**self.steps for beta in self.BETAS)
+        for parameter, gradient, moments, decay in zip(
+            self.parameters, gradients, self.moments, self.decay, strict=True
+        ):
+            shape = (-1, *[1] * (parameter.ndim - 1))
+            mean, square = moments
+            gradient = gradient * clip.view(shape)
+            mean.lerp_(gradient, 1 - self.BETAS[0])
+            square.mul_(self.BETAS[1]).addcmul_(gradient, gradient, value=1 - self.BETAS[1])
+            change = square.sqrt().div_(math.sqrt(second)).add_(self.EPS).reciprocal_().mul_(mean)
+            parameter.mul_((1 - lr * decay).view(shape))
+            parameter.sub_(change.mul_((lr / first).view(shape)))

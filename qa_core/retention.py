@@ -1,6 +1,8 @@
 """How much of CLIP's alignment space survived training: embeds a pool of pairs before and after."""
 
+import functools
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ POOL_SIZE = 500
 _SEED = 0
 _CHUNK = 64
 
+_PRETRAINED: WeakKeyDictionary[Workspace, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()
+
 
 @dataclass(frozen=True)
 class AlignmentPool:
@@ -30,11 +34,16 @@ class AlignmentPool:
     prompts: list[str]
 
 
+@functools.cache
+def _rendered_pool() -> AlignmentPool:
+    images, prompts = alignment_pairs(POOL_SIZE, _SEED)
+    return AlignmentPool(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), prompts)
+
+
 def alignment_pool(workspace: Workspace, split: Split) -> AlignmentPool:
     """Rendered pairs of the pretraining's kind for the embedded backbone, else the test part."""
     if not workspace.spec.published:
-        images, prompts = alignment_pairs(POOL_SIZE, _SEED)
-        return AlignmentPool(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), prompts)
+        return _rendered_pool()
     prompts = workspace.table.frame["prompt"].iloc[split.test].astype(str).tolist()
     return AlignmentPool(np.asarray(workspace.images[split.test]), prompts)
 
@@ -52,7 +61,7 @@ def measure_retention(
     pool = alignment_pool(workspace, split)
     groups = np.asarray(pool.prompts)
     shuffled = shuffled_pairs(groups, _SEED)
-    before = _embed(workspace.backbone, pool)
+    before = _embed_pretrained(workspace, split)
     after = _embed(model.backbone, pool)
     kept = alignment_retention(
         _cosines(after), _cosines(before), _cosines(after, shuffled), _cosines(before, shuffled)
@@ -70,6 +79,16 @@ def measure_retention(
     else:
         found["retention_r_at_1"] = ratio
     return found, undefined
+
+
+def _embed_pretrained(workspace: Workspace, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of the pool before training, computed once for all runs of a workspace."""
+    if workspace.spec.published:
+        known = workspace.pretrained_embeddings()
+        return known.image[split.test], known.text[split.test]
+    if workspace not in _PRETRAINED:
+        _PRETRAINED[workspace] = _embed(workspace.backbone, _rendered_pool())
+    return _PRETRAINED[workspace]
 
 
 def _cosines(

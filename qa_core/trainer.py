@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from qa_core.config import RunConfig
-from qa_core.errors import UserError
-from qa_core.evaluation import score_epoch
+from qa_core.epoch_measures import gap_measures, validation_measures
 from qa_core.losses import Labels, total_loss
 from qa_core.model import QualityModel
 from qa_core.optim import lr_factor, make_optimizer, set_lr
@@ -50,6 +49,10 @@ class TrainingData:
     train_subset: np.ndarray
     validation: np.ndarray
 
+    def mos_columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The scores of some rows, `mos_T` for each target T."""
+        return {f"mos_{target}": values[rows] for target, values in self.mos.items()}
+
 
 @dataclass
 class Progress:
@@ -60,6 +63,19 @@ class Progress:
     best_selection: float = -math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def record(
+        self, measures: dict[str, float], least: float, state: Callable[[], dict[str, Tensor]]
+    ) -> bool:
+        """Add an epoch's measures; True, its state kept, where it is the best by `least`."""
+        self.epoch += 1
+        self.history.append(measures)
+        least = least if self.best_epoch else 0.0
+        is_best = measures["selection"] > self.best_selection + least
+        if is_best:
+            self.best_epoch, self.best_selection = self.epoch, measures["selection"]
+            self.best_state = state()
+        return is_best
 
 
 class TrainingDiverged(RuntimeError):
@@ -104,17 +120,10 @@ class Trainer:
         epoch, started = self.progress.epoch + 1, time.perf_counter()
         measures = self._train_epoch(epoch, on_step)
         measures |= self.validation_measures()
-        measures |= self._train_measures(measures)
+        measures |= gap_measures(self._columns(self.data.train_subset), measures)
         measures["seconds_per_epoch"] = time.perf_counter() - started
-        self.progress.epoch = epoch
-        self.progress.history.append(measures)
-        least = self.config.train.early_stopping_min_delta if self.progress.best_epoch else 0.0
-        is_best = measures["selection"] > self.progress.best_selection + least
-        if is_best:
-            self.progress.best_epoch = epoch
-            self.progress.best_selection = measures["selection"]
-            self.progress.best_state = trained_state(self.model)
-        return is_best
+        least = self.config.train.early_stopping_min_delta
+        return self.progress.record(measures, least, lambda: trained_state(self.model))
 
     def _is_stalled(self) -> bool:
         patience = self.config.train.early_stopping_patience
@@ -193,37 +202,13 @@ class Trainer:
 
     def validation_measures(self) -> dict[str, float]:
         """Measures on the validation part by name; undefined ones are left out."""
-        scores = self._scores(self.data.validation)
-        measures = {
-            f"val_{name}" if "srocc" in name or "plcc" in name else name: value
-            for name, value in scores.items()
-        }
-        return measures | {"selection": self._selection(measures)}
+        columns = self._columns(self.data.validation)
+        return validation_measures(columns, self.config.train.selection_metric)
 
-    def _scores(self, rows: np.ndarray) -> dict[str, float]:
+    def _columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         scales = self.model.residual_scales()
         columns = self.predict(rows) | {n: np.full(len(rows), v) for n, v in scales.items()}
-        columns |= {f"mos_{target}": values[rows] for target, values in self.data.mos.items()}
-        return score_epoch(columns)[0]
-
-    def _train_measures(self, validation: dict[str, float]) -> dict[str, float]:
-        scores = self._scores(self.data.train_subset)
-        measures: dict[str, float] = {}
-        for target in self.data.mos:
-            train, reached = scores.get(f"srocc_{target}"), validation.get(f"val_srocc_{target}")
-            if train is not None:
-                measures[f"train_srocc_{target}"] = train
-            if train is not None and reached is not None:
-                measures[f"train_val_gap_{target}"] = train - reached
-        return measures
-
-    def _selection(self, measures: dict[str, float]) -> float:
-        """Mean validation SROCC of the targets asked for; a constant prediction counts as 0."""
-        asked = self.config.train.selection_metric
-        names = [t for t in self.data.mos if asked in ("mean_srocc", f"srocc_{t}")]
-        if not names:
-            raise UserError(f"--selection_metric {asked}: the table has no such score.")
-        return float(np.mean([measures.get(f"val_srocc_{name}", 0.0) for name in names]))
+        return columns | self.data.mos_columns(rows)
 
 
 @torch.inference_mode()

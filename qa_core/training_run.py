@@ -110,7 +110,7 @@ def train_run(
     """
     started = time.perf_counter()
     _reset_peak_memory(workspace.device)
-    model, trainer = _prepare(config, workspace, split)
+    model, trainer = prepare_run(config, workspace, split)
     identity = run_identity(config, workspace, split, "run")
     if resume_from is not None:
         _resume(trainer, resume_from, identity)
@@ -149,7 +149,10 @@ def train_run(
     )
 
 
-def _prepare(config: RunConfig, workspace: Workspace, split: Split) -> tuple[QualityModel, Trainer]:
+def prepare_run(
+    config: RunConfig, workspace: Workspace, split: Split
+) -> tuple[QualityModel, Trainer]:
+    """Model and trainer of a resolved configuration, before the first step."""
     assert config.train.threads is not None, "resolve the configuration first"
     torch.set_num_threads(config.train.threads)
     seed_everything(config.train.seed, "model")
@@ -158,7 +161,7 @@ def _prepare(config: RunConfig, workspace: Workspace, split: Split) -> tuple[Qua
     for target, values in mos.items():
         if np.ptp(values[split.train]) == 0:
             raise UserError(f"All MOS of {target} are equal in training: nothing can be ranked.")
-    model = QualityModel(workspace.fresh_backbone(), config).to(workspace.device)
+    model = QualityModel(workspace.fresh_backbone(config), config).to(workspace.device)
     if config.head.base_init == "fit" and config.head.residual_learning:
         fit_bases(model, workspace, mos, split.train)
     data = TrainingData(

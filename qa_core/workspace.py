@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_core.activations import EMBEDDING, Boundary, image_activations, text_activations
+from qa_core.activations import EMBEDDING, Boundary, activations, image_inputs, text_inputs
 from qa_core.backbone import Backbone, load_backbone
-from qa_core.config import RunConfig
-from qa_core.data.image_store import open_image_store
+from qa_core.cache_budget import CachePlan, boundary_bytes, plan_cache
+from qa_core.config import CachePrecision, RunConfig
+from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.open_table import open_table
 from qa_core.data.rated_table import RatedTable
 from qa_core.freezing import plan_freezing
@@ -46,15 +47,15 @@ class Features:
     """All images and prompts of a table, ready to enter the towers at one point.
 
     Attributes:
-        images: Pixels, tokens or embeddings (n, ...).
+        images: Pixels, tokens or embeddings (n, ...), in memory, on disk or on the device.
         texts: Token ids, tokens or embeddings of the distinct prompts (prompts, ...).
         ends: Last position of each distinct prompt (prompts,).
         prompt_of: Which distinct prompt each image has (n,).
         entry: Where they enter.
     """
 
-    images: np.ndarray
-    texts: Tensor
+    images: "Rows"
+    texts: np.ndarray
     ends: Tensor
     prompt_of: np.ndarray
     entry: Entry
@@ -62,13 +63,24 @@ class Features:
     def batch(self, rows: np.ndarray, device: str) -> Batch:
         """The batch of these rows, texts cut to the longest of them."""
         prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
-        chosen = torch.from_numpy(prompts)
-        texts, ends = self.texts[chosen], self.ends[chosen]
+        texts, ends = self.texts[prompts], self.ends[torch.from_numpy(prompts)]
         if not self.entry.embedded:
             texts = texts[:, : int(ends.max()) + 1]
-        images = torch.from_numpy(self.images[rows])
-        parts = (images, texts, ends, torch.from_numpy(text_of))
-        return Batch(*(part.to(device) for part in parts), entry=self.entry)
+        images = take(self.images, rows)
+        parts = (images, torch.from_numpy(texts), ends, torch.from_numpy(text_of))
+        moved = (part.to(device) for part in parts)
+        return Batch(*(p.float() if p.dtype == torch.half else p for p in moved), entry=self.entry)
+
+
+Rows = np.ndarray | ImagesOnDemand | Tensor
+"""Anything that gives rows by index."""
+
+
+def take(source: Rows, rows: np.ndarray) -> Tensor:
+    """Some rows as a tensor, on the device where the source is."""
+    if isinstance(source, Tensor):
+        return source[torch.from_numpy(rows).to(source.device)]
+    return torch.from_numpy(source[rows])
 
 
 class Workspace:
@@ -77,9 +89,9 @@ class Workspace:
     def __init__(
         self,
         table: RatedTable,
-        images: np.ndarray,
+        images: np.ndarray | ImagesOnDemand,
         backbone: Backbone,
-        cache_dir: Path,
+        cache_dir: Path | None,
         device: str,
         progress: Progress | None = None,
     ):
@@ -93,7 +105,7 @@ class Workspace:
         )
         self.prompts: list[str] = prompts.tolist()
         self._token_ids, self._ends = backbone.tokenize(self.prompts)
-        self._features: dict[Entry, Features] = {}
+        self._features: dict[tuple[Entry, CachePrecision], Features] = {}
 
     @functools.cached_property
     def images_sha256(self) -> str:
@@ -107,16 +119,22 @@ class Workspace:
     def open(
         cls, config: RunConfig, cache_dir: Path, progress: Progress | None = None
     ) -> "Workspace":
-        """Load table, images and backbone of a configuration; images are decoded on first use."""
+        """Load table, images and backbone of a configuration.
+
+        Images are decoded on first use and kept in `cache_dir`; with the cache off, at every use.
+        """
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)
         table = open_table(config.data, config.loss.explanation_column, cache_dir)
         backbone = load_backbone(config.clip)
         paths = [Path(path) for path in table.frame["image_path"]]
+        device = pick_device(config.train.device)
+        if not config.train.cache:
+            images = ImagesOnDemand(paths, backbone.image_size)
+            return cls(table, images, backbone, None, device, progress)
         images = open_image_store(
             paths, backbone.image_size, cache_dir, max(1, config.data.num_workers), progress
         )
-        device = pick_device(config.train.device)
         return cls(table, images, backbone, cache_dir, device, progress)
 
     def subset(self, rows: np.ndarray) -> "Workspace":
@@ -126,59 +144,104 @@ class Workspace:
         images = self.images[rows]
         return Workspace(table, images, self.backbone, self.cache_dir, self.device, self._progress)
 
-    def fresh_backbone(self) -> Backbone:
-        """A copy of the pretrained backbone to train; the tokenizer is shared."""
-        shared = {id(self.backbone.tokenizer): self.backbone.tokenizer}
-        return copy.deepcopy(self.backbone, shared)
+    def fresh_backbone(self, config: RunConfig) -> Backbone:
+        """The pretrained backbone, what this configuration trains copied; the rest is shared."""
+        frozen = plan_freezing(config, self.backbone).frozen
+        groups = self.backbone.groups()
+        shared = [self.backbone.tokenizer, *(m for name in frozen for m in groups[name])]
+        return copy.deepcopy(self.backbone, {id(part): part for part in shared})
+
+    def cache_plan(self, config: RunConfig) -> CachePlan:
+        """Which activations a configuration's budget has room for."""
+        n_texts, length = self._token_ids.shape
+        gb, precision = config.train.cache_gb, config.train.cache_precision
+        return plan_cache(self.backbone, len(self.images), n_texts, length, gb, precision)
+
+    def entry(self, config: RunConfig) -> Entry:
+        """Where runs enter the towers: past all that they freeze, if that is cached."""
+        entry = frozen_entry(plan_freezing(config, self.backbone))
+        cached = config.train.cache and _image_boundary(entry) in self.cache_plan(config).kept
+        return entry if cached else RAW
+
+    def cache_bytes(self, configs: Sequence[RunConfig]) -> int:
+        """Bytes that the activations for all these configurations take."""
+        n_texts, length = self._token_ids.shape
+        entries: set[tuple[Entry, CachePrecision]] = {
+            (self.entry(config), config.train.cache_precision) for config in configs
+        }
+        return sum(
+            boundary_bytes(self.backbone, at, len(self.images), n_texts, length, precision)
+            for entry, precision in entries
+            if (at := _image_boundary(entry)) is not None
+        )
 
     def features(self, config: RunConfig) -> Features:
-        """Inputs for runs of this configuration, past all that it freezes (if caching)."""
-        plan = plan_freezing(config, self.backbone)
-        return self._features_at(frozen_entry(plan) if config.train.cache else RAW)
+        """Inputs for runs of this configuration."""
+        return self._features_at(self.entry(config), config.train.cache_precision)
 
-    def warm(self, configs: Iterable[RunConfig]) -> None:
-        """Fill the cache for all these configurations in one pass over the images."""
-        entries = {frozen_entry(plan_freezing(c, self.backbone)) for c in configs if c.train.cache}
-        boundaries = {_image_boundary(entry) for entry in entries}
-        self._image_activations([at for at in boundaries if at is not None])
+    def warm(self, configs: Sequence[RunConfig]) -> None:
+        """Fill the cache for all these configurations in one pass over images and prompts."""
+        precisions: set[CachePrecision] = {config.train.cache_precision for config in configs}
+        for precision in precisions:
+            same = [c for c in configs if c.train.cache_precision == precision]
+            entries = {self.entry(config) for config in same} - {RAW}
+            self._image_activations({at for e in entries if (at := _image_boundary(e))}, precision)
+            self._text_activations({at for e in entries if (at := _text_boundary(e))}, precision)
 
     def pretrained_embeddings(self) -> Embeddings:
         """Embeddings of all images and prompts by the pretrained towers."""
         features = self._features_at(Entry(embedded=True))
-        image = np.asarray(features.images)
-        text = features.texts.cpu().numpy()[features.prompt_of]
+        image = take(features.images, np.arange(len(self.images))).cpu().numpy()
+        text = features.texts[features.prompt_of]
         scale = float(self.backbone.clip.logit_scale.detach().exp())
         return Embeddings(image, text, (image * text).sum(axis=1), scale)
 
     def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
         """Normalised embeddings (prompts, embed_dim) of any texts by the pretrained tower."""
-        ids, ends = self.backbone.tokenize(prompts)
-        return text_activations(self.backbone, ids, ends, EMBEDDING).cpu().numpy()
+        inputs = text_inputs(self.backbone, *self.backbone.tokenize(prompts))
+        return activations(inputs, [EMBEDDING], None)[EMBEDDING]
 
-    def _features_at(self, entry: Entry) -> Features:
-        if entry not in self._features:
-            at = _image_boundary(entry)
-            images = self.images if at is None else self._image_activations([at])[at]
-            texts = self._token_ids
-            if entry.embedded or entry.text is not None:
-                text_at = EMBEDDING if entry.embedded else entry.text or 0
-                texts = text_activations(self.backbone, texts, self._ends, text_at).cpu()
-            self._features[entry] = Features(images, texts, self._ends, self._prompt_of, entry)
-        return self._features[entry]
+    def _features_at(self, entry: Entry, precision: CachePrecision = "full") -> Features:
+        key = (entry, precision)
+        if key not in self._features:
+            images, texts = self.images, self._token_ids.numpy()
+            image_at, text_at = _image_boundary(entry), _text_boundary(entry)
+            if image_at is not None:
+                images = self._image_activations({image_at}, precision)[image_at]
+            if text_at is not None:
+                texts = self._text_activations({text_at}, precision)[text_at]
+            images = _resident(images, self.device)
+            self._features[key] = Features(images, texts, self._ends, self._prompt_of, entry)
+        return self._features[key]
 
-    def _image_activations(self, boundaries: list[Boundary]) -> dict[Boundary, np.ndarray]:
-        return image_activations(
-            self.backbone,
-            self.images,
-            self.images_sha256,
-            boundaries,
-            self.cache_dir,
-            self._progress,
-        )
+    def _image_activations(
+        self, boundaries: set[Boundary], precision: CachePrecision
+    ) -> dict[Boundary, np.ndarray]:
+        inputs = image_inputs(self.backbone, self.images, self.images_sha256)
+        return activations(inputs, boundaries, self.cache_dir, precision, self._progress)
+
+    def _text_activations(
+        self, boundaries: set[Boundary], precision: CachePrecision
+    ) -> dict[Boundary, np.ndarray]:
+        inputs = text_inputs(self.backbone, self._token_ids, self._ends)
+        return activations(inputs, boundaries, self.cache_dir, precision, self._progress)
 
 
 def _image_boundary(entry: Entry) -> Boundary | None:
     return EMBEDDING if entry.embedded else entry.image
+
+
+def _text_boundary(entry: Entry) -> Boundary | None:
+    return EMBEDDING if entry.embedded else entry.text
+
+
+def _resident(images: np.ndarray | ImagesOnDemand, device: str) -> Rows:
+    """The rows on the GPU where they take less than half of what is free; else as they are."""
+    if not device.startswith("cuda") or isinstance(images, ImagesOnDemand):
+        return images
+    if images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images
+    return torch.from_numpy(np.array(images)).to(device)
 
 
 def pick_device(asked: str) -> str:

@@ -15,6 +15,7 @@ from reports.frames import select
 from reports.language import language, say, say_all, say_list
 from reports.load import Ablation
 from reports.missing import missing_sections, on_the_cover
+from reports.plan import is_planned, plan_rows
 from reports.results import Entry
 from reports.style import format_score, label
 from reports.tables import claim_rows, cost_table, main_table, score_cell
@@ -149,10 +150,12 @@ def table_content(
 
 
 def _configuration(ablation: Ablation) -> list[list[str]]:
-    """What is not on the cover: settings, then versions."""
-    settings = [k for k in sorted(ablation.params) if k not in _ON_COVER and k not in _VERSIONS]
+    """What is not on the cover: settings, then versions, then what was planned beside the fact."""
+    elsewhere = (*_ON_COVER, *_VERSIONS)
+    settings = [k for k in sorted(ablation.params) if k not in elsewhere and not is_planned(k)]
     versions = [k for k in _VERSIONS if k in ablation.params]
-    return [[k, page_text(ablation.params[k], LONGEST_VALUE)] for k in settings + versions]
+    pairs = [[k, page_text(ablation.params[k], LONGEST_VALUE)] for k in settings + versions]
+    return pairs + plan_rows(ablation)
 
 
 def cover_facts(ablation: Ablation) -> list[list[str]]:

@@ -25,6 +25,7 @@ from studies.designed.runner import DesignedStudy
 from studies.engine.interface import InfrastructureError, Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.objective import TrialResult, TrialWork
+from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile, StudyRequest
 from studies.progress import Board, last_line
 from studies.reference_rows import write_reference_rows
@@ -89,6 +90,11 @@ def run_studies(
             open_context, setup, tracker.uri, tracker.experiment_id, run.info.run_id
         )
         spaces = {mode: mode_space(mode, setup.base, workspace.spec) for mode in MODES}
+        if PLANNED not in run.data.params:
+            board.say("planning: trying every mode for a moment")
+            expected = plan_ablation(workspace, spaces, plan, profile, workers)
+            tracker.log(run.info.run_id, params=expected.params())
+            board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
         with (
             _session(tracker, spaces) as mode_runs,
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
@@ -138,7 +144,7 @@ def _session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[st
 def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
     write_reference_rows(context, board.say)
-    context.workspace.warm([space.guide for space in ablation.spaces.values()])
+    context.workspace.warm([c for space in ablation.spaces.values() for c in space.depths()])
     failed = _confirm(ablation, _tune(ablation))
     failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
     if not failed:

@@ -56,7 +56,8 @@ def ablation_params(
     from qa_core.identity import RESULTS_VERSION
 
     table, frame = workspace.table, workspace.table.frame
-    notes = [*table.notes, *([profile.note] if profile.note else [])]
+    left_out = workspace.cache_plan(base).words
+    notes = [*table.notes, *(note for note in (profile.note, left_out) if note)]
     return {
         "profile": profile_name,
         "protocol": plan.protocol,

@@ -32,6 +32,13 @@ class ModeSpace:
         flat = self.guide.flat()
         return {name: flat[name] for name in self.distributions}
 
+    def depths(self) -> list[RunConfig]:
+        """The guide's setting at every freeze depth that the search may try."""
+        if "freeze_layers" not in self.distributions:
+            return [self.guide]
+        span: Any = self.distributions["freeze_layers"]
+        return [with_settings(self.guide, freeze_layers=n) for n in range(span.low, span.high + 1)]
+
     def config(self, values: dict[str, Any]) -> RunConfig:
         """The mode's configuration with its knobs at these values."""
         return with_settings(self.guide, **values)

@@ -30,6 +30,7 @@ FLAGS = {
     "workers",
     "out",
     "cache",
+    "cache_gb",
     "debug",
 }
 

@@ -35,6 +35,32 @@ def test_cutting_texts_to_the_longest_is_exact(narrow: Backbone) -> None:
     torch.testing.assert_close(narrow.encode_texts(ids, ends), theirs)
 
 
+def test_the_last_block_at_one_position_is_exact_in_value_and_gradient(narrow: Backbone) -> None:
+    pixels = narrow.normalise_pixels(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
+    ids, ends = narrow.tokenize(PROMPTS)
+    image, text = narrow.image, narrow.text
+    shortened = [
+        lambda: image.embed(image.run_blocks(image.stem(pixels), 0, 1), 1),
+        lambda: text.embed(text.run_blocks(text.stem(ids), 0, 1), ends, 1),
+    ]
+    whole = [
+        lambda: image.tail(image.run_blocks(image.stem(pixels), 0, 3)),
+        lambda: text.tail(text.run_blocks(text.stem(ids), 0, 2), ends),
+    ]
+    for ours, theirs in zip(shortened, whole, strict=True):
+        torch.testing.assert_close(ours(), theirs())
+        mine, expected = (_gradients(narrow, embed().sin().sum()) for embed in (ours, theirs))
+        assert mine.keys() == expected.keys() and len(mine) > 20
+        for name, gradient in expected.items():
+            torch.testing.assert_close(mine[name], gradient, msg=name)
+
+
+def _gradients(backbone: Backbone, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    backbone.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in backbone.named_parameters() if p.grad is not None}
+
+
 def test_random_weights_are_the_same_every_time(narrow: Backbone) -> None:
     assert load_backbone(BackboneConfig("narrow-3", "none")).sha256 == narrow.sha256
 

@@ -25,8 +25,9 @@ GUIDE_FLAGS = """
 
 OUR_FLAGS = """
     help backbone pretrained scale_schedule curriculum_share base_init fusion_inputs w_plcc w_rank
-    selection_metric device threads cache mos_range_q mos_range_c protocol split split_seed test
-    cache_dir debug dataset data_root test_dataset test_root
+    selection_metric device threads cache cache_gb cache_precision mos_range_q
+    mos_range_c protocol split split_seed test cache_dir debug dataset data_root
+    test_dataset test_root
 """.split()
 
 NARROW = "--backbone narrow-24 --pretrained none --threads 1"

@@ -8,7 +8,12 @@ import pytest
 from PIL import Image
 
 from qa_core.data import image_store
-from qa_core.data.image_store import decode_image, images_sha256, open_image_store
+from qa_core.data.image_store import (
+    ImagesOnDemand,
+    decode_image,
+    images_sha256,
+    open_image_store,
+)
 from qa_core.errors import UserError
 
 
@@ -40,6 +45,16 @@ def test_rows_are_the_images_and_cannot_be_written(paths, tmp_path):
         np.testing.assert_array_equal(store[row], decode_image(path, 16))
     with pytest.raises(ValueError, match="read-only"):
         store[0] = 0
+
+
+def test_images_on_demand_read_like_the_store(paths, tmp_path):
+    store, on_demand = open_image_store(paths, 16, tmp_path / "cache"), ImagesOnDemand(paths, 16)
+    assert len(on_demand) == len(store) and on_demand.shape == store.shape
+    for rows in (slice(1, 3), np.array([3, 0, 3])):
+        np.testing.assert_array_equal(on_demand[rows], store[rows])
+    paths[2].write_bytes(b"no image")
+    with pytest.raises(UserError, match="data row 3"):
+        on_demand[np.array([2])]
 
 
 def test_an_image_of_the_right_size_keeps_its_pixels(paths):

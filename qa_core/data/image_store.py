@@ -58,6 +58,28 @@ def open_image_store(
     return np.memmap(data_path, dtype=np.uint8, mode="r", shape=shape)
 
 
+class ImagesOnDemand:
+    """Images decoded whenever they are asked for; read like the array of `open_image_store`.
+
+    Args:
+        paths: Image files, one a row.
+        size: Side of the square in pixels.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int):
+        self._paths, self.shape = list(paths), (len(paths), 3, size, size)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Pixels of some rows, uint8 (rows, 3, size, size)."""
+        images = np.empty((len(np.arange(len(self))[rows]), *self.shape[1:]), np.uint8)
+        for place, row in enumerate(np.arange(len(self))[rows]):
+            images[place] = _decode_row(self._paths[row], int(row), self.shape[-1])
+        return images
+
+
 def images_sha256(paths: Sequence[Path]) -> str:
     """Hash of the files' contents in this order, whatever their names.
 
@@ -86,6 +108,13 @@ def square_pixels(image: Image.Image, size: int) -> np.ndarray:
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)  # (3, size, size)
+
+
+def _decode_row(path: Path, row: int, size: int) -> np.ndarray:
+    try:
+        return decode_image(path, size)
+    except UNREADABLE as error:
+        raise _unreadable(path, row, error) from error
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -131,10 +160,7 @@ def _decode_into(
     store = np.memmap(partial, dtype=np.uint8, mode="w+", shape=shape)
 
     def fill(row: int) -> None:
-        try:
-            store[row] = decode_image(paths[row], shape[-1])
-        except UNREADABLE as error:
-            raise _unreadable(paths[row], row, error) from error
+        store[row] = _decode_row(paths[row], row, shape[-1])
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for done, _ in enumerate(pool.map(fill, range(len(paths))), start=1):

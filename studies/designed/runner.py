@@ -66,7 +66,7 @@ class DesignedStudy:
         run_id = self._open_run()
         base = with_settings(self.base, epochs=self.epochs)
         points = list(self.design.points(base, spec))
-        context.workspace.warm(config for point in points for config in point.candidates)
+        context.workspace.warm([config for point in points for config in point.candidates])
         failed, chosen = self._choose(points, run_id)
         context.tracker.log(run_id, tags=self._listing(chosen))
         cells = cells_of([one.setting for one in chosen], self.n_splits, context)

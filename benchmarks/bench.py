@@ -1,0 +1,193 @@
+"""What every target of docs/performance.md measures, as ratios, both sides in one run.
+
+Medians of repeats; the two sides take turns, so that a slow moment of the machine hits both. The
+rows on ViT-B-32 have random weights: time does not depend on them.
+"""
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ablation_cost import ablation_ratios
+from benchmarks.growth import growth, half_precision_deviation
+from benchmarks.sides import (
+    bench_config,
+    floor_step,
+    open_bench,
+    our_epoch,
+    our_step,
+    plain_loop,
+    timed,
+)
+from qa_core.stacked_probes import train_probes
+from qa_core.training_run import train_run
+
+REPEATS = 3
+ROWS, HELD_OUT = 160, 32
+PROBES, PROBE_EPOCHS = 64, 8
+BACKBONE = "ViT-B-32"
+EPOCHS: dict[str, tuple[str, dict[str, Any]]] = {
+    "probe_epoch": ("linear_probe", {"epochs": 3}),
+    "partial_freeze_epoch": ("residual_partial_freeze", {"epochs": 1, "freeze_layers": 9}),
+    "full_epoch": ("residual", {"epochs": 1}),
+}
+"""Mode and settings of each row; the last of its epochs counts."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things lie: the rendered benchmark, scratch files, and the ablation."""
+
+    cache: Path
+    scratch: Path
+    ablation: Path
+
+
+def comparison(first: Callable[[], float], second: Callable[[], float]) -> dict[str, Any]:
+    """The ratio first / second: its median over repeats, every repeat, and seconds of both."""
+    pairs = [(first(), second()) for _ in range(REPEATS)]
+    repeats = [one / other for one, other in pairs]
+    medians = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return {"ratio": statistics.median(repeats), "repeats": repeats, "seconds": list(medians)}
+
+
+def epoch_row(folders: Folders, name: str) -> dict[str, Any]:
+    """One epoch against the plain loop's, and where blocks are frozen a step against its floor."""
+    bench = open_bench(BACKBONE, ROWS, HELD_OUT, folders.scratch, folders.cache)
+    mode, flags = EPOCHS[name]
+    config = bench_config(bench, mode, **flags)
+    prefix = timed(lambda: bench.workspace.warm([config]))
+    loop = plain_loop(bench, config, BACKBONE)
+    figures = {name: comparison(lambda: timed(loop.epoch), lambda: our_epoch(bench, config))}
+    figures[name]["prefix_s"] = prefix
+    if mode == "residual_partial_freeze":
+        figures["partial_freeze_step_over_floor"] = comparison(
+            lambda: our_step(bench, config), lambda: floor_step(bench, config)
+        )
+    return figures
+
+
+def probes_row(folders: Folders) -> dict[str, Any]:
+    """64 probe configurations one after another against all together."""
+    bench = open_bench(BACKBONE, ROWS, HELD_OUT, folders.scratch, folders.cache)
+    configs = [
+        bench_config(
+            bench,
+            "linear_probe",
+            epochs=PROBE_EPOCHS,
+            lr=1e-3 * 5 ** (k % 8 / 7),
+            residual_scale_q=0.05 + 0.05 * (k // 8),
+            residual_scale_c=0.05 + 0.05 * (k // 8),
+        )
+        for k in range(PROBES)
+    ]
+    bench.workspace.warm(configs)
+
+    def alone() -> None:
+        for config in configs:
+            train_run(config, bench.workspace, bench.split, test=False)
+
+    together = comparison(
+        lambda: timed(alone),
+        lambda: timed(lambda: train_probes(configs, bench.workspace, bench.split)),
+    )
+    return {"probes_64": together}
+
+
+def startup_row(folders: Folders) -> dict[str, Any]:
+    """Seconds until `--help` has answered, the slower of both commands."""
+    commands = (["experiments/baseline.py"], ["-m", "reports.build"])
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    slowest = 0.0
+    for command in commands:
+        words = [sys.executable, *command, "--help"]
+
+        def answer(words: list[str] = words) -> None:
+            subprocess.run(words, check=True, capture_output=True, env=environment)
+
+        slowest = max(slowest, statistics.median(timed(answer) for _ in range(REPEATS)))
+    return {"startup_s": slowest}
+
+
+def ablation_rows(folders: Folders) -> dict[str, Any]:
+    """The whole default ablation against the plain loop's cells and against its bound."""
+    return ablation_ratios(folders.ablation, folders.cache, folders.scratch)
+
+
+def growth_rows(folders: Folders) -> dict[str, Any]:
+    """Time and memory of partial freeze by number of images and of trainable blocks."""
+    return {"growth": growth(folders.scratch, folders.cache)}
+
+
+def precision_row(folders: Folders) -> dict[str, Any]:
+    """What half-precision activations do to validation SROCC."""
+    return {"half_precision": half_precision_deviation(folders.cache)}
+
+
+PARTS = {
+    "startup": startup_row,
+    **{name: functools.partial(epoch_row, name=name) for name in EPOCHS},
+    "probes": probes_row,
+    "precision": precision_row,
+    "growth": growth_rows,
+    "ablation": ablation_rows,
+}
+
+
+def main() -> None:
+    """Measure, print a table, write the figures; parts that are not asked for stay as they are."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--cache", type=Path, default=Path(".cache"))
+    parser.add_argument("--ablation", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
+    args = parser.parse_args()
+    figures = json.loads(args.out.read_text()) if args.out.exists() else {}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    for part in args.only:
+        with tempfile.TemporaryDirectory() as scratch:
+            print(f"measuring: {part}", flush=True)
+            figures |= PARTS[part](Folders(args.cache, Path(scratch), args.ablation))
+        figures |= {"commit": _commit(), "machine": _machine()}
+        args.out.write_text(json.dumps(figures, indent=2) + "\n")
+    _print(figures)
+    print(args.out)
+
+
+def _print(figures: dict[str, Any]) -> None:
+    table = Table("key", "ratio", "repeats", "seconds")
+    for name, value in figures.items():
+        if isinstance(value, dict) and "ratio" in value:
+            repeats = ", ".join(f"{ratio:.2f}" for ratio in value["repeats"])
+            seconds = " / ".join(f"{second:.3g}" for second in value["seconds"])
+            table.add_row(name, f"{value['ratio']:.2f}", repeats, seconds)
+        elif name.endswith("_s"):
+            table.add_row(name, "", "", f"{value:.2f}")
+    Console().print(table)
+
+
+def _commit() -> str | None:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB"
+
+
+if __name__ == "__main__":
+    main()

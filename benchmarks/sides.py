@@ -1,0 +1,153 @@
+"""The two sides of a comparison, on the same rendered images: this project, and the plain loop."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from torchvision.transforms import Compose
+
+from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, Rated
+from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny, tiny_tokenizer
+from qa_core.config import RunConfig, run_config_from_flat, with_settings
+from qa_core.data.open_table import open_table
+from qa_core.data.splits import Split
+from qa_core.model import Batch, QualityModel
+from qa_core.modes import freezing, mode_config
+from qa_core.optim import make_optimizer
+from qa_core.training_run import prepare_run, train_run
+from qa_core.workspace import Workspace
+
+FILE_SIDE = 512
+"""Side in pixels of the files that both sides decode: that of most generators."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a comparison runs on.
+
+    Attributes:
+        workspace: Images, prompts and backbone as this project opens them.
+        split: Rows to train on and to validate on.
+    """
+
+    workspace: Workspace
+    split: Split
+
+
+def open_bench(backbone: str, rows: int, held_out: int, folder: Path, cache: Path) -> Bench:
+    """The first rows of the embedded benchmark as JPEG files, and a backbone of random weights.
+
+    Args:
+        backbone: Any open_clip ViT.
+        rows: Images, repeated where the benchmark has fewer.
+        held_out: How many of them validate.
+        folder: Where files and activations go.
+        cache: Where the rendered benchmark lies.
+    """
+    frame = open_table(RunConfig().data, "explanation", cache).frame
+    frame = frame.iloc[np.arange(rows) % len(frame)].reset_index(drop=True)
+    names = [f"{row}.jpg" for row in range(rows)]
+    for name, path in zip(names, frame["image_path"], strict=True):
+        with Image.open(path) as image:
+            image.convert("RGB").resize((FILE_SIDE, FILE_SIDE)).save(folder / name, quality=95)
+    columns = {"mos_quality": frame["mos_quality"], "mos_align": frame["mos_consistency"]}
+    table = frame[["prompt"]].assign(name=names, **columns)
+    table.to_csv(folder / "data.csv", index=False)
+    flags = {"backbone": backbone, "pretrained": "none", "data_csv_path": str(folder / "data.csv")}
+    flags |= {"mos_range_q": (0, 1), "mos_range_c": (0, 1)}
+    workspace = Workspace.open(run_config_from_flat(flags), folder / "cache")
+    order = np.arange(rows)
+    split = Split(0, order[: rows - held_out], order[rows - held_out :], order[:0])
+    return Bench(workspace, split)
+
+
+def bench_config(bench: Bench, mode: str, **flags: Any) -> RunConfig:
+    """The guide's setting of a mode, some flags changed."""
+    base = run_config_from_flat({"threads": torch.get_num_threads()})
+    return with_settings(mode_config(mode, base, bench.workspace.spec), **flags)
+
+
+def our_epoch(bench: Bench, config: RunConfig) -> float:
+    """Seconds of the last epoch of a run, validation and the gap's subset included."""
+    result = train_run(config, bench.workspace, bench.split, test=False)
+    return result.history[-1]["seconds_per_epoch"]
+
+
+def our_step(bench: Bench, config: RunConfig) -> float:
+    """Median seconds of a training step, from one optimizer step to the next."""
+    ends: list[float] = []
+    train_run(
+        config,
+        bench.workspace,
+        bench.split,
+        test=False,
+        on_step=lambda done, total: ends.append(time.perf_counter()),
+    )
+    return statistics.median(after - before for before, after in itertools.pairwise(ends))
+
+
+def floor_step(bench: Bench, config: RunConfig) -> float:
+    """Median seconds of forward and backward of the trainable blocks alone, data in memory."""
+    model, batches = _in_memory(bench, config)
+
+    def one(batch: Batch) -> None:
+        (model.embed_images(batch).sum() + model.embed_texts(batch).sum()).backward()
+        model.zero_grad()
+
+    return statistics.median(timed(lambda batch=batch: one(batch)) for batch in batches)
+
+
+def trainable_step(bench: Bench, config: RunConfig) -> float:
+    """Median seconds of a step of all that trains, heads and optimizer too, data in memory."""
+    model, batches = _in_memory(bench, config)
+    optimizer = make_optimizer(model, config.optim)
+
+    def one(batch: Batch) -> None:
+        output = model(batch)
+        (output.q.square().mean() + output.c.square().mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return statistics.median(timed(lambda batch=batch: one(batch)) for batch in batches)
+
+
+def _in_memory(bench: Bench, config: RunConfig) -> tuple[QualityModel, list[Batch]]:
+    model, trainer = prepare_run(config, bench.workspace, bench.split)
+    order = np.random.default_rng(0).permutation(bench.split.train)
+    whole = len(order) // config.train.batch_size * config.train.batch_size
+    batches = order[:whole].reshape(-1, config.train.batch_size)
+    return model.train(), [trainer.data.features.batch(rows, trainer.device) for rows in batches]
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def plain_loop(bench: Bench, config: RunConfig, backbone: str) -> PlainLoop:
+    """The plain loop on the same files, with the same part of the same backbone frozen."""
+    if backbone == TINY_NAME:
+        register_tiny()
+    weights = str(TINY_WEIGHTS) if backbone == TINY_NAME else None
+    clip, _, transform = open_clip.create_model_and_transforms(backbone, pretrained=weights)
+    assert isinstance(transform, Compose)
+    tokenizer = tiny_tokenizer() if backbone == TINY_NAME else open_clip.get_tokenizer(backbone)
+    blocks = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": ALL_BLOCKS}
+    train, held_out = (_rated(bench, rows) for rows in (bench.split.train, bench.split.validation))
+    return PlainLoop(clip, transform, tokenizer, train, held_out, blocks[freezing(config)])
+
+
+def _rated(bench: Bench, rows: np.ndarray) -> Rated:
+    frame = bench.workspace.table.frame.iloc[rows]
+    mos = frame[["mos_quality", "mos_consistency"]].to_numpy(dtype=np.float32)
+    return Rated([Path(path) for path in frame["image_path"]], frame["prompt"].tolist(), mos)

@@ -1,0 +1,105 @@
+"""What an ablation will take, before it starts: time, disk and memory, by mode."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from experiments.ablation import AblationArgs, base_config
+from qa_core.config import with_settings
+from qa_core.errors import UserError
+from qa_core.modes import MODES, mode_config
+from studies.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from studies.paper_plan import PaperPlan
+    from studies.plan import Plan
+
+
+@dataclass(frozen=True)
+class PlanArgs(AblationArgs):
+    """Say what an ablation will take; give it the same flags."""
+
+    cards: int = 0
+    """Plan on paper for so many H100 cards, without data; 0 tries this machine for a moment."""
+    n_images: int | None = None
+    """Images of the data set, for a plan on paper."""
+
+
+def main() -> None:
+    """Parse the command line and print the plan."""
+    args = cli.parse(PlanArgs, str(PlanArgs.__doc__))
+    if args.cards < 0:
+        raise UserError(f"--cards {args.cards} is negative.")
+    if (args.cards == 0) != (args.n_images is None):
+        raise UserError(
+            "A plan on paper needs both --cards and --n_images; leave out both or none."
+        )
+    if args.n_images is not None:
+        print_on_paper(args, args.n_images)
+    else:
+        print_calibrated(args)
+
+
+def print_calibrated(args: PlanArgs) -> None:
+    """Print what this machine will take, by trying every mode for a moment."""
+    from studies.context import Setup, open_workspace  # torch: --help must not wait
+    from studies.plan import plan_ablation
+    from studies.space import mode_space
+
+    base, profile = base_config(args), PROFILES[args.profile]
+    undecoded = with_settings(base, cache=False)
+    setup = Setup(undecoded, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
+    workspace, splits = open_workspace(setup)
+    spaces = {mode: mode_space(mode, base, workspace.spec) for mode in MODES}
+    workers = args.workers or len(os.sched_getaffinity(0))
+    print_plan(plan_ablation(workspace, spaces, splits, profile, workers), workers)
+    left_out = workspace.cache_plan(base).words
+    if left_out:
+        print(left_out)
+
+
+def print_plan(plan: "Plan", workers: int) -> None:
+    """Print a calibrated plan."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("mode", "tuning, s", "confirmation, s", title="worker seconds, at most")
+    for mode in plan.tune_s:
+        table.add_row(mode, f"{plan.tune_s[mode]:.0f}", f"{plan.confirm_s[mode]:.0f}")
+    Console().print(table)
+    print(f"time     at most {plan.whole_s / 60:.1f} minutes with {workers} workers,")
+    print(f"         {plan.prefix_s:.0f} s of them to fill the cache")
+    rooms = ", ".join(f"{what} {gb:.2f} GB" for what, gb in plan.disk_gb.items())
+    print(f"disk     {rooms}")
+    print(f"memory   about {plan.memory_gb:.1f} GB, all processes together")
+
+
+def print_on_paper(args: PlanArgs, n_images: int) -> None:
+    """Print what an architecture would take on H100 cards."""
+    from studies.paper_plan import SHARE_OF_PEAK, backbone_spec, plan_on_paper
+
+    spec = backbone_spec(args.backbone)
+    configs = {mode: mode_config(mode, base_config(args), spec) for mode in MODES}
+    plan = plan_on_paper(configs, PROFILES[args.profile], n_images, args.cards)
+    print(f"{args.backbone}, {n_images} images, {args.cards} H100, bf16; on paper:")
+    print(f"{SHARE_OF_PEAK:.0%} of the cards' peak is assumed, nothing is measured.")
+    _print_paper(plan)
+
+
+def _print_paper(plan: "PaperPlan") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("mode", "card hours", "card memory, GB")
+    for mode, hours in plan.hours.items():
+        table.add_row(mode, f"{hours:.2f}", f"{plan.card_gb[mode]:.1f}")
+    Console().print(table)
+    print(f"time     {plan.whole_hours:.1f} hours from start to end")
+    for what, gb in plan.disk_gb.items():
+        print(f"disk     {what}: {gb:.1f} GB")
+    print("--cache_gb has to allow for the activations; else frozen blocks run at every step.")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,88 @@
+"""Which frozen activations fit the budget: decided by sizes alone, before anything is computed."""
+
+from dataclasses import dataclass
+
+from qa_core.activations import EMBEDDING, Boundary, stored_dtype
+from qa_core.backbone import Backbone
+from qa_core.config import CachePrecision
+
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """What the cache of a table may hold.
+
+    Attributes:
+        kept: Boundaries within the budget.
+        left_out: Depths beyond it, ascending.
+        left_out_bytes: What those would need.
+    """
+
+    kept: frozenset[Boundary]
+    left_out: tuple[int, ...] = ()
+    left_out_bytes: int = 0
+
+    @property
+    def words(self) -> str | None:
+        """A sentence on what was left out, or None."""
+        if not self.left_out:
+            return None
+        return (
+            f"Activations behind {self.left_out[0]} to {self.left_out[-1]} frozen blocks would need"
+            f" {self.left_out_bytes / GB:.1f} GB more than --cache_gb allows: runs at these depths"
+            " compute their frozen blocks at every step; --cache_precision half halves the need."
+        )
+
+
+def plan_cache(
+    backbone: Backbone,
+    n_images: int,
+    n_texts: int,
+    length: int,
+    gb: float,
+    precision: CachePrecision,
+) -> CachePlan:
+    """The boundaries that fit into `gb`: embeddings first, then depths from the top down.
+
+    The top saves most for the same room. The rule looks at no study or run, so that a run is
+    computed the same way wherever it is asked for.
+
+    Args:
+        backbone: The backbone.
+        n_images: Images of the table.
+        n_texts: Its distinct prompts.
+        length: Tokens of the longest prompt.
+        gb: The budget, 10^9 bytes.
+        precision: In which tokens are kept.
+    """
+    kept: set[Boundary] = set()
+    left_out: list[int] = []
+    used = left_out_bytes = 0
+    for at in (EMBEDDING, *range(backbone.image.depth, 0, -1)):
+        size = boundary_bytes(backbone, at, n_images, n_texts, length, precision)
+        if used + size <= gb * GB:
+            used += size
+            kept.add(at)
+        elif at != EMBEDDING:
+            left_out.append(int(at))
+            left_out_bytes += size
+    return CachePlan(frozenset(kept), tuple(sorted(left_out)), left_out_bytes)
+
+
+def boundary_bytes(
+    backbone: Backbone,
+    at: Boundary,
+    n_images: int,
+    n_texts: int,
+    length: int,
+    precision: CachePrecision,
+) -> int:
+    """Bytes of both towers' activations at a boundary of the image tower."""
+    if at == EMBEDDING:
+        per_image = per_text = backbone.embed_dim
+    else:
+        tokens, width = backbone.image.token_shape
+        per_image, per_text = tokens * width, length * backbone.text.width
+    numbers = n_images * per_image + n_texts * per_text
+    return numbers * stored_dtype(at, precision).itemsize

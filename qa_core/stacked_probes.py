@@ -1,0 +1,262 @@
+"""Linear probes that differ in head settings or seeds, trained together as one batched computation.
+
+Every member is trained as it would be alone: its own start, order of images, dropout, rates, decay
+and clipping. Only the order of sums differs, so that its last digits depend on which members it is
+stacked with; a study therefore stacks fixed members.
+"""
+
+import copy
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from qa_core.config import RunConfig
+from qa_core.data.splits import Split
+from qa_core.epoch_measures import gap_measures, validation_measures
+from qa_core.errors import UserError
+from qa_core.evaluation import PARTS
+from qa_core.optim import StackedAdamW, lr_factor
+from qa_core.seeding import derived_seed
+from qa_core.trainer import Progress, Trainer, TrainingDiverged
+from qa_core.training_run import prepare_run
+from qa_core.workspace import Workspace, take
+
+FREE = ("lr", "weight_decay", "warmup_ratio", "residual_scale_q", "residual_scale_c", "seed")
+"""Settings in which members may differ."""
+
+_PLAIN = {
+    "freeze_clip": True,
+    "cache": True,
+    "use_refinement": False,
+    "use_explanations": False,
+    "w_plcc": 0.0,
+    "w_rank": 0.0,
+    "grad_accum_steps": 1,
+    "early_stopping_patience": 0,
+}
+
+Outcome = Progress | TrainingDiverged
+
+
+def train_probes(configs: Sequence[RunConfig], workspace: Workspace, split: Split) -> list[Outcome]:
+    """Train linear probes together on one split, whose test part is not read.
+
+    Args:
+        configs: Resolved configurations that differ only in `FREE` settings.
+        workspace: Table, images and backbone.
+        split: Rows to train on and to choose on.
+
+    Returns:
+        How each went, in order, as `Trainer.fit` would return or raise it.
+
+    Raises:
+        UserError: The configurations cannot be trained together.
+    """
+    require_stackable(configs)
+    stack = _Stack([prepare_run(config, workspace, split)[1] for config in configs])
+    members = [Progress(history=[measures]) for measures in stack.validation_measures()]
+    diverged: dict[int, TrainingDiverged] = {}
+    for epoch in range(1, configs[0].train.epochs + 1):
+        for member, measures in enumerate(stack.epoch(epoch)):
+            if member in diverged:
+                continue
+            if not np.isfinite(measures["loss"]):
+                sentence = (
+                    f"The loss became {measures['loss']:g} in epoch {epoch}; try a smaller --lr."
+                )
+                diverged[member] = TrainingDiverged(sentence)
+                continue
+            least = configs[member].train.early_stopping_min_delta
+            members[member].record(measures, least, lambda member=member: stack.state(member))
+    return [diverged.get(member, progress) for member, progress in enumerate(members)]
+
+
+def require_stackable(configs: Sequence[RunConfig]) -> None:
+    """Refuse configurations that cannot be trained together.
+
+    Raises:
+        UserError: They differ in more than `FREE`, or are no plain linear probes; it names in what.
+    """
+    flats = [config.flat() for config in configs]
+    wrong = [name for name, value in _PLAIN.items() if flats[0][name] != value]
+    if wrong or flats[0]["scale_schedule"] == "curriculum":
+        name = (*wrong, "scale_schedule")[0]
+        raise UserError(f"Only plain linear probes train together; --{name} stands in the way.")
+    for name, value in flats[0].items():
+        if name not in FREE and any(flat[name] != value for flat in flats):
+            raise UserError(f"Probes that differ in --{name} cannot be trained together.")
+
+
+class _GivenDropout(nn.Module):
+    """Dropout by a mask (rows, hidden) that is given, scaled by what it keeps."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The masked input (rows, hidden)."""
+        return x * self.mask if self.training else x
+
+
+class _Stack:
+    """The heads of all members, every parameter stacked along a first dimension.
+
+    Args:
+        trainers: What would train each member alone.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer]):
+        self.trainers, self.data = trainers, trainers[0].data
+        self.configs, self.device = [t.config for t in trainers], trainers[0].device
+        heads = [trainer.model.heads for trainer in trainers]
+        self.kept = tuple(heads[0].state_dict())
+        self.template = copy.deepcopy(heads[0])
+        self.hidden = _give_dropout(self.template)
+        self.parameters, self.buffers = stack_module_state(list(heads))
+        self.optimizer = StackedAdamW(self.parameters, [config.optim for config in self.configs])
+        self.seeds = sorted({config.train.seed for config in self.configs})
+        self.seed_of = np.array([self.seeds.index(c.train.seed) for c in self.configs])
+        self._load_data()
+
+    def _load_data(self) -> None:
+        features = self.data.features
+        everything = np.arange(len(features.prompt_of))
+        self.img = take(features.images, everything).to(self.device)
+        self.txt = torch.from_numpy(features.texts[features.prompt_of]).to(self.device)
+        self.mos = {
+            target: torch.tensor(values, dtype=torch.float32, device=self.device)
+            for target, values in self.data.mos.items()
+        }
+
+    def epoch(self, epoch: int) -> list[dict[str, float]]:
+        """Train every member once over its images; the measures of each."""
+        started, losses = time.perf_counter(), self._train(epoch)
+        measures = self.validation_measures()
+        subsets = np.stack([trainer.data.train_subset for trainer in self.trainers])
+        for member, columns in enumerate(self._columns(subsets)):
+            measures[member] |= gap_measures(columns, measures[member]) | losses[member]
+        seconds = (time.perf_counter() - started) / len(measures)
+        return [found | {"seconds_per_epoch": seconds} for found in measures]
+
+    def validation_measures(self) -> list[dict[str, float]]:
+        """Measures of each member on the validation part."""
+        rows = np.broadcast_to(self.data.validation, (len(self.configs), len(self.data.validation)))
+        pairs = zip(self._columns(rows), self.configs, strict=True)
+        return [validation_measures(columns, c.train.selection_metric) for columns, c in pairs]
+
+    def state(self, member: int) -> dict[str, Tensor]:
+        """A copy, on the CPU, of a member's state, as `trained_state` gives it."""
+        everything = self.parameters | self.buffers
+        return {f"heads.{n}": everything[n][member].detach().cpu().clone() for n in self.kept}
+
+    def _train(self, epoch: int) -> list[dict[str, float]]:
+        self.template.train()
+        seeds = [derived_seed(seed, "epoch", epoch) for seed in self.seeds]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        orders = np.stack([self._order(seed, epoch) for seed in self.seeds])  # (seeds, n)
+        size, per_epoch = self.configs[0].train.batch_size, self.trainers[0].steps_per_epoch
+        total_steps = self.trainers[0].total_steps
+        sums: dict[str, Tensor] = {}
+        factors: list[float] = []
+        for step in range(per_epoch):
+            rows = orders[:, step * size : (step + 1) * size]
+            position = (epoch - 1) * per_epoch + step
+            factors = [lr_factor(position, total_steps, per_epoch, c.optim) for c in self.configs]
+            for name, values in self._step(rows, generators, factors).items():
+                sums[name] = sums.get(name, torch.zeros(())) + values.cpu() * rows.shape[1]
+        means = {name: (values / orders.shape[1]).tolist() for name, values in sums.items()}
+        return [
+            {name: values[member] for name, values in means.items()}
+            | {"lr": factors[member] * float(config.optim.lr or 0.0)}
+            for member, config in enumerate(self.configs)
+        ]
+
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng(derived_seed(seed, "order", epoch))
+        return rng.permutation(self.data.train)
+
+    def _step(
+        self, rows: np.ndarray, generators: Sequence[torch.Generator], factors: Sequence[float]
+    ) -> dict[str, Tensor]:
+        """One step on rows (seeds, batch); the losses (members,) by name."""
+        self._draw_masks(generators, rows.shape[1])
+        # one seed: all members read the same images, which then need not be repeated
+        output = self._forward(rows[0] if len(self.seeds) == 1 else rows[self.seed_of])
+        parts: dict[str, Tensor] = {}
+        loss = torch.zeros((), device=self.device)
+        for target, values in self.mos.items():
+            letter = PARTS[target]
+            error = output[letter] - values[torch.from_numpy(rows[self.seed_of])]
+            parts[f"loss_{letter}"] = error.square().mean(dim=1)
+            weight: float = getattr(self.configs[0].loss, f"w_{letter}")
+            loss = loss + weight * parts[f"loss_{letter}"]
+        gradients = torch.autograd.grad(loss.sum(), list(self.parameters.values()))
+        self.optimizer.step(gradients, factors)
+        return {name: value.detach() for name, value in (parts | {"loss": loss}).items()}
+
+    def _draw_masks(self, generators: Sequence[torch.Generator], rows: int) -> None:
+        """Masks (members, rows, hidden) of each dropout, as each member alone would draw them."""
+        keep = 1 - self.configs[0].head.dropout
+        for name, hidden in self.hidden.items():
+            drawn = [torch.empty(rows, hidden).bernoulli_(keep, generator=g) for g in generators]
+            masks = torch.stack(drawn).div_(keep)[torch.from_numpy(self.seed_of)]
+            self.buffers[f"{name}.mask"] = masks.to(self.device)
+
+    def _forward(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Named parts (members, batch) on rows (batch,), or (members, batch) of each its own."""
+        chosen = torch.from_numpy(np.array(rows))
+        img, txt = self.img[chosen], self.txt[chosen]
+        shared = None if rows.ndim == 1 else 0
+
+        def one(parameters: dict, buffers: dict, img: Tensor, txt: Tensor) -> dict[str, Tensor]:
+            cos = (img * txt).sum(dim=-1)
+            output = functional_call(self.template, (parameters, buffers), (img, txt, cos))
+            return {name: part for name, part in vars(output).items() if part is not None}
+
+        batched = vmap(one, in_dims=(0, 0, shared, shared))
+        return batched(self.parameters, self.buffers, img, txt)
+
+    @torch.no_grad()
+    def _columns(self, rows: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """Each member's predictions and scores on its rows (members, n), in eval mode."""
+        self.template.eval()
+        same = bool((rows == rows[0]).all())
+        output = self._forward(rows[0] if same else rows)
+        parts = {name: part.double().cpu().numpy() for name, part in output.items()}
+        scales = self._scales()
+        return [
+            {name: values[member] for name, values in parts.items()}
+            | {name: np.full(rows.shape[1], values[member]) for name, values in scales.items()}
+            | self.data.mos_columns(rows[member])
+            for member in range(len(rows))
+        ]
+
+    def _scales(self) -> dict[str, np.ndarray]:
+        scales: dict[str, np.ndarray] = {}
+        for name in ("residual_scale_q", "residual_scale_c"):
+            if f"{name}.logit" in self.parameters:
+                scales[name] = torch.sigmoid(self.parameters[f"{name}.logit"]).cpu().numpy()
+            elif f"{name}.value" in self.buffers:
+                scales[name] = self.buffers[f"{name}.value"].cpu().numpy()
+        return scales
+
+
+def _give_dropout(heads: nn.Module) -> dict[str, int]:
+    """Replace every dropout by one whose mask is given; the hidden width of each by name."""
+    hidden: dict[str, int] = {}
+    for name, module in list(heads.named_modules()):
+        if isinstance(module, nn.Sequential):
+            for place, layer in enumerate(module):
+                if isinstance(layer, nn.Dropout):
+                    first = module[0]
+                    assert isinstance(first, nn.Linear)
+                    hidden[f"{name}.{place}"] = first.out_features
+                    module[place] = _GivenDropout()
+    return hidden

@@ -1,0 +1,155 @@
+"""A plan on paper: a backbone, a number of images and cards, and nothing to try it on.
+
+Floating-point operations are counted from the architecture (Kaplan et al. 2020, appendix B: a
+transformer block's forward pass takes 24 T d^2 + 4 T^2 d of them for T tokens of width d, a
+backward pass twice that), and a card is taken to reach a share of its peak.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from qa_core.config import RunConfig
+from qa_core.errors import UserError
+from qa_core.modes import BackboneSpec, freezing
+from studies.profiles import Profile
+
+H100_BF16_PEAK = 989e12
+"""Dense bf16 operations a second (NVIDIA H100 SXM data sheet)."""
+SHARE_OF_PEAK = 0.35
+"""An assumption, not a measurement: what transformers of this size commonly reach."""
+PROMPT_TOKENS = 20
+PROBE_STEP_S = 0.004
+CELL_S, START_S = 10.0, 60.0
+POOL, TRAIN, HELD_OUT, FOLD = 0.3, 0.7, 0.1, 2 / 3
+"""Shares: of images in the pool, of a split that trains and validates; of the pool, in a fold."""
+BYTES_PER_ACTIVATION = 34
+"""Bytes kept for backward, per token, width and block (Korthikanti et al. 2022, with flash)."""
+
+
+@dataclass(frozen=True)
+class Tower:
+    """Size of a transformer tower."""
+
+    depth: int
+    width: int
+    tokens: int
+
+    @property
+    def block_flops(self) -> float:
+        """Operations of a block's forward pass on one input."""
+        return 24 * self.tokens * self.width**2 + 4 * self.tokens**2 * self.width
+
+    @property
+    def parameters(self) -> float:
+        """Weights of all blocks."""
+        return 12 * self.depth * self.width**2
+
+
+def towers(backbone: str) -> tuple[Tower, Tower]:
+    """Image and text tower of an open_clip ViT, by its configuration alone.
+
+    Raises:
+        UserError: open_clip does not know it, or it is no ViT.
+    """
+    import open_clip  # seconds: --help must not wait
+
+    from qa_core.backbones.registry import register_tiny
+
+    register_tiny()
+    config: Any = open_clip.get_model_config(backbone)
+    vision = (config or {}).get("vision_cfg", {})
+    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
+        raise UserError(f"--backbone {backbone} is no ViT that open_clip knows.")
+    text, grid = config["text_cfg"], vision["image_size"] // vision["patch_size"]
+    image = Tower(vision["layers"], vision["width"], grid**2 + 1)
+    return image, Tower(text["layers"], text["width"], PROMPT_TOKENS)
+
+
+def backbone_spec(backbone: str) -> BackboneSpec:
+    """What defaults need to know of a backbone, by its configuration alone."""
+    image, text = towers(backbone)
+    return BackboneSpec(image.depth, text.depth, published=True)
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """What an ablation would take.
+
+    Attributes:
+        hours: Hours of one card by mode, tuning and confirmation.
+        whole_hours: Hours from start to end on all cards.
+        disk_gb: Room by what takes it, in 10^9 bytes.
+        card_gb: Memory of a card by mode, in 10^9 bytes.
+    """
+
+    hours: dict[str, float]
+    whole_hours: float
+    disk_gb: dict[str, float]
+    card_gb: dict[str, float]
+
+
+def plan_on_paper(
+    configs: dict[str, RunConfig], profile: Profile, n_images: int, cards: int
+) -> PaperPlan:
+    """The plan of an ablation at the guide's settings, each mode confirmed at two of them.
+
+    Args:
+        configs: The modes' configurations.
+        profile: Its size.
+        n_images: Images of the data set.
+        cards: H100 cards, a worker each.
+    """
+    pair = towers(next(iter(configs.values())).clip.backbone)
+    whole = sum(tower.depth * tower.block_flops for tower in pair)
+    speed = H100_BF16_PEAK * SHARE_OF_PEAK
+    hours: dict[str, float] = {}
+    card: dict[str, float] = {}
+    epochs_of_images = n_images * (
+        profile.n_trials * 3 * POOL * FOLD + 2 * profile.n_splits * TRAIN
+    )
+    scored = n_images * (profile.n_trials * 3 * POOL * FOLD + 4 * profile.n_splits * HELD_OUT)
+    cells = profile.n_trials * 3 + 2 * profile.n_splits
+    for mode, config in configs.items():
+        top = _trainable_flops(config, pair)
+        seconds = config.train.epochs * (3 * epochs_of_images + scored) * top / speed
+        if not top:
+            steps = config.train.epochs * epochs_of_images / config.train.batch_size
+            seconds = steps * PROBE_STEP_S
+        hours[mode] = (seconds + cells * CELL_S) / 3600
+        card[mode] = _card_bytes(config, pair) / 1e9
+    prefix_hours = (n_images * whole / speed + START_S) / 3600
+    image = pair[0]
+    side = n_images * 3 * 224**2 / 1e9
+    depth = n_images * image.tokens * image.width * 2 / 1e9
+    trained = {mode: _trainable_parameters(config, pair) for mode, config in configs.items()}
+    checkpoints = sum(2 * profile.n_splits * count * 4 for count in trained.values()) / 1e9
+    disk = {
+        "decoded images": side,
+        "activations, one depth, half precision": depth,
+        f"activations, all {image.depth - 1} depths of the search": depth * (image.depth - 1),
+        "checkpoints": checkpoints,
+    }
+    return PaperPlan(hours, prefix_hours + sum(hours.values()) / cards, disk, card)
+
+
+def _trainable_blocks(config: RunConfig, tower: Tower) -> int:
+    frozen = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": tower.depth}
+    return max(0, tower.depth - frozen[freezing(config)])
+
+
+def _trainable_flops(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
+    return sum(_trainable_blocks(config, tower) * tower.block_flops for tower in pair)
+
+
+def _trainable_parameters(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
+    return sum(12 * _trainable_blocks(config, tower) * tower.width**2 for tower in pair)
+
+
+def _card_bytes(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
+    """Weights, gradients and two moments in float32, and what is kept for backward in bf16."""
+    kept = sum(
+        _trainable_blocks(config, tower) * tower.tokens * tower.width * BYTES_PER_ACTIVATION
+        for tower in pair
+    )
+    weights = 4 * sum(tower.parameters for tower in pair)
+    return weights + 12 * _trainable_parameters(config, pair) + config.train.batch_size * kept

@@ -1,0 +1,176 @@
+"""What an ablation will take: calibrated on this machine in seconds, before anything is trained.
+
+Pixels of noise stand in for the images, whose content decides nothing about time, so that a plan
+decodes none of them.
+"""
+
+import dataclasses
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qa_core.config import RunConfig, with_settings
+from qa_core.data.splits import Split, SplitPlan
+from studies.profiles import Profile
+from studies.space import ModeSpace
+
+if TYPE_CHECKING:
+    from qa_core.workspace import Workspace
+
+CALIBRATION_ROWS, SLOW_ROWS, SLOW_S = 48, 12, 0.05
+"""Images to try a mode on; of backbones that take longer than so many seconds an image, fewer."""
+PASSES = 3
+"""Training on an image costs a forward pass and a backward pass of twice that."""
+PLANNED = "planned_whole_s"
+"""Parameter of an ablation: the plan's seconds from start to end."""
+RUN_S = 0.4
+"""Seconds to write a run to MLflow, its artifacts included."""
+START_S = 15.0
+"""Seconds until workers have imported torch and opened their data."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a setting costs one worker.
+
+    Attributes:
+        train_s: Seconds to train on an image once.
+        predict_s: Seconds to score an image.
+        cell_s: Seconds of a cell beside its epochs.
+        checkpoint_bytes: Size of its checkpoint.
+    """
+
+    train_s: float
+    predict_s: float
+    cell_s: float
+    checkpoint_bytes: int
+
+    def seconds(self, epochs: int, split: Split) -> float:
+        """Seconds of a cell: its epochs with validation and the gap's subset, and its end."""
+        scored = len(split.validation) * (2 * epochs + 1) + len(split.test)
+        return epochs * len(split.train) * self.train_s + scored * self.predict_s + self.cell_s
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an ablation will take at most: each mode confirmed at two settings, nothing pruned.
+
+    Attributes:
+        tune_s: Seconds of one worker by mode.
+        confirm_s: The same.
+        prefix_s: Seconds to fill the cache.
+        whole_s: Seconds from start to end.
+        disk_gb: Room by what takes it, in 10^9 bytes.
+        memory_gb: Memory of all processes, in 10^9 bytes.
+    """
+
+    tune_s: dict[str, float]
+    confirm_s: dict[str, float]
+    prefix_s: float
+    whole_s: float
+    disk_gb: dict[str, float]
+    memory_gb: float
+
+    def params(self) -> dict[str, str]:
+        """The plan as parameters of an ablation, for a report to set beside the fact."""
+        both = {mode: self.tune_s[mode] + self.confirm_s[mode] for mode in self.tune_s}
+        named = {f"planned_{mode}_s": f"{seconds:.0f}" for mode, seconds in both.items()}
+        return named | {PLANNED: f"{self.whole_s:.0f}"}
+
+
+def plan_ablation(
+    workspace: "Workspace",
+    spaces: dict[str, ModeSpace],
+    splits: SplitPlan,
+    profile: Profile,
+    workers: int,
+) -> Plan:
+    """The plan of an ablation on these data, by trying every mode for a moment.
+
+    Args:
+        workspace: Its table and backbone; its images are not looked at.
+        spaces: The modes' knobs.
+        splits: Its splits.
+        profile: Its size.
+        workers: Its processes.
+    """
+    small = _noise_workspace(workspace)
+    tune: dict[str, float] = {}
+    confirm: dict[str, float] = {}
+    checkpoints = 0
+    for mode, space in spaces.items():
+        epochs = space.guide.train.epochs
+        guide = measure_pace(space.guide, small)
+        trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
+        tune[mode] = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
+        tune[mode] += profile.n_trials * RUN_S if splits.folds else 0.0
+        settings = 2 if splits.folds else 1
+        cells = settings * len(splits.splits)
+        confirm[mode] = settings * sum(guide.seconds(epochs, split) for split in splits.splits)
+        confirm[mode] += cells * RUN_S
+        checkpoints += cells * guide.checkpoint_bytes
+    configs = [config for space in spaces.values() for config in space.depths()]
+    prefix = _prefix_seconds(small, configs) * len(workspace.images) / len(small.images)
+    whole = START_S + prefix + (sum(tune.values()) + sum(confirm.values())) / workers
+    disk = _disk(workspace, configs) | {"checkpoints": checkpoints / 1e9}
+    memory = (workers + 1) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return Plan(tune, confirm, prefix, whole, disk, memory)
+
+
+def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
+    """The pace of a setting: a whole run of two epochs on a few images, the first to warm up."""
+    from qa_core.training_run import train_run
+
+    rows = np.arange(len(small.images))
+    third = len(rows) // 3
+    split = Split(0, rows[: 2 * third], rows[2 * third :], rows[:third])
+    size = min(config.train.batch_size, third)
+    started = time.perf_counter()
+    result = train_run(with_settings(config, epochs=2, batch_size=size), small, split, test=True)
+    wall = time.perf_counter() - started
+    epochs = [measures["seconds_per_epoch"] for measures in result.history[1:]]
+    # an epoch trains on two thirds and scores as many; a step is a forward pass and one or two more
+    passes = len(split.train) * (PASSES + 1)
+    predict_s = epochs[-1] / passes
+    cell_s = max(0.0, wall - sum(epochs) - 2 * third * predict_s)
+    trained = int(result.metrics["trainable_parameters"]) * 4
+    return Pace(PASSES * predict_s, predict_s, cell_s, trained)
+
+
+def _middle(space: ModeSpace) -> RunConfig:
+    depths = space.depths()
+    return depths[len(depths) // 2]
+
+
+def _noise_workspace(workspace: "Workspace") -> "Workspace":
+    from qa_core.activations import EMBEDDING, activations, image_inputs
+    from qa_core.workspace import Workspace
+
+    backbone, device = workspace.backbone, workspace.device
+    noise = np.random.default_rng(0).integers(
+        0, 256, (CALIBRATION_ROWS, *workspace.images.shape[1:]), dtype=np.uint8
+    )
+    inputs = image_inputs(backbone, noise[:2], "noise")
+    activations(inputs, [EMBEDDING], None)
+    started = time.perf_counter()
+    activations(inputs, [EMBEDDING], None)
+    slow = (time.perf_counter() - started) / 2 > SLOW_S
+    rows = np.linspace(0, len(workspace.images) - 1, SLOW_ROWS if slow else CALIBRATION_ROWS)
+    frame = workspace.table.frame.iloc[rows.astype(int)].reset_index(drop=True)
+    table = dataclasses.replace(workspace.table, frame=frame)
+    return Workspace(table, noise[: len(rows)], backbone, None, device)
+
+
+def _prefix_seconds(small: "Workspace", configs: Sequence[RunConfig]) -> float:
+    started = time.perf_counter()
+    small.warm(configs)
+    return time.perf_counter() - started
+
+
+def _disk(workspace: "Workspace", configs: Sequence[RunConfig]) -> dict[str, float]:
+    images = float(np.prod(workspace.images.shape)) / 1e9
+    return {"decoded images": images, "activations": workspace.cache_bytes(configs) / 1e9}

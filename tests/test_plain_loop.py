@@ -1,0 +1,36 @@
+"""The yardstick is honest: it freezes what it says, and it learns."""
+
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from torchvision.transforms import Compose
+
+from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, Rated
+
+
+@pytest.mark.parametrize("blocks", [0, 2, ALL_BLOCKS])
+def test_an_epoch_changes_what_trains_and_nothing_else(
+    narrow_models: None, small_table: Path, blocks: int
+) -> None:
+    frame = pd.read_csv(small_table)
+    mos = (frame[["mos_quality", "mos_align"]].to_numpy() - 1) / 4
+    paths = [small_table.parent / name for name in frame["name"]]
+    rated = Rated(paths, frame["prompt"].tolist(), mos)
+    clip, _, transform = open_clip.create_model_and_transforms("narrow-3", pretrained=None)
+    assert isinstance(transform, Compose)
+    tokenizer = open_clip.get_tokenizer("narrow-3")
+    loop = PlainLoop(clip, transform, tokenizer, rated, rated, blocks, batch_size=8)
+    before = {name: value.clone() for name, value in loop.model.state_dict().items()}
+    first = loop.epoch()
+    changed = {n for n, v in loop.model.state_dict().items() if not torch.equal(v, before[n])}
+    assert any(name.startswith("q_base") for name in changed)
+    block = "clip.visual.transformer.resblocks.{}.mlp.c_fc.weight"
+    assert (block.format(0) in changed) == (blocks == 0)
+    assert (block.format(2) in changed) == (blocks != ALL_BLOCKS)
+    assert all(np.isfinite(value) for value in first)
+    later = [loop.epoch() for _ in range(10)]
+    assert later[-1][0] > first[0]  # brightness follows quality in this table

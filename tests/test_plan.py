@@ -1,0 +1,56 @@
+"""Plans: tried on this machine, and on paper."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qa_core.config import run_config_from_flat
+from qa_core.data.splits import plan_splits
+from qa_core.modes import MODES, mode_config
+from qa_core.workspace import Workspace
+from studies.paper_plan import backbone_spec, plan_on_paper, towers
+from studies.plan import PLANNED, plan_ablation
+from studies.profiles import PROFILES, Profile
+from studies.space import mode_space
+
+
+def test_a_plan_names_every_mode_and_grows_with_the_ablation(
+    narrow_models: None, small_table: Path, tmp_path: Path
+) -> None:
+    flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
+    base = run_config_from_flat(flags | {"threads": 1, "epochs": 2})
+    undecoded = run_config_from_flat(flags | {"cache": False})
+    workspace = Workspace.open(undecoded, tmp_path)
+    spaces = {mode: mode_space(mode, base, workspace.spec) for mode in MODES}
+    splits = plan_splits(workspace.table.frame["group"].to_numpy(str), "honest")
+    plan = plan_ablation(workspace, spaces, splits, Profile(10, 8, 2), workers=2)
+    assert plan.tune_s.keys() == plan.confirm_s.keys() == MODES.keys()
+    worker_seconds = sum(plan.tune_s.values()) + sum(plan.confirm_s.values())
+    assert plan.whole_s > worker_seconds / 2 > 0
+    assert plan.disk_gb["decoded images"] == pytest.approx(24 * 3 * 32 * 32 / 1e9)
+    assert plan.disk_gb["checkpoints"] > 0 and plan.memory_gb > 0
+    assert plan.params().keys() == {f"planned_{mode}_s" for mode in MODES} | {PLANNED}
+    assert not list(tmp_path.iterdir())  # nothing was decoded or kept
+
+
+def test_a_plan_on_paper_counts_what_is_known_of_vit_l_14() -> None:
+    image, _ = towers("ViT-L-14")
+    assert (image.depth, image.width, image.tokens) == (24, 1024, 257)
+    # published: 81 G multiply-adds an image
+    assert image.depth * image.block_flops == pytest.approx(2 * 81e9, rel=0.02)
+    base = run_config_from_flat({"backbone": "ViT-L-14", "epochs": 8})
+    configs = {mode: mode_config(mode, base, backbone_spec("ViT-L-14")) for mode in MODES}
+    one = plan_on_paper(configs, PROFILES["default"], 30_000, cards=1)
+    eight = plan_on_paper(configs, PROFILES["default"], 30_000, cards=8)
+    assert one.hours["residual"] > one.hours["residual_partial_freeze"] > one.hours["linear_probe"]
+    assert one.hours == eight.hours and one.whole_hours / 8 < eight.whole_hours < one.whole_hours
+    tokens = 30_000 * 257 * 1024 * 2 / 1e9
+    assert one.disk_gb["activations, one depth, half precision"] == pytest.approx(tokens)
+
+
+def test_half_a_plan_on_paper_is_refused() -> None:
+    command = [sys.executable, "-m", "experiments.plan", "--cards", "1"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2 and "--n_images" in answer.stderr
