@@ -84,7 +84,8 @@ def _scale_by_share(study: Study, measure: str) -> KnobData:
         )
         for share in shares
     ]
-    return KnobData("residual_scale", "", [curve for curve in curves if curve.points])
+    room_for_key = " "
+    return KnobData("residual_scale", room_for_key, [c for c in curves if c.points])
 
 
 def _draw_one_row(knob: str) -> Callable[[Ablation, Study], "Figure"]:

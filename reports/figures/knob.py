@@ -21,7 +21,6 @@ LABELS = {
 }
 LINEAR = ("freeze_layers",)
 _DODGE = 0.012
-_MOST_TICKS = 9
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def draw_knob(data: KnobData, ax: "Axes") -> None:
         _draw_curve(ax, curve, xs)
     if not linear:
         style.log_axis(ax)
-    if len(values) <= _MOST_TICKS:
+    if data.knob != "lr":  # the modes' rates are too many, and too near each other
         ax.minorticks_off()
         ax.set_xticks(values, [_tick(data.knob, value) for value in values])
     _stay_possible(ax, data.lowest)
@@ -116,4 +115,4 @@ def _draw_curve(ax: "Axes", curve: Curve, xs: list[float]) -> None:
 def _tick(knob: str, value: float) -> str:
     if knob == "train_share":
         return f"{100 * value:.0f} %"
-    return f"{value:g}".replace("0.", ".", 1) if 0 < value < 1 and knob != "lr" else f"{value:g}"
+    return f"{value:g}".replace("0.", ".", 1) if 0 < value < 1 else f"{value:g}"
