@@ -37,7 +37,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder  CACHE_GB=20"
-	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants SPLITS=5 EPOCHS=8"
+	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"

@@ -9,7 +9,7 @@ from experiments.ablation import AblationArgs, interrupt, run_ablation
 from qa_core.errors import UserError
 from studies.profiles import StudyRequest
 
-StudyName = Literal["tune", "depth", "scale", "data_size", "batch_size", "lr", "variants"]
+StudyName = Literal["tune", "depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"]
 
 
 @dataclass(frozen=True, kw_only=True)

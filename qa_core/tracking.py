@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 PARENT_TAG = "mlflow.parentRunId"
-RESULT_KINDS = ("trial", "confirmation", "pool", "reference")
+RESULT_KINDS = ("trial", "confirmation", "pool", "stack", "reference")
 """Kinds of runs that hold one result each, written when it is known."""
 _BATCH = 1000  # the most metrics that MLflow takes in one call
 _LONGEST_PARAM = 6000
@@ -32,7 +32,7 @@ class RunRecord:
 
     Attributes:
         name: Name shown in the UI.
-        kind: ablation, mode, study, trial, confirmation, pool, reference or single.
+        kind: ablation, mode, study, trial, confirmation, pool, stack, reference or single.
         parent: Run id of the parent, or None.
         tags: Further tags.
         params: Parameters by name; any value that prints.

@@ -12,7 +12,7 @@ from reports.frames import is_finished, is_kind, per_split, select
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-ORDER = ("depth", "scale", "data_size", "batch_size", "lr", "variants")
+ORDER = ("depth", "scale", "data_size", "batch_size", "lr", "variants", "heads")
 CONFIRM = "confirm"
 _COLUMNS = ("point", "varies", "mode", "train_share", "lr", "pool", "split", "run_id")
 
@@ -31,6 +31,8 @@ class Study:
             knobs, comma between), mode, train_share, lr, pool (mean selection metric on the tuning
             pool, NaN where it was not run), split, run_id, the knobs, and the final metrics.
         n_listed: Number of points times splits.
+        grid: Rate, scale and score on the pool of every setting that trained together, the guide's
+            first; empty where the study has no such grid.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Study:
     variance_factor: float
     cells: pd.DataFrame
     n_listed: int
+    grid: tuple[tuple[float, float, float | None], ...] = ()
 
     def values(self, measure: str, **where: object) -> pd.Series:
         """One value a split of the cells whose columns equal these; index = split."""
@@ -82,6 +85,7 @@ def _study(tags: dict[str, str], cells: dict[str, "Run"]) -> Study:
         variance_factor=float(tags["variance_factor"]),
         cells=pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(_COLUMNS)),
         n_listed=sum(len(point["cells"]) for point in points),
+        grid=tuple((r, s, score) for point in points for r, s, score in point.get("grid", ())),
     )
 
 

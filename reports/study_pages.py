@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import style
+from reports.figures.head_grid import compute_head_grid, draw_head_grid
 from reports.figures.knob import (
     Curve,
     KnobData,
@@ -11,7 +12,7 @@ from reports.figures.knob import (
     compute_curve,
     draw_knob,
 )
-from reports.figures.variants import compute_variants, draw_variants
+from reports.figures.variants import VariantsData, compute_variants, draw_variants
 from reports.frames import mode_rank
 from reports.language import say
 from reports.load import Ablation
@@ -113,6 +114,20 @@ def draw_variant_rows(ablation: Ablation, study: Study) -> "Figure":
     return figure
 
 
+def draw_heads(ablation: Ablation, study: Study) -> "Figure":
+    """The grid on the pool; below, the best of it against the guide's setting on test."""
+    figure, axes = style.new_figure(2, 1, 2 * _ROW + 0.4, height_ratios=(3, 1))
+    draw_head_grid(compute_head_grid(study), axes[0, 0])
+    rows = {
+        say(target): compute_variants(study, f"test_srocc_{target}", "").rows
+        for target in ablation.targets
+    }
+    merged = {target: found[best] for target, found in rows.items() for best in found}
+    label = say("test SROCC: best of the grid − guide")
+    draw_variants(VariantsData(label, merged), axes[1, 0])
+    return figure
+
+
 LAYOUTS: dict[str, tuple[Callable[[Ablation, Study], Any], str]] = {
     "depth": (
         draw_depth,
@@ -138,6 +153,12 @@ LAYOUTS: dict[str, tuple[Callable[[Ablation, Study], Any], str]] = {
         draw_variant_rows,
         "One detail changed at a time. Above: test SROCC, below: saturation on test, each as "
         "difference from the guide’s setting on the same split.",
+    ),
+    "heads": (
+        draw_heads,
+        "Linear probes over learning rate and scale, trained together. Above: selection metric, "
+        "mean over the folds of the tuning pool; ring: the guide’s setting, square: the best. "
+        "Below: the best against the guide’s setting on the test parts.",
     ),
 }
 

@@ -26,6 +26,7 @@ def study_entries(ablation: Ablation) -> dict[str, Entry]:
             "n_missing": study.n_listed - len(study.cells),
             "points": _points(study, [*per_target, *OVERALL]),
         }
+        | ({"grid": [list(setting) for setting in study.grid]} if study.grid else {})
         for name, study in ablation.studies.items()
     }
 

@@ -30,6 +30,7 @@ WORDS = {
     "How many blocks should be frozen?", "How large may the correction be?",
     "Who profits from more data, and at which scale?", "Does the batch size matter?",
     "Which learning rate suits each mode?", "What do the details of each mode earn?",
+    "How far do head settings alone carry?",
 }  # fmt: skip
 """Words that reach `say` as data: targets, verdicts, kinds and states of runs, studies."""
 

@@ -13,6 +13,7 @@ from test_claims import MODES, ORDERED, make, verdicts
 
 from reports.build import build_report
 from reports.claims import Verdict
+from reports.figures.head_grid import compute_head_grid
 from reports.figures.knob import compute_by_mode
 from reports.figures.variants import compute_variants
 from reports.load import load_ablation
@@ -209,7 +210,18 @@ KNOBS: dict[str, dict[str, list[object]]] = {
     "batch_size": {"batch_size": [8, 32]},
     "lr": {"lr": [1e-5, 1e-4]},
     "variants": {"variant": ["guide", "fitted base"]},
+    "heads": {"variant": ["guide", "best of 64 on the pool"]},
 }
+
+
+def test_a_grid_of_heads_is_a_map_with_the_guide_and_the_best_marked() -> None:
+    grid = ((1e-3, 0.2, 0.6), (1e-3, 0.4, None), (1e-2, 0.2, 0.8), (1e-2, 0.4, 0.7))
+    one = study("heads", [{"mode": "linear_probe", "variant": "guide"}], lambda **_: 0.7)
+    assert compute_head_grid(one) is None
+    data = compute_head_grid(dataclasses.replace(one, grid=grid))
+    assert data is not None
+    assert (data.guide, data.best) == ((1e-3, 0.2), (1e-2, 0.2))
+    np.testing.assert_array_equal(data.scores, [[0.6, 0.8], [np.nan, 0.7]])
 
 
 def test_a_report_with_all_studies_builds_and_keeps_them_out_of_the_modes(tmp_path: Path) -> None:

@@ -35,12 +35,14 @@ class Design:
         question: What it asks.
         points: Its points, from the configuration that all modes share and the backbone.
         uses_pool: Whether its points are scored on the tuning pool too.
+        stacked: Whether the candidates of a point, linear probes, train together on the pool.
     """
 
     name: str
     question: str
     points: Callable[[RunConfig, BackboneSpec], Iterable[Point]]
     uses_pool: bool = False
+    stacked: bool = False
 
 
 def guide_point(

@@ -17,6 +17,7 @@ from studies.confirmation import ConfirmationWork, Setting, cells_of, run_cells
 from studies.context import Context
 from studies.designed.design import Design, Point
 from studies.designed.journal import record_in_optuna
+from studies.designed.probe_stack import score_together
 from studies.engine.interface import Engine
 from studies.progress import Board
 
@@ -29,11 +30,13 @@ class Chosen:
         point: The point.
         setting: The chosen candidate, on the splits.
         pool: Its mean selection metric over the folds of the pool; None where that is not known.
+        grid: That of every candidate, where they trained together; NaN for one that diverged.
     """
 
     point: Point
     setting: Setting
     pool: float | None
+    grid: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class DesignedStudy:
         """Failed folds, and each point with its best candidate; the first where none is better."""
         rows = [[self._setting(point, c, run_id) for c in point.candidates] for point in points]
         folds = len(self.context.plan.folds)
+        if self.design.stacked and folds:
+            pairs = zip(points, rows, strict=True)
+            together = [self._choose_together(point, row, run_id) for point, row in pairs]
+            return sum(failed for failed, _ in together), [one for _, one in together]
         if not (self.design.uses_pool and folds):
             return 0, [Chosen(p, row[0], None) for p, row in zip(points, rows, strict=True)]
         on_pool = [[_on_pool(setting) for setting in row] for row in rows]
@@ -119,6 +126,19 @@ class DesignedStudy:
             best = int(np.argmax([-np.inf if score is None else score for score in scores]))
             chosen.append(Chosen(point, row[best], scores[best]))
         return failed, chosen
+
+    def _choose_together(self, point: Point, row: list[Setting], run_id: str) -> tuple[int, Chosen]:
+        """Failed folds, and the point with its best candidate, all trained as one computation."""
+        if len(row) == 1:
+            return 0, Chosen(point, row[0], None)
+        failed, folds = score_together(
+            point.candidates, self.design.name, run_id, self.context, self.engine, self.board
+        )
+        means = np.mean(folds, axis=0) if not failed else np.full(len(row), np.nan)
+        if np.isnan(means).all():
+            return failed, Chosen(point, row[0], None)
+        best = int(np.nanargmax(means))
+        return failed, Chosen(point, row[best], float(means[best]), tuple(means.tolist()))
 
     def _identities(self, setting: Setting) -> list[str]:
         count = len(self.context.plan.folds) if setting.on_pool else self.n_splits
@@ -146,6 +166,7 @@ class DesignedStudy:
                     "pool": one.pool,
                     "cells": self._identities(one.setting),
                 }
+                | ({"grid": _grid(one)} if one.grid else {})
             )
         return tags
 
@@ -153,6 +174,14 @@ class DesignedStudy:
 def _on_pool(setting: Setting) -> Setting:
     name = f"{setting.name},lr={setting.config.optim.lr}"
     return replace(setting, name=name, on_pool=True, keeps_files=False)
+
+
+def _grid(one: Chosen) -> list[tuple[float | None, float, float | None]]:
+    """Rate, scale and score of every candidate."""
+    return [
+        (c.optim.lr, c.head.residual_scale_q, None if np.isnan(score) else score)
+        for c, score in zip(one.point.candidates, one.grid, strict=True)
+    ]
 
 
 def _mean(values: list[float | None]) -> float | None:
