@@ -1,7 +1,6 @@
 """The whole ablation: data in, PDF out. Run again, it goes on where it stopped."""
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from experiments.data_flags import DataFlags, data_settings
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
+from studies.engine.local import interrupts_held
 from studies.profiles import PROFILES, StudyRequest
 
 
@@ -43,13 +43,8 @@ class AblationArgs(DataFlags):
 def main() -> None:
     """Parse the command line, run the studies, build the report."""
     args = cli.parse(AblationArgs, str(AblationArgs.__doc__))
-    signal.signal(signal.SIGTERM, interrupt)
+    cli.end_on_signals()
     run_ablation(args)
-
-
-def interrupt(number: int, frame: object) -> None:
-    """End as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
@@ -85,8 +80,17 @@ def build_report(out: Path) -> None:
     Raises:
         UserError: It could not be built.
     """
-    build = [sys.executable, "-m", "reports.build", "--out", str(out)]
-    if subprocess.run(build, check=False).returncode:
+    command = [sys.executable, "-m", "reports.build", "--out", str(out)]
+    with interrupts_held():
+        build = subprocess.Popen(command)
+    try:
+        code = build.wait()
+    except KeyboardInterrupt:
+        build.kill()
+        raise KeyboardInterrupt(
+            f"all results are kept in {out}; the same command builds the report"
+        ) from None
+    if code:
         raise UserError(f"The report could not be built, see above; make report OUT={out} retries.")
 
 

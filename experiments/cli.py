@@ -1,6 +1,9 @@
 """What every command line of this project does alike: parse, and tell a user's mistake kindly."""
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -9,6 +12,9 @@ import tyro
 from qa_core.errors import UserError
 
 Args = TypeVar("Args")
+
+_ONE_WISH_S = 1.0
+"""Signals within so many seconds are one wish: make passes on what its children got already."""
 
 
 def parse(args_type: type[Args], description: str, argv: Sequence[str] | None = None) -> Args:
@@ -34,6 +40,26 @@ def run(main: Callable[[], None]) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(": ".join(filter(None, ("interrupted", str(interruption)))), file=sys.stderr)
         sys.exit(130)
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, and either of them, sent again, at once.
+
+    For commands that survive a power cut, so that nobody has to wait for an orderly end.
+    """
+    first: float | None = None
+
+    def end(number: int, frame: object) -> None:
+        nonlocal first
+        if first is None:
+            first = time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() > first + _ONE_WISH_S:
+            os.write(2, b"ended at once; the same command goes on from here\n")
+            os._exit(130)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)

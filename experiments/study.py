@@ -1,11 +1,10 @@
 """One named study of the ablation in a folder. Run again, it goes on where it stopped."""
 
-import signal
 from dataclasses import dataclass
 from typing import Literal
 
 from experiments import cli
-from experiments.ablation import AblationArgs, interrupt, run_ablation
+from experiments.ablation import AblationArgs, run_ablation
 from qa_core.errors import UserError
 from studies.profiles import StudyRequest
 
@@ -27,7 +26,7 @@ class StudyArgs(AblationArgs):
 def main() -> None:
     """Parse the command line, run the study, build the report."""
     args = cli.parse(StudyArgs, str(StudyArgs.__doc__))
-    signal.signal(signal.SIGTERM, interrupt)
+    cli.end_on_signals()
     run_ablation(args, request(args))
 
 

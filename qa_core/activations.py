@@ -20,6 +20,7 @@ from torch import Tensor
 
 from qa_core.backbone import Backbone, ImageTower, TextTower
 from qa_core.config import CachePrecision
+from qa_core.data.image_store import take_room
 from qa_core.locking import waiting_lock
 
 ACTIVATIONS_VERSION = 2
@@ -152,7 +153,9 @@ def _write(
 
         def new_map(at: Boundary, shape: Sequence[int]) -> np.memmap:
             path = Path(scratch) / files[at].name
-            return np.lib.format.open_memmap(path, "w+", dtypes[at], tuple(shape))
+            new = np.lib.format.open_memmap(path, "w+", dtypes[at], tuple(shape))
+            take_room(path)
+            return new
 
         _fill(inputs, files, maps, new_map, progress)
         for at, file in files.items():

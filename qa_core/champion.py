@@ -18,7 +18,7 @@ _REQUIREMENTS = ("clip-qa", "mlflow", "torch", "torchvision", "open_clip_torch")
 
 
 def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:
-    """Log a checkpoint as MLflow model of a run and register it; returns its address.
+    """Log a checkpoint as MLflow model of a run and register it, once a run; returns its address.
 
     Models from code: MLflow keeps `served_model.py`, and our own checkpoint, with the whole model
     in it, is its only artifact. The registered version becomes the alias `champion`.
@@ -29,13 +29,24 @@ def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:
         checkpoint: A checkpoint of any kind.
     """
     import mlflow
-    from mlflow.models import infer_signature
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    client = mlflow.MlflowClient(uri, uri)
+    there = client.search_model_versions(f"name = '{REGISTERED_NAME}' and run_id = '{run_id}'")
+    version = str(there[0].version) if there else _register(run_id, Path(checkpoint))
+    client.set_registered_model_alias(REGISTERED_NAME, ALIAS, version)
+    return f"models:/{REGISTERED_NAME}@{ALIAS}"
+
+
+def _register(run_id: str, checkpoint: Path) -> str:
+    """Log and register; returns the version. The store is MLflow's global one."""
+    import mlflow
+    from mlflow.models import infer_signature
+
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "checkpoint.pt"
-        write_whole(Path(checkpoint), whole)
+        write_whole(checkpoint, whole)
         example = _example()
         answer = Scorer.load(whole, "cpu").score(
             example["image"].tolist(), example["prompt"].tolist()
@@ -50,9 +61,7 @@ def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:
                 registered_model_name=REGISTERED_NAME,
                 pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in _REQUIREMENTS],
             )
-    version = str(logged.registered_model_version)
-    mlflow.MlflowClient(uri, uri).set_registered_model_alias(REGISTERED_NAME, ALIAS, version)
-    return f"models:/{REGISTERED_NAME}@{ALIAS}"
+    return str(logged.registered_model_version)
 
 
 def _example() -> pd.DataFrame:

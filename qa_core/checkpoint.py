@@ -22,7 +22,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
     try:
-        torch.save({"format": FORMAT} | content, scratch)
+        with open(scratch, "wb") as file:  # a file, so that a full disk raises OSError
+            torch.save({"format": FORMAT} | content, file)
         os.replace(scratch, path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)

@@ -28,17 +28,16 @@ def sole_owner(path: Path, owner: str) -> Iterator[None]:
     Raises:
         UserError: Another process holds it.
     """
-    with path.open("a+") as file:
+    with path.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise UserError(
-                f"{file.read().strip() or 'Another process'} is at work in {path.parent}."
+                f"{file.read().decode() or 'Another process'} is at work in {path.parent}."
                 " Wait for it to end, or choose another folder with OUT=."
             ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"{owner} (process {os.getpid()})")
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, only without a name
+            file.truncate(0)
+            file.write(f"{owner} (process {os.getpid()})".encode())
         yield

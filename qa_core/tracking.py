@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 PARENT_TAG = "mlflow.parentRunId"
-RESULT_KINDS = ("trial", "confirmation", "pool", "stack", "reference")
+ORPHAN = "orphan"
+"""Kind of runs that count no more."""
+RESULT_KINDS = ("trial", "confirmation", "pool", "stack", "reference", ORPHAN)
 """Kinds of runs that hold one result each, written when it is known."""
+_IS_RUNNING = "attributes.status = 'RUNNING'"
 _BATCH = 1000  # the most metrics that MLflow takes in one call
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 8000
@@ -143,10 +146,17 @@ class Tracker:
 
     def runs(self, kind: str, **tags: str) -> list["Run"]:
         """Runs of a kind, whatever their status, oldest first; of this ablation if there is one."""
-        wanted = {"kind": kind, **tags}
-        if self.ablation_id is not None:
-            wanted["ablation_id"] = self.ablation_id
-        where = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
+        return self._search(self._filter({"kind": kind, **tags}))
+
+    def running(self) -> list["Run"]:
+        """Runs of any kind that have not ended, of this ablation if there is one."""
+        return self._search(" and ".join(filter(None, (_IS_RUNNING, self._filter({})))))
+
+    def _filter(self, tags: Mapping[str, str]) -> str:
+        own = {} if self.ablation_id is None else {"ablation_id": self.ablation_id}
+        return " and ".join(f"tags.`{k}` = '{v}'" for k, v in {**tags, **own}.items())
+
+    def _search(self, where: str) -> list["Run"]:
         found: list[Run] = []
         token: str | None = None
         while True:
@@ -174,17 +184,19 @@ class Tracker:
     def close_orphans(self) -> int:
         """End as KILLED the results that dead processes left RUNNING, half written.
 
-        Their kind becomes `orphan`, so that no reader counts them. Call it only while nobody else
-        writes to this ablation. Returns how many there were.
+        Call it only while nobody else writes to this ablation. Returns how many there were.
         """
-        orphans = [
-            run for kind in RESULT_KINDS for run in self.runs(kind) if run.info.status == "RUNNING"
-        ]
-        for run in orphans:
-            tags = {"kind": "orphan", "orphaned": run.data.tags["kind"]}
-            self.log(run.info.run_id, tags=tags)
-            self.client.set_terminated(run.info.run_id, "KILLED")
+        orphans = [run for run in self.running() if run.data.tags["kind"] in RESULT_KINDS]
+        self.retire(orphans)
         return len(orphans)
+
+    def retire(self, runs: "Iterable[Run]") -> None:
+        """End runs as KILLED, of kind `orphan` from now on, so that no reader counts them."""
+        for run in runs:
+            if run.data.tags["kind"] != ORPHAN:
+                tags = {"kind": ORPHAN, "orphaned": run.data.tags["kind"]}
+                self.log(run.info.run_id, tags=tags)
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def reopen(self, run_id: str) -> None:
         """Mark a run of an earlier session as going on."""

@@ -3,10 +3,9 @@
 Each goes on where it stopped.
 """
 
-import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,22 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
 from qa_core.modes import MODES
-from qa_core.tracking import Tracker, as_metrics
+from qa_core.tracking import Tracker
 from studies import parent_runs, sweep
+from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion
-from studies.confirmation import Setting, adopt_cells, cells_of, run_cells
+from studies.confirmation import Setting
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
-from studies.engine.interface import InfrastructureError, Job, Outcome
+from studies.engine.interface import Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.objective import TrialResult, TrialWork
 from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile, StudyRequest
 from studies.progress import Board, last_line
 from studies.reference_rows import write_reference_rows
+from studies.session import close_parents, ends_told, open_session
 from studies.space import ModeSpace, expected_cost, mode_space
 
 
@@ -72,7 +73,7 @@ def run_studies(
     Raises:
         UserError: Data, backbone or folder cannot be used, or the machine failed.
     """
-    with Board() as board:
+    with Board() as board, ends_told(out, board):
         board.say(f"opening {out}")
         tracker = Tracker.open(out)
         workspace, plan = open_workspace(setup, progress=board.note)
@@ -81,24 +82,25 @@ def run_studies(
             profile_name, profile, setup.base, workspace, plan, workers
         )
         run = parent_runs.open_ablation_run(tracker, params, out)
+        tracker = tracker.of_ablation(run.info.run_id)
         if only is None and run.data.tags.get("complete") == "true":
             board.say("everything is there already")
+            close_parents(tracker, "FINISHED")  # open where it was killed in its last moment
             return 0
-        tracker = tracker.of_ablation(run.info.run_id)
         context = Context(workspace, plan, tracker)
         opener = functools.partial(
             open_context, setup, tracker.uri, tracker.experiment_id, run.info.run_id
         )
         spaces = {mode: mode_space(mode, setup.base, workspace.spec) for mode in MODES}
-        if PLANNED not in run.data.params:
-            board.say("planning: trying every mode for a moment")
-            expected = plan_ablation(workspace, spaces, plan, profile, workers)
-            tracker.log(run.info.run_id, params=expected.params())
-            board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
         with (
-            _session(tracker, spaces) as mode_runs,
+            open_session(tracker, spaces) as mode_runs,
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
         ):
+            if PLANNED not in run.data.params:
+                board.say("planning: trying every mode for a moment")
+                expected = plan_ablation(workspace, spaces, plan, profile, workers)
+                tracker.log(run.info.run_id, params=expected.params())
+                board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
             board.watch(engine)
             ablation = Ablation(out, profile, setup.base, context, engine, board, spaces, mode_runs)
             return _run_phases(ablation) if only is None else _run_study(ablation, only)
@@ -109,36 +111,6 @@ def _size_words(name: str, n_images: int, plan: Any) -> str:
         f"{name}: {n_images} images, {plan.n_prompts} prompts; protocol {plan.protocol},"
         f" {len(plan.splits)} splits"
     )
-
-
-@contextlib.contextmanager
-def _session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[str, str]]:
-    """The parent runs, open while there is work, and no run left open afterwards."""
-    started, ablation_id = time.monotonic(), tracker.ablation_id
-    assert ablation_id is not None
-    tracker.close_orphans()
-    tracker.reopen(ablation_id)
-    mode_runs = {mode: parent_runs.open_mode_run(tracker, s) for mode, s in spaces.items()}
-    status = "KILLED"
-    try:
-        yield mode_runs
-        status = "FINISHED"
-    except InfrastructureError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(
-            f"The machine failed, not the study: {reason}. Once that is mended, the same command"
-            " goes on from here."
-        ) from error
-    finally:
-        before = tracker.client.get_run(ablation_id).data.metrics.get("wall_s", 0.0)
-        wall = {"wall_s": before + time.monotonic() - started}
-        tracker.log(ablation_id, metrics=as_metrics(wall))
-        tracker.close_orphans()
-        for run_id in (*mode_runs.values(), ablation_id):
-            tracker.client.set_terminated(run_id, status)
-        for run in tracker.runs("study"):
-            if run.info.status == "RUNNING":
-                tracker.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _run_phases(ablation: Ablation) -> int:

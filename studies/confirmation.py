@@ -1,13 +1,7 @@
-"""Designed cells: a fixed setting of a mode on one split, identified by its content.
-
-The confirmation and all designed studies are made of them. A cell is done when a finished run with
-its identity exists, whoever made it, so what two of them ask for is computed once.
-"""
+"""One designed cell: a fixed setting of a mode on one split, identified by its content."""
 
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +11,18 @@ import numpy as np
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, with_train_share
 from qa_core.modes import freezing
-from qa_core.tracking import PARENT_TAG, RunRecord
+from qa_core.tracking import RunRecord
 from studies.context import Context
-from studies.engine.interface import Engine, Job, Outcome
-from studies.progress import Board, last_line
-from studies.space import expected_cost
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
 
     from qa_core.training_run import RunResult
 
 CONFIRM = "confirm"
+DIVERGED = "diverged"
+"""Why a cell failed for good; one that failed otherwise is tried again by the next command."""
 THUMBNAIL_PX = 128
 WORST_PER_TARGET = 4
 _JPEG_QUALITY = 85
@@ -73,6 +67,19 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class CellResult:
+    """What a cell came to.
+
+    Attributes:
+        metrics: Its final measures.
+        diverged: Why it has none and would have none if it were tried again, or None.
+    """
+
+    metrics: dict[str, float]
+    diverged: str | None = None
+
+
+@dataclass(frozen=True)
 class ConfirmationWork:
     """One cell as a job: trains, reads the test part once, writes its MLflow run.
 
@@ -84,14 +91,20 @@ class ConfirmationWork:
     setting: Setting
     split: int
 
-    def run(self, context: Context) -> dict[str, float]:
+    def run(self, context: Context) -> CellResult:
         """The final measures; read from MLflow where they are there already."""
+        identity = self.identity(context)
+        there = context.tracker.runs(self.setting.kind, identity=identity)
+        known = next((run for run in there if is_settled(run)), None)
+        if known is None:
+            return self._compute(identity, context)
+        diverged = known.data.tags["error"] if known.info.status == "FAILED" else None
+        return CellResult(dict(known.data.metrics), diverged)
+
+    def _compute(self, identity: str, context: Context) -> CellResult:
+        from qa_core.trainer import TrainingDiverged
         from qa_core.training_run import train_run
 
-        identity = self.identity(context)
-        known = context.tracker.find_finished(self.setting.kind, identity)
-        if known is not None:
-            return dict(known.data.metrics)
         started = time.time()
         setting, workspace = self.setting, context.workspace
         split = setting.split(self.split, context)
@@ -99,10 +112,14 @@ class ConfirmationWork:
             folder = Path(scratch)
             kept = folder if setting.keeps_files else None
             test = not setting.on_pool
-            result = train_run(setting.config, workspace, split, test=test, output_dir=kept)
+            try:
+                result = train_run(setting.config, workspace, split, test=test, output_dir=kept)
+            except TrainingDiverged as error:
+                context.tracker.write(self.failed_record(context, str(error), DIVERGED))
+                return CellResult({}, str(error))
             artifacts = _artifacts(result, workspace.table.frame, folder, setting.keeps_files)
             context.tracker.write(self._record(identity, started, result, artifacts))
-        return result.metrics
+        return CellResult(result.metrics)
 
     def identity(self, context: Context) -> str:
         """Hash of everything that determines the result."""
@@ -111,9 +128,9 @@ class ConfirmationWork:
         split = self.setting.split(self.split, context)
         return run_identity(self.setting.config, context.workspace, split, self.setting.kind)
 
-    def failed_record(self, context: Context, error: str) -> RunRecord:
+    def failed_record(self, context: Context, error: str, why: str = "raised") -> RunRecord:
         """The MLflow run of a cell that could not be computed."""
-        tags = self.tags(self.identity(context)) | {"error": error}
+        tags = self.tags(self.identity(context)) | {"error": error, "failure": why}
         return RunRecord(
             name=self.name,
             kind=self.setting.kind,
@@ -166,82 +183,9 @@ class ConfirmationWork:
         )
 
 
-Cells = dict[str, ConfirmationWork]
-"""Cells by identity, so that equal ones are there once."""
-
-
-def cells_of(settings: Iterable[Setting], count: int, context: Context) -> Cells:
-    """The cells of these settings on the first splits (or folds of the pool)."""
-    cells: Cells = {}
-    for setting in settings:
-        for split in range(count):
-            work = ConfirmationWork(setting, split)
-            cells.setdefault(work.identity(context), work)
-    return cells
-
-
-def run_cells(cells: Cells, context: Context, engine: Engine, board: Board) -> int:
-    """Compute the cells that no finished run has; returns how many failed."""
-    kinds = {work.setting.kind for work in cells.values()}
-    done = {identity for kind in kinds for identity in context.tracker.finished(kind)}
-    jobs = [_job(work, context) for identity, work in cells.items() if identity not in done]
-    totals = Counter((_row(work.setting), work.setting.mode) for work in cells.values())
-    for (row, mode), total in totals.items():
-        left = [job.cost for job in jobs if job.name.startswith(f"{row} {mode} ")]
-        board.expect(row, mode, total, total - len(left), sum(left))
-    for job in jobs:
-        engine.submit(job)
-    failed = 0
-    for _ in jobs:
-        while (outcome := engine.next_outcome(1.0)) is None:
-            pass
-        failed += outcome.error is not None
-        _ended(outcome, context, board)
-    return failed
-
-
-def _ended(outcome: Outcome, context: Context, board: Board) -> None:
-    work = outcome.job.work
-    assert isinstance(work, ConfirmationWork)
-    if outcome.error is not None:
-        context.tracker.write(work.failed_record(context, outcome.error))
-        board.ended(outcome, f"failed: {last_line(outcome.error)}", failed=True)
-        return
-    selection = outcome.value["best_selection"]
-    words = f"pool {selection:.4f}" if work.setting.on_pool else _srocc_words(outcome.value)
-    board.ended(outcome, words, selection)
-
-
-def adopt_cells(cells: Cells, context: Context) -> None:
-    """Make those that a study computed cells of the confirmation; the study lists identities."""
-    done = context.tracker.finished("confirmation")
-    for identity in cells.keys() & done.keys():
-        run, work = done[identity], cells[identity]
-        if run.data.tags.get("study", CONFIRM) != CONFIRM:
-            context.tracker.client.update_run(run.info.run_id, name=work.name)
-            tags = work.tags(identity) | {PARENT_TAG: work.setting.parent}
-            context.tracker.log(run.info.run_id, tags=tags)
-
-
-def _job(work: ConfirmationWork, context: Context) -> Job:
-    setting = work.setting
-    images = len(setting.split(work.split, context).train)
-    cost = expected_cost(setting.config, context.workspace.spec, images)
-    return Job(f"{_row(setting)} {setting.mode} {setting.name} {work.split}", work, cost)
-
-
-def _row(setting: Setting) -> str:
-    """Where the board counts its cells."""
-    return f"{setting.study}-pool" if setting.on_pool else setting.study
-
-
-def _srocc_words(metrics: dict[str, float]) -> str:
-    found = [
-        f"{letter} {metrics[f'test_srocc_{target}']:.3f}"
-        for target, letter in (("quality", "q"), ("consistency", "c"))
-        if f"test_srocc_{target}" in metrics
-    ]
-    return "test SROCC " + ", ".join(found)
+def is_settled(run: "Run") -> bool:
+    """Whether a cell's run needs no other: it has finished, or diverged and would do so again."""
+    return run.info.status == "FINISHED" or run.data.tags.get("failure") == DIVERGED
 
 
 def _artifacts(

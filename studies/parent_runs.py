@@ -101,16 +101,18 @@ def open_ablation_run(tracker: Tracker, params: dict[str, Any], out: Path) -> "R
         UserError: The folder holds an ablation of other parameters.
     """
     found = tracker.runs("ablation")
-    if found:
-        refuse_changes(found[0].data.params, params, out)
-        return found[0]
+    whole = [run for run in found if "ablation_id" in run.data.tags]
+    if whole:
+        refuse_changes(whole[0].data.params, params, out)
+        return whole[0]
+    tracker.retire(found)  # of a process that died while it wrote them
     name = f"{params['data_name']} {params['profile']}"
     tags = {"complete": "false"}
     run_id = tracker.start(RunRecord(name, "ablation", tags=tags, params=params))
-    tracker.log(run_id, tags={"ablation_id": run_id})
     tracker.log_dataset(
         run_id, params["data_name"], params["data_sha256"], params["n_images"], params["data_name"]
     )
+    tracker.log(run_id, tags={"ablation_id": run_id})  # the last thing: now it is whole
     return tracker.client.get_run(run_id)
 
 
@@ -145,18 +147,15 @@ def _short(value: str | None) -> str:
 
 def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
     """Run id of a mode in this ablation, created where missing."""
+    params = {"guide_setting": setting_text(space.guide)}
     found = tracker.runs("mode", mode=space.mode)
     if found:
-        tracker.reopen(found[0].info.run_id)
-        return found[0].info.run_id
-    record = RunRecord(
-        name=space.mode,
-        kind="mode",
-        parent=tracker.ablation_id,
-        tags={"mode": space.mode},
-        params={"guide_setting": setting_text(space.guide)},
-    )
-    return tracker.start(record)
+        run_id = found[0].info.run_id
+        tracker.reopen(run_id)
+        tracker.log(run_id, params=params)  # missing where its process died between two writes
+        return run_id
+    tags = {"mode": space.mode}
+    return tracker.start(RunRecord(space.mode, "mode", tracker.ablation_id, tags, params))
 
 
 def log_choice(tracker: Tracker, mode_run: str, space: ModeSpace, choice: Choice) -> None:

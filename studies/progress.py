@@ -73,6 +73,11 @@ class Board:
         self._note, self._noted = "", time.monotonic()
         self._console.print(f"{time.strftime('%H:%M:%S')}  {text}")
 
+    def kept_words(self) -> str:
+        """How much is done so far."""
+        done, total = (sum(getattr(r, n) for r in self._rows.values()) for n in ("done", "total"))
+        return f"{done} of {total} results so far are kept" if total else "what is there is kept"
+
     def expect(self, study: str, mode: str, total: int, done: int, cost_left: float) -> None:
         """Announce a study of a mode: its jobs, those done earlier, the expected effort left."""
         self._rows[study, mode] = _Row(total, done, cost_left)

@@ -18,7 +18,8 @@ from qa_core.errors import UserError
 from qa_core.modes import MODES, BackboneSpec, freezing, mode_config
 from qa_core.tracking import PARENT_TAG, RunRecord, Tracker
 from qa_core.training_run import train_run
-from studies.confirmation import Setting, adopt_cells, cells_of, run_cells
+from studies.cells import adopt_cells, cells_of, run_cells
+from studies.confirmation import Setting
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.depth import freeze_depths

@@ -158,6 +158,7 @@ def _decode_into(
     progress: Callable[[str], None],
 ) -> None:
     store = np.memmap(partial, dtype=np.uint8, mode="w+", shape=shape)
+    take_room(partial)
 
     def fill(row: int) -> None:
         store[row] = _decode_row(paths[row], row, shape[-1])
@@ -167,6 +168,16 @@ def _decode_into(
             if done % PROGRESS_STEP == 0 or done == len(paths):
                 progress(f"decoded {done} of {len(paths)} images")
     store.flush()
+
+
+def take_room(file: Path) -> None:
+    """Give a new memory map its blocks on disk.
+
+    Raises:
+        OSError: There is no room; without this, writing to the map would kill the process.
+    """
+    with file.open("r+b") as opened:
+        os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def _is_intact(data_path: Path, note_path: Path, shape: tuple[int, ...]) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import mode_config, mode_name
 from qa_core.tracking import RunRecord
-from studies.confirmation import ConfirmationWork, Setting, cells_of, run_cells
+from studies.cells import cells_of, run_cells
+from studies.confirmation import ConfirmationWork, Setting
 from studies.context import Context
 from studies.designed.design import Design, Point
 from studies.designed.journal import record_in_optuna

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from qa_core.errors import UserError
+
 
 class Work(Protocol):
     """A job's content: a plain value that any process can be sent and can run."""
@@ -48,6 +50,26 @@ class Outcome:
 
 class InfrastructureError(Exception):
     """The machine failed, not a job: disk full, store locked or gone. Nothing is recorded."""
+
+
+_STORES = ("mlflow.", "optuna.storages.", "optuna.exceptions.", "sqlalchemy.", "sqlite3.")
+
+
+def machine_fault(error: BaseException) -> str | None:
+    """Why an error is the fault of disk or stores, in words; None where it is anyone else's."""
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    faults = [one for one in causes if _is_of_the_machine(one)]
+    if isinstance(error, UserError) or not faults:
+        return None
+    return str(faults[-1]).strip().split("\n", 1)[0] or type(faults[-1]).__name__
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    kind = type(error)
+    known = isinstance(error, OSError | InfrastructureError)
+    return known or f"{kind.__module__}.".startswith(_STORES)
 
 
 class Engine(Protocol):

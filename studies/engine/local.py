@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
-from studies.engine.interface import InfrastructureError, Job, Outcome
+from studies.engine.interface import InfrastructureError, Job, Outcome, machine_fault
 
 MAX_DEATHS = 2
 """Times that a job is started again after its worker was killed."""
@@ -28,7 +28,6 @@ MAX_RETRIES = 1
 """Times that a job is started again after it raised."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_STORES = ("mlflow.", "sqlalchemy.", "sqlite3.", "alembic.")
 _GRACE_S = 5.0
 
 
@@ -50,7 +49,7 @@ class _Worker:
 class _Reply:
     value: Any = None
     error: str | None = None
-    infrastructure: bool = False
+    fault: str | None = None
     wall_s: float = 0.0
 
 
@@ -155,7 +154,7 @@ class LocalEngine:
         process = self._spawn_context.Process(
             target=_serve, args=(theirs, self._open_context), daemon=True
         )
-        with _threads_in_environment(self._threads):
+        with _threads_in_environment(self._threads), interrupts_held():
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -168,15 +167,17 @@ class LocalEngine:
         assert attempt is not None
         try:
             reply: _Reply = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the latter where it died in the middle of its answer
             reply = self._bury(worker)
             attempt.deaths += 1
             again = attempt.deaths <= MAX_DEATHS
         else:
             attempt.errors += reply.error is not None
             again = reply.error is not None and attempt.errors <= MAX_RETRIES
-        if reply.infrastructure:
-            raise InfrastructureError(reply.error)
+        if reply.fault is not None:
+            fault = InfrastructureError(reply.fault)
+            fault.add_note(reply.error or "")
+            raise fault
         if again:
             self._enqueue(attempt)
             return None
@@ -207,9 +208,18 @@ def _threads_in_environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C from processes started inside: it reaches all, and the driver decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
     """A worker's life: open the context, then run what comes until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the driver decides
     threading.Thread(target=_end_with_driver, daemon=True).start()
     context: Any = None
     while True:
@@ -224,7 +234,7 @@ def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
             value = work.run(context)
             reply = _Reply(value, wall_s=time.monotonic() - started)
         except Exception as error:
-            reply = _Reply(error=traceback.format_exc(), infrastructure=_is_infrastructure(error))
+            reply = _Reply(error=traceback.format_exc(), fault=machine_fault(error))
         connection.send(reply)
 
 
@@ -234,8 +244,3 @@ def _end_with_driver() -> None:
     wait([parent.sentinel])
     sys.stderr.flush()
     os._exit(1)
-
-
-def _is_infrastructure(error: Exception) -> bool:
-    kind = type(error)
-    return isinstance(error, OSError) or f"{kind.__module__}.".startswith(_STORES)

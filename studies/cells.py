@@ -1,0 +1,123 @@
+"""The designed cells of a confirmation or a study: which are there, and computing the others.
+
+A cell is done when a finished run with its identity exists, whoever made it, so what two of them
+ask for is computed once.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from qa_core.tracking import PARENT_TAG
+from studies.confirmation import CONFIRM, CellResult, ConfirmationWork, Setting, is_settled
+from studies.context import Context
+from studies.engine.interface import Engine, Job, Outcome
+from studies.progress import Board, last_line
+from studies.space import expected_cost
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+Cells = dict[str, ConfirmationWork]
+"""Cells by identity, so that equal ones are there once."""
+
+
+def cells_of(settings: Iterable[Setting], count: int, context: Context) -> Cells:
+    """The cells of these settings on the first splits (or folds of the pool)."""
+    cells: Cells = {}
+    for setting in settings:
+        for split in range(count):
+            work = ConfirmationWork(setting, split)
+            cells.setdefault(work.identity(context), work)
+    return cells
+
+
+def run_cells(cells: Cells, context: Context, engine: Engine, board: Board) -> int:
+    """Compute the cells that no finished run has; returns how many failed and may be tried again.
+
+    A cell that diverged would do so again: it stays failed, and is not tried a second time.
+    """
+    done, failures = _earlier(cells, context)
+    todo = {_job_name(work): identity for identity, work in cells.items() if identity not in done}
+    jobs = [_job(cells[identity], context) for identity in todo.values()]
+    totals = Counter((_row(work.setting), work.setting.mode) for work in cells.values())
+    for (row, mode), total in totals.items():
+        left = [job.cost for job in jobs if job.name.startswith(f"{row} {mode} ")]
+        board.expect(row, mode, total, total - len(left), sum(left))
+    for job in jobs:
+        engine.submit(job)
+    failed = 0
+    for _ in jobs:
+        while (outcome := engine.next_outcome(1.0)) is None:
+            pass
+        failed += outcome.error is not None
+        context.tracker.retire(failures[todo[outcome.job.name]])  # this outcome counts instead
+        _ended(outcome, context, board)
+    return failed
+
+
+def _earlier(cells: Cells, context: Context) -> tuple[set[str], "dict[str, list[Run]]"]:
+    """Identities that need no work, and earlier failures of the others."""
+    settled: set[str] = set()
+    failures: dict[str, list[Run]] = defaultdict(list)
+    for kind in {work.setting.kind for work in cells.values()}:
+        for run in context.tracker.runs(kind):
+            identity = run.data.tags.get("identity", "")
+            if is_settled(run):
+                settled.add(identity)
+            elif run.info.status == "FAILED":
+                failures[identity].append(run)
+    return settled, failures
+
+
+def _ended(outcome: Outcome, context: Context, board: Board) -> None:
+    work, result = outcome.job.work, outcome.value
+    assert isinstance(work, ConfirmationWork)
+    if outcome.error is not None:
+        context.tracker.write(work.failed_record(context, outcome.error))
+        board.ended(outcome, f"failed: {last_line(outcome.error)}", failed=True)
+        return
+    assert isinstance(result, CellResult)
+    if result.diverged is not None:
+        board.ended(outcome, f"diverged: {result.diverged}", failed=True)
+        return
+    selection = result.metrics["best_selection"]
+    words = f"pool {selection:.4f}" if work.setting.on_pool else _srocc_words(result.metrics)
+    board.ended(outcome, words, selection)
+
+
+def adopt_cells(cells: Cells, context: Context) -> None:
+    """Make those that a study computed cells of the confirmation; the study lists identities."""
+    done = context.tracker.finished("confirmation")
+    for identity in cells.keys() & done.keys():
+        run, work = done[identity], cells[identity]
+        if run.data.tags.get("study", CONFIRM) != CONFIRM:
+            context.tracker.client.update_run(run.info.run_id, name=work.name)
+            tags = work.tags(identity) | {PARENT_TAG: work.setting.parent}
+            context.tracker.log(run.info.run_id, tags=tags)
+
+
+def _job(work: ConfirmationWork, context: Context) -> Job:
+    setting = work.setting
+    images = len(setting.split(work.split, context).train)
+    cost = expected_cost(setting.config, context.workspace.spec, images)
+    return Job(_job_name(work), work, cost)
+
+
+def _job_name(work: ConfirmationWork) -> str:
+    setting = work.setting
+    return f"{_row(setting)} {setting.mode} {setting.name} {work.split}"
+
+
+def _row(setting: Setting) -> str:
+    """Where the board counts its cells."""
+    return f"{setting.study}-pool" if setting.on_pool else setting.study
+
+
+def _srocc_words(metrics: dict[str, float]) -> str:
+    found = [
+        f"{letter} {metrics[f'test_srocc_{target}']:.3f}"
+        for target, letter in (("quality", "q"), ("consistency", "c"))
+        if f"test_srocc_{target}" in metrics
+    ]
+    return "test SROCC " + ", ".join(found)

@@ -1,0 +1,69 @@
+"""One command at work on an ablation: its runs open while it lasts, and none left open after it."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from qa_core.errors import UserError
+from qa_core.tracking import Tracker, as_metrics
+from studies import parent_runs
+from studies.engine.interface import machine_fault
+from studies.progress import Board
+from studies.space import ModeSpace
+
+
+@contextlib.contextmanager
+def open_session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[str, str]]:
+    """Run ids of the modes, whose runs and the ablation's are open meanwhile."""
+    started, ablation_id = time.monotonic(), tracker.ablation_id
+    assert ablation_id is not None
+    tracker.close_orphans()
+    tracker.reopen(ablation_id)
+    try:
+        yield {mode: parent_runs.open_mode_run(tracker, s) for mode, s in spaces.items()}
+    except BaseException:
+        with contextlib.suppress(Exception):  # where the store itself has failed
+            _close(tracker, "KILLED", time.monotonic() - started)
+        raise
+    _close(tracker, "FINISHED", time.monotonic() - started)
+
+
+def _close(tracker: Tracker, status: str, wall_s: float) -> None:
+    ablation_id = tracker.ablation_id
+    assert ablation_id is not None
+    before = tracker.client.get_run(ablation_id).data.metrics.get("wall_s", 0.0)
+    tracker.log(ablation_id, metrics=as_metrics({"wall_s": before + wall_s}))
+    tracker.close_orphans()
+    close_parents(tracker, status)
+
+
+def close_parents(tracker: Tracker, status: str) -> None:
+    """End the ablation's run, its modes' and its studies', as far as they are open."""
+    for run in tracker.running():
+        if run.data.tags["kind"] in ("mode", "study", "ablation"):
+            tracker.client.set_terminated(run.info.run_id, status)
+
+
+@contextlib.contextmanager
+def ends_told(out: Path, board: Board) -> Iterator[None]:
+    """Say in a sentence why the work ended before its time, and how to go on.
+
+    Raises:
+        UserError: Disk or stores failed, ours or a worker's.
+        KeyboardInterrupt: Somebody interrupted it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{board.kept_words()} in {out}; the same command goes on"
+        ) from None
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        raise UserError(
+            f"The machine failed, not the study: {fault}. {board.kept_words()} in {out}; once"
+            " that is mended, the same command goes on."
+        ) from error
