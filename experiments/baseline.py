@@ -140,4 +140,4 @@ def _print_end(args: BaselineArgs, result: "RunResult") -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, "--resume_from with last.pt of --output_dir goes on from its last epoch")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import tyro
 
-from qa_core.errors import UserError
+from qa_core.errors import in_words
 
 Args = TypeVar("Args")
 
@@ -28,21 +28,27 @@ def parse(args_type: type[Args], description: str, argv: Sequence[str] | None = 
     )
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a command; a user's mistake becomes one sentence and exit code 2.
+def run(main: Callable[[], None], interrupted: str = "") -> None:
+    """Run a command; a mistake of the user or a failing machine becomes a sentence and exit code 2.
 
-    With `--debug` among the flags the traceback is shown as well.
+    With `--debug` among the flags the traceback is shown instead.
+
+    Args:
+        main: The command.
+        interrupted: What to do after Ctrl-C, where the interruption itself does not say it.
     """
     try:
         main()
-    except UserError as error:
-        if "--debug" in sys.argv:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt as interruption:
-        print(": ".join(filter(None, ("interrupted", str(interruption)))), file=sys.stderr)
+        told = str(interruption) or interrupted
+        print(": ".join(filter(None, ("interrupted", told))), file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        words = in_words(error)
+        if words is None or "--debug" in sys.argv:
+            raise
+        print(f"error: {words}", file=sys.stderr)
+        sys.exit(2)
 
 
 def end_on_signals() -> None:

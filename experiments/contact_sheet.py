@@ -49,7 +49,8 @@ def write_contact_sheet(
     """
     shown = "" if len(images) == total else f", the {len(images)} highest and lowest shown"
     lost = f"; {unreadable} could not be read" if unreadable else ""
-    with path.open("w", encoding="utf-8") as page:
+    # A file's name may hold bytes that are no text; the page shows them as \\x escapes.
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
         page.write(
             "<!doctype html><meta charset='utf-8'><title>Scored images</title>"
             f"<style>{_STYLE}</style><h1>{total} images by {html.escape(sorted_by)}</h1>"

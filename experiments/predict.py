@@ -55,6 +55,8 @@ def predict(args: PredictArgs) -> None:
     Raises:
         UserError: Checkpoint, images or prompts cannot be used.
     """
+    if args.sheet_images < 1:
+        raise UserError(f"--sheet_images {args.sheet_images} is less than 1.")
     pairs = read_pairs(args.images, args.prompts)
     from qa_core.scorer import Scorer, Unreadable  # torch: mistakes in the flags come first
 
@@ -64,7 +66,7 @@ def predict(args: PredictArgs) -> None:
     extremes = Extremes(args.sheet_images if args.sheet is not None else 0)
     scored, lost = 0, 0
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("w", newline="", encoding="utf-8") as file:
+    with args.out.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(["image", "prompt", *scorer.columns])
         for (path, prompt), found in _with_progress(scorer, pairs):
@@ -111,7 +113,7 @@ def read_pairs(images: str, prompts: Path | None) -> Iterator[tuple[Path, str]]:
         raise UserError(f"There is no file of prompts {prompts}.")
     if prompts.suffix.lower() == ".csv":
         return _looked_up(_paths(images), prompts)
-    texts = prompts.read_text(encoding="utf-8").splitlines()
+    texts = list(_text_lines(prompts))
     if not texts:
         raise UserError(f"{prompts} is empty.")
     if len(texts) == 1:
@@ -121,7 +123,10 @@ def read_pairs(images: str, prompts: Path | None) -> Iterator[tuple[Path, str]]:
 
 def _paths(images: str) -> Iterator[Path]:
     if images != "-" and Path(images).is_dir():
-        found = (path for path in Path(images).rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = [path for path in Path(images).rglob("*") if path.suffix.lower() in SUFFIXES]
+        if not found:
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise UserError(f"There is no image in {images}; what counts as one: {kinds}.")
         return iter(sorted(found))
     return (Path(line) for line in _lines(images))
 
@@ -130,8 +135,15 @@ def _lines(images: str) -> Iterator[str]:
     if images == "-":
         yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
         return
-    with Path(images).open(encoding="utf-8") as file:
-        yield from (line.rstrip("\n") for line in file if line.strip())
+    yield from (line for line in _text_lines(Path(images)) if line.strip())
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from (line.rstrip("\n") for line in file)
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
 
 
 def _tabbed(lines: Iterator[str], source: str) -> Iterator[tuple[Path, str]]:
@@ -144,11 +156,11 @@ def _tabbed(lines: Iterator[str], source: str) -> Iterator[tuple[Path, str]]:
 
 def _looked_up(paths: Iterator[Path], table: Path) -> Iterator[tuple[Path, str]]:
     """Prompts by an image's name: the longest end of its path that the table has."""
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not {"name", "prompt"} <= set(rows.fieldnames or ()):
-            raise UserError(f"{table} needs the columns name and prompt.")
-        prompt_of = {row["name"]: row["prompt"] for row in rows}
+    from qa_core.data.tables.cells import read_cells, require_columns
+
+    cells = read_cells(table)
+    require_columns(cells, table, ("name", "prompt"))
+    prompt_of = dict(zip(cells["name"], cells["prompt"], strict=True))
     for path in paths:
         ends = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
         name = next((end for end in ends if end in prompt_of), None)
@@ -196,4 +208,4 @@ class Extremes:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, "the CSV ends with the last image scored")

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
@@ -311,8 +312,14 @@ def _create_model(name: str, weights: str | None) -> nn.Module:
     except Exception as error:
         if weights is None:
             raise
+        if isinstance(error, UnpicklingError):
+            raise UserError(
+                f"{weights} is no weights file of {name}: it is damaged, or holds more than tensors"
+                " and is refused."
+            ) from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise UserError(
-            f"Weights {weights!r} of {name} cannot be loaded ({type(error).__name__}: {error})."
+            f"Weights {weights!r} of {name} cannot be loaded ({reason})."
             " Without network, fetch the file elsewhere and give its path as --pretrained FILE."
         ) from error
     return model.float()

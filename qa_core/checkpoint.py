@@ -1,23 +1,42 @@
 """Self-describing checkpoints: plain tensors and plain values, read with `weights_only=True`."""
 
 import dataclasses
+import errno
 import os
 import tempfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from qa_core.backbone import load_backbone
-from qa_core.config import run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.model import QualityModel
 
 FORMAT = 2
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "config": dict,
+    "whole": bool,
+    "backbone_sha256": str,
+    "pixel_mean": list,
+    "pixel_std": list,
+    "range_quality": (tuple, list, type(None)),
+    "range_consistency": (tuple, list, type(None)),
+    "state": dict,
+}
+"""What loading reads of a best checkpoint, and of what types."""
+
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
@@ -25,6 +44,9 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         with open(scratch, "wb") as file:  # a file, so that a full disk raises OSError
             torch.save({"format": FORMAT} | content, file)
         os.replace(scratch, path)
+    except RuntimeError as error:  # what torch's writer makes of a write that failed
+        Path(scratch).unlink(missing_ok=True)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
@@ -33,12 +55,16 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; nothing in it is executed.
 
+    Its checksums are verified first, which torch itself does not do: it would load flipped bits
+    as other weights.
+
     Raises:
         UserError: The file is absent, damaged, or not one of ours.
     """
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.")
     try:
+        _verify_checksums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
@@ -48,6 +74,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this project (format {FORMAT}).")
     return content
+
+
+def _verify_checksums(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("compressed, as no checkpoint of ours is")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} does not match its checksum")
 
 
 def write_whole(path: Path, target: Path) -> None:
@@ -66,9 +100,12 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
         UserError: The checkpoint cannot be read, or was trained on other pretrained weights.
     """
     content = read_checkpoint(path)
-    if "config" not in content:
+    if "config" not in content and "optimizer" in content:
         raise UserError(f"{path} is for going on with its training; give the best checkpoint.")
-    config = run_config_from_flat(content["config"])
+    for name, kind in _KINDS.items():
+        if not isinstance(content.get(name, ...), kind):
+            raise UserError(f"{path} is not a whole checkpoint: {name} is missing or wrong.")
+    config = _config_of(path, content["config"])
     clip = dataclasses.replace(config.clip, pretrained="none") if content["whole"] else config.clip
     backbone = load_backbone(clip)
     if not content["whole"] and backbone.sha256 != content["backbone_sha256"]:
@@ -76,10 +113,43 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
             f"{path} was trained from other weights of {config.clip.backbone} than"
             f" --pretrained {config.clip.pretrained} gives here."
         )
-    for name in ("pixel_mean", "pixel_std"):  # open_clip takes them from the pretrained tag
-        getattr(backbone, name).copy_(torch.tensor(content[name]).view(1, 3, 1, 1))
     model = QualityModel(backbone, config)
-    missing, unexpected = model.load_state_dict(content["state"], strict=False)
-    if unexpected or (content["whole"] and missing):
-        raise UserError(f"{path} does not fit the backbone {config.clip.backbone}.")
+    try:
+        for name in ("pixel_mean", "pixel_std"):  # open_clip takes them from the pretrained tag
+            getattr(backbone, name).copy_(torch.tensor(content[name]).view(1, 3, 1, 1))
+        for name in ("range_quality", "range_consistency"):
+            _require_range(name, content[name])
+        _load_state(model, content["state"], content["whole"])
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} does not fit the backbone {config.clip.backbone}, or is damaged."
+        ) from error
     return model.to(device).eval(), content
+
+
+def _config_of(path: Path, flat: dict[str, Any]) -> RunConfig:
+    try:
+        return run_config_from_flat(flat)
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(f"{path} has settings that are unknown here: {error}") from error
+
+
+def _require_range(name: str, bounds: Any) -> None:
+    """Raise ValueError or TypeError unless it is None or two numbers, the lower first."""
+    low, high = (0.0, 1.0) if bounds is None else bounds
+    if isinstance(low, str) or not low < high:
+        raise ValueError(f"{name} is {bounds}")
+
+
+def _load_state(model: QualityModel, state: Mapping[str, Any], whole: bool) -> None:
+    """Load what training changed, or the whole model.
+
+    Raises:
+        ValueError: Weights are missing, unknown or not finite.
+        RuntimeError: Weights have other shapes.
+    """
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if unexpected or (whole and missing):
+        raise ValueError(f"unknown {unexpected[:3]}, missing {missing[:3]}")
+    if not all(bool(torch.isfinite(weights).all()) for weights in model.parameters()):
+        raise ValueError("weights that are not finite")

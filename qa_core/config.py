@@ -5,6 +5,7 @@ default depends on the mode and the backbone is None here and filled by `qa_core
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
@@ -35,7 +36,7 @@ def _require_range(flag: str, value: float | None, low: float, high: float) -> N
 
 
 def _require_positive(flag: str, value: float | None) -> None:
-    if value is not None and not 0 < value < float("inf"):
+    if value is not None and not 0 < value < math.inf:
         raise UserError(f"--{flag} must be a positive number, not {value:g}.")
 
 
@@ -279,8 +280,8 @@ class DataConfig:
             )
             _require_positive(f"label_scale_{target}", scale)
             _require(
-                bounds is None or bounds[0] < bounds[1],
-                f"--mos_range_{target} needs LOW below HIGH, as in 1 5.",
+                bounds is None or -math.inf < bounds[0] < bounds[1] < math.inf,
+                f"--mos_range_{target} needs two numbers, LOW below HIGH, as in 1 5.",
             )
         _require_range("num_workers", self.num_workers, 0, 256)
         self._check_sources()

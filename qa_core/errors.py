@@ -1,4 +1,22 @@
-"""The error that is the user's to mend."""
+"""What is the user's to mend, and how the machine's own failures are told in words."""
+
+import errno
+import os
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_ROOM = "free some room, or choose another folder. What was written before stays."
+_NO_MEMORY = (
+    "The memory does not suffice: take a smaller --batch_size or backbone, freeze more, or lower"
+    " --cache_gb."
+)
+_IN_STORES = {
+    "database or disk is full": f"No space is left for the MLflow store: {_NO_ROOM}",
+    "readonly database": "The MLflow store may not be written: mend its permissions, or choose"
+    " another folder.",
+    "database is locked": "Another process holds the MLflow store: wait for it to end.",
+}
+"""What SQLite says inside errors of SQLAlchemy, MLflow and Optuna, and what to say of it."""
 
 
 class UserError(Exception):
@@ -6,3 +24,28 @@ class UserError(Exception):
 
     Command lines print the message without a traceback and exit with status 2.
     """
+
+
+def in_words(error: BaseException) -> str | None:
+    """One or two sentences on an error of the user or the machine; None for a fault of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return _NO_MEMORY
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text:
+        return _NO_MEMORY
+    if isinstance(error, OSError) and error.errno is not None:
+        return _in_files(error)
+    return next((words for sign, words in _IN_STORES.items() if sign in text), None)
+
+
+def _in_files(error: OSError) -> str:
+    assert error.errno is not None
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    reason = os.strerror(error.errno)
+    if error.errno in _FULL:
+        return f"{place}{reason}: {_NO_ROOM}"
+    if error.errno in _FORBIDDEN:
+        return f"{place}{reason}: mend its permissions, or choose another place."
+    return f"{place}{reason}: is the path right?"

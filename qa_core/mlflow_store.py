@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qa_core.errors import UserError
 from qa_core.locking import waiting_lock
 
 if TYPE_CHECKING:
@@ -47,11 +48,25 @@ def _address(store: Path) -> str:
 
 
 def open_client(uri: str) -> "MlflowClient":
-    """A client of the store at this address."""
-    _quiet()
-    from mlflow import MlflowClient
+    """A client of the store at this address.
 
-    return MlflowClient(uri)
+    Raises:
+        UserError: What lies there is no store, or one of another version of MLflow.
+    """
+    _quiet()
+    import mlflow
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return mlflow.MlflowClient(uri)
+    except (mlflow.MlflowException, SQLAlchemyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if "out-of-date database schema" in reason:
+            raise UserError(
+                f"{uri} is of another version of MLflow than {mlflow.__version__}: choose another"
+                f" folder, or copy the file and run .venv/bin/mlflow db upgrade {uri}"
+            ) from error
+        raise UserError(f"{uri} cannot be opened as an MLflow store: {reason}") from error
 
 
 @functools.cache

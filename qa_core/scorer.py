@@ -59,7 +59,7 @@ class Scorer:
     def __init__(self, model: QualityModel, content: Mapping[str, Any], device: str):
         self.model, self.content, self.device = model, content, device
         self._ranges = {t: content[f"range_{t}"] for t in LETTERS}
-        self._batch = BATCH[torch.device(device).type]
+        self._batch = BATCH.get(torch.device(device).type, 1)
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
 
     @classmethod

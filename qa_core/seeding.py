@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def seed_everything(*parts: object) -> None:
@@ -13,6 +14,19 @@ def seed_everything(*parts: object) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 -- libraries below may use the global generator
     torch.manual_seed(seed)
+
+
+def random_state() -> list[Tensor]:
+    """Where torch's generators stand, on the CPU and on every card in use."""
+    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [torch.get_rng_state(), *cards]
+
+
+def restore_random_state(state: list[Tensor]) -> None:
+    """Put torch's generators back to where they stood."""
+    torch.set_rng_state(state[0])
+    if state[1:]:
+        torch.cuda.set_rng_state_all(state[1:])
 
 
 def derived_seed(*parts: object) -> int:

@@ -1,5 +1,6 @@
 """The training loop: epochs, validation, the best epoch, early stopping, exact resume."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from qa_core.config import RunConfig
 from qa_core.epoch_measures import gap_measures, validation_measures
+from qa_core.errors import UserError
 from qa_core.losses import Labels, total_loss
+from qa_core.memory import in_pieces_that_fit
 from qa_core.model import QualityModel
 from qa_core.optim import lr_factor, make_optimizer, set_lr
-from qa_core.seeding import derived_seed, seed_everything
+from qa_core.seeding import derived_seed, random_state, restore_random_state, seed_everything
 from qa_core.workspace import Features
 
 EVAL_BATCH = 64
@@ -78,8 +81,8 @@ class Progress:
         return is_best
 
 
-class TrainingDiverged(RuntimeError):
-    """The loss became NaN or infinite."""
+class TrainingDiverged(UserError):
+    """The loss or the scores became NaN or infinite."""
 
 
 class Trainer:
@@ -96,6 +99,7 @@ class Trainer:
         self.model, self.data, self.config, self.device = model, data, config, device
         self.optimizer = make_optimizer(model, config.optim)
         self.progress = Progress()
+        self.rows_at_once = config.train.batch_size
         per_step = config.train.batch_size * config.optim.grad_accum_steps
         self.steps_per_epoch = math.ceil(len(data.train) / per_step)
         self.total_steps = self.steps_per_epoch * config.train.epochs
@@ -157,10 +161,34 @@ class Trainer:
             yield batches[start : start + accum]
 
     def _step(self, micro_batches: list[np.ndarray], epoch: int) -> dict[str, float]:
+        """One optimizer step; a batch that does not fit into memory is split by accumulation."""
+        before = random_state()
+
+        def attempt(at_once: int) -> dict[str, float]:
+            restore_random_state(before)
+            pieces = [
+                rows[start : start + at_once]
+                for rows in micro_batches
+                for start in range(0, len(rows), at_once)
+            ]
+            return self._gradients(pieces, epoch)
+
+        sums, fitted = in_pieces_that_fit(self.rows_at_once, attempt)
+        if fitted < self.rows_at_once:
+            self.rows_at_once = fitted
+            logging.getLogger(__name__).warning(_split_words(self.config, fitted))
+        if self.config.optim.max_grad_norm > 0:
+            trained = (p for p in self.model.parameters() if p.requires_grad)
+            clip_grad_norm_(trained, self.config.optim.max_grad_norm)
+        self.optimizer.step()
+        return sums
+
+    def _gradients(self, pieces: list[np.ndarray], epoch: int) -> dict[str, float]:
+        """Put the gradient of the mean loss over all rows in place; sums of the loss terms."""
         self.optimizer.zero_grad(set_to_none=True)
-        total_rows = sum(len(rows) for rows in micro_batches)
+        total_rows = sum(len(rows) for rows in pieces)
         sums: dict[str, float] = {}
-        for rows in micro_batches:
+        for rows in pieces:
             with self._autocast():
                 output = self.model(self.data.features.batch(rows, self.device))
             loss, parts = total_loss(
@@ -173,10 +201,6 @@ class Trainer:
             (loss * (len(rows) / total_rows)).backward()
             for name, value in ({"loss": loss} | parts).items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(rows)
-        if self.config.optim.max_grad_norm > 0:
-            trained = (p for p in self.model.parameters() if p.requires_grad)
-            clip_grad_norm_(trained, self.config.optim.max_grad_norm)
-        self.optimizer.step()
         return sums
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -201,8 +225,19 @@ class Trainer:
             return predict(self.model, self.data.features, rows, self.device)
 
     def validation_measures(self) -> dict[str, float]:
-        """Measures on the validation part by name; undefined ones are left out."""
+        """Measures on the validation part by name; undefined ones are left out.
+
+        Raises:
+            TrainingDiverged: A score is not finite.
+        """
         columns = self._columns(self.data.validation)
+        if not (np.isfinite(columns["q"]).all() and np.isfinite(columns["c"]).all()):
+            raise TrainingDiverged(
+                f"The scores are no longer numbers after epoch {self.progress.epoch + 1}; try a"
+                " smaller --lr."
+                if self.progress.history
+                else "The scores are no numbers before training: the backbone's weights are bad."
+            )
         return validation_measures(columns, self.config.train.selection_metric)
 
     def _columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -218,13 +253,30 @@ def predict(
     """Scores and parts of rows by name, each (rows,), in eval mode."""
     was_training = model.training
     model.eval()
-    chunks: dict[str, list[np.ndarray]] = {}
-    for start in range(0, len(rows), EVAL_BATCH):
-        output = model(features.batch(rows[start : start + EVAL_BATCH], device))
-        for name, value in output.parts().items():
-            chunks.setdefault(name, []).append(value.double().cpu().numpy())
+
+    def attempt(at_once: int) -> dict[str, list[np.ndarray]]:
+        chunks: dict[str, list[np.ndarray]] = {}
+        for start in range(0, len(rows), at_once):
+            output = model(features.batch(rows[start : start + at_once], device))
+            for name, value in output.parts().items():
+                chunks.setdefault(name, []).append(value.double().cpu().numpy())
+        return chunks
+
+    chunks, _ = in_pieces_that_fit(EVAL_BATCH, attempt)
     model.train(was_training)
     return {name: np.concatenate(values) for name, values in chunks.items()}
+
+
+def _split_words(config: RunConfig, at_once: int) -> str:
+    """What is said, once, of batches that are split."""
+    loss = config.loss
+    within = loss.w_plcc or loss.w_rank or loss.use_explanations
+    beside = " PLCC, rank and explanation losses are taken within these parts." if within else ""
+    return (
+        f"warning: batches of {config.train.batch_size} do not fit into the memory of this device."
+        f" Training goes on with {at_once} images at once, their gradients accumulated: the same"
+        f" mean over the batch.{beside}"
+    )
 
 
 def trained_state(model: QualityModel) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from qa_core.trainer import (
     StepListener,
     Trainer,
     TrainingData,
+    TrainingDiverged,
     trained_state,
 )
 from qa_core.workspace import Workspace
@@ -105,7 +106,7 @@ def train_run(
             each epoch, allows going on; otherwise it holds what training changed.
 
     Raises:
-        TrainingDiverged: The loss became NaN or infinite.
+        TrainingDiverged: The loss or the scores became NaN or infinite.
         UserError: `resume_from` belongs to another run.
     """
     started = time.perf_counter()
@@ -125,10 +126,15 @@ def train_run(
         if on_epoch is not None:
             on_epoch(epoch, measures, path if is_best else None)
 
-    progress = trainer.fit(report, on_step)
+    try:
+        progress = trainer.fit(report, on_step)
+    except TrainingDiverged as error:
+        raise TrainingDiverged(f"{error}{_kept_words(trainer, path, standalone)}") from error
     model.load_state_dict(progress.best_state, strict=False)
     findings = _Findings()
     _training_findings(findings, progress, model, workspace.device)
+    if trainer.rows_at_once < config.train.batch_size:
+        findings.metrics["rows_at_once"] = trainer.rows_at_once
     predictions = None
     if test:
         predictions = _test(findings, trainer, workspace, split)
@@ -202,6 +208,18 @@ def _explanation_teacher(config: RunConfig, workspace: Workspace) -> Tensor | No
     distinct, index = np.unique(texts.to_numpy(dtype=str), return_inverse=True)
     teacher = torch.from_numpy(workspace.encode_texts(distinct.tolist()))[index]
     return teacher * torch.tensor((texts.str.strip() != "").tolist())[:, None]
+
+
+def _kept_words(trainer: Trainer, path: Path | None, standalone: bool) -> str:
+    """What a run that diverged leaves behind, where anyone can find it."""
+    if path is None or not standalone:
+        return ""
+    progress = trainer.progress
+    if not progress.epoch:
+        return " No epoch was finished, so there is no checkpoint."
+    best = f"the best so far (epoch {progress.best_epoch}) {path}" if progress.best_epoch else ""
+    last = f"the last good one (epoch {progress.epoch}) {path.with_name(LAST_CHECKPOINT)}"
+    return f" Kept: {', '.join(filter(None, (best, last)))}."
 
 
 def _training_findings(

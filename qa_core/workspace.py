@@ -19,10 +19,13 @@ from qa_core.config import CachePrecision, RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.open_table import open_table
 from qa_core.data.rated_table import RatedTable
+from qa_core.errors import UserError
 from qa_core.freezing import plan_freezing
 from qa_core.model import RAW, Batch, Entry, frozen_entry
 
 Progress = Callable[[str], None]
+
+DEVICES = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,17 @@ def _resident(images: np.ndarray | ImagesOnDemand, device: str) -> Rows:
 
 
 def pick_device(asked: str) -> str:
-    """The device to run on: as asked, or the best there is for `auto`."""
-    if asked != "auto":
-        return asked
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """The device to run on: as asked, or the best there is for `auto`.
+
+    Raises:
+        UserError: This machine has no such device.
+    """
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        known = torch.empty(0, device=asked).device.type in DEVICES
+    except (RuntimeError, AssertionError):  # the latter from a torch that was built without CUDA
+        known = False
+    if not known:
+        raise UserError(f"--device {asked} is not on this machine: take cpu, or leave it at auto.")
+    return asked

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from qa_core.errors import UserError
+from qa_core.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from reports.claims import Claim, Verdict
@@ -117,7 +117,7 @@ def _decide(
     from reports.results import build_results
 
     ablation = load_ablation(uri, downloads)
-    for wanted in shlex.split(predictions or ""):
+    for wanted in _words_of("PREDICTIONS", predictions or ""):
         ablation = with_predictions(ablation, wanted)
     claims = (*CLAIMS, *own)
     guide = decide(claims, Evidence(ablation, "guide"), ablation.targets)
@@ -126,6 +126,14 @@ def _decide(
         tuned = decide(claims, Evidence(ablation, "tuned"), ablation.targets)
     results = build_results(ablation, guide, tuned, pooled_entries(ablation))
     return Decided(ablation, guide, tuned, results)
+
+
+def _words_of(variable: str, text: str) -> list[str]:
+    """Words between blanks, quoted as in a shell where they hold some."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{variable}={text} cannot be read: {error}.") from None
 
 
 def _write(decided: Decided, out: Path) -> Path:
@@ -167,8 +175,11 @@ def main() -> None:
     config = tyro.cli(BuildConfig, config=(tyro.conf.FlagConversionOff,), use_underscores=True)
     try:
         print(_build(config))
-    except UserError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        words = in_words(error)
+        if words is None:
+            raise
+        print(words, file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -178,7 +189,7 @@ def _build(config: BuildConfig) -> Path:
         return build_report(out, config.tracking_uri, config.predictions, config.claims)
     if config.tracking_uri is not None:
         raise UserError("--runs names folders, each with its own store: leave out --tracking_uri.")
-    runs = [Path(name) for name in shlex.split(config.runs)]
+    runs = [Path(name) for name in _words_of("RUNS", config.runs)]
     out = config.out or SIDE_BY_SIDE_OUT
     return build_side_by_side(runs, out, config.predictions, config.claims)
 

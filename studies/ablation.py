@@ -75,8 +75,8 @@ def run_studies(
     """
     with Board() as board, ends_told(out, board):
         board.say(f"opening {out}")
+        workspace, plan = open_workspace(setup, progress=board.note)  # before anything is written
         tracker = Tracker.open(out)
-        workspace, plan = open_workspace(setup, progress=board.note)
         board.say(_size_words(workspace.table.name, len(workspace.table.frame), plan))
         params = parent_runs.ablation_params(
             profile_name, profile, setup.base, workspace, plan, workers

@@ -77,7 +77,7 @@ def test_what_does_not_go_together_is_said(folder: Path, tmp_path: Path):
     for images, prompts, message in (
         (folder, tmp_path / "two.txt", "has 2 prompts, but there are not as many images"),
         (folder, tmp_path / "p.csv", "has no prompt for .*b.png"),
-        (folder, tmp_path / "bad.csv", "needs the columns name and prompt"),
+        (folder, tmp_path / "bad.csv", "column 'name' is missing; the table has image, text"),
         (folder, tmp_path / "none.txt", "no file of prompts"),
         (folder, None, "say what was asked for by --prompts"),
         (tmp_path / "list.txt", None, "line 1 has no tab"),

@@ -141,7 +141,9 @@ def test_pku_aigiqa4k_tells_what_an_image_was_made_from(tmp_path: Path):
 @pytest.mark.parametrize("together", [True, False])
 def test_aigiqa20k_keeps_the_official_parts(tmp_path: Path, suffix: str, together: bool):
     for part, image in (("train", "DALLE2_0001"), ("val", "SD_XL_0002"), ("test", "DALLE2_0003")):
-        table = pd.DataFrame({"name": [f"{image}.png"], "prompt": [f"p {part}"], "mos": [2.5]})
+        table = pd.DataFrame(
+            {"name": [f"{image}.png"], "prompt": [f"p {part}"], "mos": [len(part)]}
+        )
         path = tmp_path / f"info_{part}.{suffix}"
         table.to_csv(path, index=False) if suffix == "csv" else table.to_excel(path, index=False)
         touch(tmp_path / ("all" if together else part), f"{image}.png")
@@ -149,7 +151,7 @@ def test_aigiqa20k_keeps_the_official_parts(tmp_path: Path, suffix: str, togethe
     assert images_are_there(read)
     assert read.frame["part"].tolist() == ["train", "validation", "test"]
     assert read.frame["generator"].tolist() == ["DALLE2", "SD_XL", "DALLE2"]
-    assert read.frame["mos_quality"].tolist() == [0.5] * 3
+    assert read.frame["mos_quality"].tolist() == [1.0, 0.6, 0.8]
     assert read.range_consistency is None
     assert read.sha256 == read_aigiqa20k(tmp_path, require_images=False).sha256
 

@@ -1,5 +1,8 @@
 """Whole runs on a narrow backbone: determinism, caches, resume, and what a run reports."""
 
+import re
+import resource
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from qa_core import trainer, training_run
 from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
-from qa_core.errors import UserError
+from qa_core.errors import UserError, in_words
 from qa_core.evaluation import PARTS
 from qa_core.identity import run_identity
 from qa_core.model import RAW, QualityModel
 from qa_core.modes import resolve
 from qa_core.trainer import TrainingDiverged, predict
-from qa_core.training_run import RunResult, fit_bases, train_run
+from qa_core.training_run import RunResult, fit_bases, prepare_run, train_run
 from qa_core.workspace import Workspace
 
 TIMES = ("wall_s", "seconds_per_epoch", "peak_memory_mb")
@@ -241,3 +245,89 @@ def test_damaged_and_malicious_checkpoints_are_refused(tmp_path: Path) -> None:
         read_checkpoint(path)
     with pytest.raises(UserError, match="no checkpoint"):
         read_checkpoint(tmp_path / "absent.pt")
+
+
+def test_what_was_good_stays_after_divergence(
+    workspace: Workspace, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(epoch: int, _: dict, __: Path | None) -> None:
+        if epoch == 2:
+            monkeypatch.setattr(trainer, "total_loss", lambda *_: (torch.tensor(np.nan), {}))
+
+    with pytest.raises(TrainingDiverged, match=r"epoch 3.*Kept: .*epoch [12]\) .*epoch 2\) "):
+        train_run(
+            config(workspace, epochs=4), workspace, split, test=False, output_dir=tmp_path,
+            on_epoch=spoil, standalone=True,
+        )  # fmt: skip
+    assert read_checkpoint(tmp_path / "last.pt")["progress"]["epoch"] == 2
+    load_model(tmp_path / "baseline_residual_best.pt")
+
+
+def test_scores_that_are_no_numbers_end_the_run(workspace: Workspace, split: Split) -> None:
+    def spoil(done: int, total: int) -> None:
+        if done == total:  # the last step of all: no later loss would tell
+            model.heads.get_parameter("q_base_head.bias").data.fill_(np.nan)
+
+    model, prepared = prepare_run(config(workspace), workspace, split)
+    with pytest.raises(TrainingDiverged, match="scores are no longer numbers after epoch 2"):
+        prepared.fit(on_step=spoil)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": {"nothing": torch.zeros(1)}},
+        {"state": {}},
+        {"state": [1]},
+        {"whole": "yes"},
+        {"config": {"epochs": "many"}},
+        {"config": {"backbone": "narrow-24", "pretrained": "none"}},
+        {"pixel_mean": [1.0]},
+        {"range_quality": (5.0, 1.0)},
+        {"range_quality": ("1", "5")},
+        {"nan": True},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_is_not_whole_is_refused(
+    workspace: Workspace, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path, model = tmp_path / "x.pt", QualityModel(workspace.backbone, config(workspace))
+    content = training_run._description(config(workspace), workspace, model, whole=True)
+    if change.pop("nan", False):
+        model.heads.get_parameter("q_base_head.bias").data.fill_(np.nan)
+    save_checkpoint(path, content | change)
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        load_model(path)
+
+
+def test_a_flipped_bit_and_compressed_parts_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, {"state": {"weights": torch.ones(1000)}})
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(np.float32(1).tobytes() * 10)] ^= 1
+    path.write_bytes(raw)
+    assert torch.load(path, weights_only=True)["state"]["weights"].max() > 1  # torch loads it
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(path)
+    save_checkpoint(path, {"state": {}})
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "y.pt", "w", 8) as small:
+        for part in whole.infolist():
+            small.writestr(part.filename, whole.read(part))
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(tmp_path / "y.pt")
+
+
+def test_a_full_disk_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, {"state": {"weights": torch.ones(10)}})
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="No space left") as caught:
+            save_checkpoint(path, {"state": {"weights": torch.ones(100_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(path) in str(in_words(caught.value))
+    assert [*tmp_path.iterdir()] == [path] and path.read_bytes() == before

@@ -1,6 +1,7 @@
 """What a look at a rated table finds before anything is trained on it."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from qa_core.data.image_store import UNREADABLE, decode_image
 from qa_core.data.rated_table import MosRange, RatedTable
@@ -59,7 +61,7 @@ def _histogram(target: str, mos: np.ndarray, nominal: MosRange) -> list[str]:
 def image_problems(
     paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[str]:
-    """A sentence for each file that cannot be decoded, or repeats an earlier one byte by byte.
+    """A sentence for each file that cannot be decoded, moves, or repeats an earlier one.
 
     Args:
         paths: Image files, one a row.
@@ -68,11 +70,11 @@ def image_problems(
     problems: list[str] = []
     first_of: dict[bytes, int] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        for row, (digest, error) in enumerate(pool.map(_try_image, paths)):
-            if error is not None:
-                problems.append(f"data row {row + 1}: {paths[row]} cannot be read: {error}")
+        for row, (digest, problem) in enumerate(pool.map(_try_image, paths)):
+            if problem is not None:
+                problems.append(f"data row {row + 1}: {paths[row]} {problem}")
             first = first_of.setdefault(digest, row)
-            if first != row and error is None:
+            if first != row:
                 problems.append(
                     f"data row {row + 1}: {paths[row]} is the same file as in data row {first + 1}"
                 )
@@ -81,12 +83,18 @@ def image_problems(
 
 
 def _try_image(path: Path) -> tuple[bytes, str | None]:
+    """Hash of a file's bytes (its name where it has none), and what is wrong with it."""
     try:
         digest = hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        return os.fsencode(path), f"cannot be read: {error}"
+    try:
         decode_image(path, _SMALL)
+        with Image.open(path) as file:
+            frames = getattr(file, "n_frames", 1)
     except UNREADABLE as error:
-        return str(path).encode(), str(error)
-    return digest, None
+        return digest, f"cannot be read: {str(error).rstrip('.')}"
+    return digest, f"moves ({frames} frames): only the first is looked at" if frames > 1 else None
 
 
 def prompt_problems(prompts: Sequence[str], tokenizer: Any) -> list[str]:

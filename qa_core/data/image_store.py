@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,9 @@ PROGRESS_STEP = 100
 
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow raises on damaged or disguised files."""
+
+# From 179 million pixels on Pillow refuses; below, a large image is no fault to warn of.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image_store(
@@ -201,7 +205,8 @@ def _file_sha256(path: Path) -> str:
 
 
 def _unreadable(path: Path, row: int, error: BaseException) -> UserError:
+    reason = str(error).rstrip(".")
     return UserError(
-        f"{path} (data row {row + 1}) cannot be read as an image: {error}. "
+        f"{path} (data row {row + 1}) cannot be read as an image: {reason}. "
         "Replace the file or take its row out of the table."
     )

@@ -18,6 +18,7 @@ NOMINAL_RANGES: tuple[MosRange, ...] = ((0, 1), (1, 5), (0, 5), (1, 10), (0, 10)
 
 DELIMITERS = (",", ";", "\t")
 _NAMES_TRIED = 20
+_LONGEST_NAME = 80  # of an image, in a message
 
 
 class TableError(UserError):
@@ -49,7 +50,7 @@ class RowProblems:
 
     def add(self, row: int, text: str, named: bool = True) -> None:
         """Note a problem of a row, counted from 0; the image's name stands before it."""
-        image = f" ({self._names[row]})" if named and self._names else ""
+        image = f" ({clipped(self._names[row])})" if named and self._names else ""
         self._found.append((row, f"{self.path}, data row {row + 1}{image}: {text}"))
 
     def raise_if_any(self) -> None:
@@ -103,7 +104,7 @@ def read_sheet(path: Path, header: int | None = 0) -> pd.DataFrame:
         return pd.read_excel(path, dtype=str, keep_default_na=False, header=header)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such table.") from None
-    except (ValueError, OSError, KeyError) as error:  # zipfile's own errors are among them
+    except Exception as error:  # a broken file breaks its readers (zip, XML) in their own ways
         raise UserError(f"{path} cannot be read as a spreadsheet: {error}") from None
 
 
@@ -133,7 +134,7 @@ def check_texts(cells: pd.DataFrame, problems: RowProblems) -> None:
         if first != row and name:
             problems.add(
                 row,
-                f"image {name} is already in data row {first + 1}; "
+                f"image {clipped(name)} is already in data row {first + 1}; "
                 "keep one row an image, with the mean of its ratings.",
                 named=False,
             )
@@ -193,7 +194,8 @@ def locate_images(
 ) -> pd.Series:
     """Absolute paths of the images, as text; names that leave the folder or lack a file are noted.
 
-    Where the table has a column `file`, it says where an image lies; else its name does.
+    Where the table has a column `file`, it says where an image lies; else its name does. The folder
+    may itself be a link, but what it holds must lie in it: a link to elsewhere leaves it.
 
     Raises:
         UserError: If there is no such folder.
@@ -206,12 +208,26 @@ def locate_images(
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             problems.add(
                 row,
-                f"image path {name} leaves the image folder; names must be relative to it.",
+                f"image path {clipped(name)} leaves the image folder; names must be relative to"
+                " it.",
                 named=False,
             )
-        elif require_images and not (folder / name).is_file():
-            problems.add(row, f"image {name} is not in {image_dir}.", named=False)
+        elif require_images and not os.path.isfile(folder / name):  # False for any name
+            problems.add(row, f"image {clipped(name)} is not in {image_dir}.", named=False)
+        elif require_images and not Path(os.path.realpath(folder / name)).is_relative_to(folder):
+            problems.add(
+                row,
+                f"image {clipped(name)} is a link that leaves the image folder; copy the file into"
+                " it.",
+                named=False,
+            )
     return pd.Series([str(folder / name) for name in files], dtype=str)
+
+
+def clipped(text: object) -> str:
+    """A name short enough for a message."""
+    whole = str(text)
+    return whole if len(whole) <= _LONGEST_NAME else f"{whole[:_LONGEST_NAME]}…"
 
 
 def group_of(prompt: str) -> str:
@@ -241,11 +257,11 @@ def find_images(root: Path, names: Sequence[str]) -> Path:
         UserError: If none does.
     """
     for folder in _folders(root):
-        if any((folder / name).is_file() for name in names[:_NAMES_TRIED]):
+        if any(os.path.isfile(folder / name) for name in names[:_NAMES_TRIED]):
             return folder
     raise UserError(
-        f"{root}: no folder in it holds {names[0]}, the first image of the table; unpack the "
-        "images there or name their folder."
+        f"{root}: no folder in it holds {clipped(names[0])}, the first image of the table; unpack "
+        "the images there or name their folder."
     )
 
 

@@ -55,7 +55,7 @@ def read_csv_table(
     """
     cells = read_cells(csv_path)
     if explanation_column in cells.columns:
-        cells = cells.rename(columns={explanation_column: "explanation"})
+        cells["explanation"] = cells[explanation_column]
     elif explanation_column != "explanation":
         require_columns(cells, csv_path, (explanation_column,))
     name = csv_path.absolute().parent.name if csv_path.stem == "data" else csv_path.stem
@@ -129,6 +129,12 @@ def build_table(
     }
     _add_optional(frame, cells, problems)
     problems.raise_if_any()
+    for target, column in columns.items():
+        if column is not None and len(frame) > 1 == len(set(frame[f"mos_{target}"])):
+            raise UserError(
+                f"{path}: all {len(frame)} values of {column} are equal, so nothing can be ranked;"
+                " take the column out, or add ratings that differ."
+            )
     return RatedTable(frame, name, version, used["quality"], used["consistency"], tuple(said))
 
 
