@@ -11,7 +11,7 @@ ORIGIN_OF_OUT := $(origin OUT)
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
   BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB PORT CARDS N_IMAGES \
-  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS
+  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
@@ -93,7 +93,7 @@ floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
 bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
-	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(if $(value ONLY), --only $(ONLY))
+	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(if $(value ONLY), --only $$ONLY)
 
 backbone: $(STAMP) ## pretrain the embedded backbone again (up to 45 minutes)
 	@$(BIN)/python -m experiments.pretrain

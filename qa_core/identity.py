@@ -41,7 +41,7 @@ def run_identity(config: RunConfig, workspace: Workspace, split: Split, purpose:
         "backbone": workspace.backbone_sha256,
         "entry": dataclasses.asdict(workspace.entry(config)),
         "split": [rows.tolist() for rows in (split.train, split.validation, split.test)],
-        "device": _device_name(workspace.device),
+        "device": device_name(workspace.device),
         "versions": library_versions(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -53,5 +53,6 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
+    """The card's name, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

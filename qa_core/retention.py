@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from qa_core.alignment import (
+    AlignmentRetention,
     alignment_retention,
     image_to_text_r_at_1,
     retention_r_at_1,
@@ -23,7 +24,10 @@ POOL_SIZE = 500
 _SEED = 0
 _CHUNK = 64
 
-_PRETRAINED: WeakKeyDictionary[Workspace, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()
+Embedded = tuple[np.ndarray, np.ndarray]
+"""Normalised image and text embeddings (n, embed_dim) each."""
+
+_PRETRAINED: WeakKeyDictionary[Workspace, Embedded] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,14 @@ def measure_retention(
     1 by construction where nothing of CLIP trains.
     """
     names = ("alignment_retention", "alignment_retention_matched", "alignment_retention_shuffled")
-    if model.plan.towers_frozen:
-        return dict.fromkeys((*names, "retention_r_at_1"), 1.0), {}
     pool = alignment_pool(workspace, split)
     groups = np.asarray(pool.prompts)
-    shuffled = shuffled_pairs(groups, _SEED)
     before = _embed_pretrained(workspace, split)
-    after = _embed(model.backbone, pool)
-    kept = alignment_retention(
-        _cosines(after), _cosines(before), _cosines(after, shuffled), _cosines(before, shuffled)
-    )
+    if model.plan.towers_frozen:
+        after, kept = before, AlignmentRetention(1.0, 1.0, 1.0, None)
+    else:
+        after = _embed(model.backbone, pool)
+        kept = _retention(after, before, groups)
     values = dict(zip(names, (kept.mean, kept.matched, kept.shuffled), strict=True))
     ratio, reason = retention_r_at_1(
         image_to_text_r_at_1(*after, groups),
@@ -81,7 +83,17 @@ def measure_retention(
     return found, undefined
 
 
-def _embed_pretrained(workspace: Workspace, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def _retention(after: Embedded, before: Embedded, groups: np.ndarray) -> AlignmentRetention:
+    try:
+        shuffled = shuffled_pairs(groups, _SEED)
+    except ValueError as error:  # one prompt has most of a small test part
+        return AlignmentRetention(None, None, None, str(error))
+    return alignment_retention(
+        _cosines(after), _cosines(before), _cosines(after, shuffled), _cosines(before, shuffled)
+    )
+
+
+def _embed_pretrained(workspace: Workspace, split: Split) -> Embedded:
     """Embeddings of the pool before training, computed once for all runs of a workspace."""
     if workspace.spec.published:
         known = workspace.pretrained_embeddings()
@@ -91,16 +103,13 @@ def _embed_pretrained(workspace: Workspace, split: Split) -> tuple[np.ndarray, n
     return _PRETRAINED[workspace]
 
 
-def _cosines(
-    embedded: tuple[np.ndarray, np.ndarray], order: np.ndarray | None = None
-) -> np.ndarray:
+def _cosines(embedded: Embedded, order: np.ndarray | None = None) -> np.ndarray:
     image, text = embedded
     return (image * (text if order is None else text[order])).sum(axis=1)
 
 
 @torch.inference_mode()
-def _embed(backbone: Backbone, pool: AlignmentPool) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised image and text embeddings (n, embed_dim) each."""
+def _embed(backbone: Backbone, pool: AlignmentPool) -> Embedded:
     device = backbone.pixel_mean.device
     images, texts = [], []
     for start in range(0, len(pool.prompts), _CHUNK):

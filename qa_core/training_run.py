@@ -249,7 +249,7 @@ def _test(
     findings: _Findings, trainer: Trainer, workspace: Workspace, split: Split
 ) -> pd.DataFrame:
     frame = workspace.table.frame.iloc[split.test]
-    kept = ("name", "prompt", "generator", "mos_quality", "mos_consistency")
+    kept = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency")
     predictions = frame[[column for column in kept if column in frame]].copy()
     predictions.insert(0, "row", split.test)
     for name, values in trainer.predict(split.test).items():

@@ -23,6 +23,12 @@ def select(frame: pd.DataFrame, **equals: object) -> pd.DataFrame:
     return chosen
 
 
+def kept_together(predictions: pd.DataFrame) -> list[str]:
+    """What a split keeps together, by row: the unit of a bootstrap over prompts."""
+    column = "group" if "group" in predictions else "prompt"
+    return [str(value) for value in predictions[column]]
+
+
 def per_split(cells: pd.DataFrame, measure: str) -> pd.Series:
     """One value a split of a metric column, seeds averaged; empty where it was never logged."""
     if measure not in cells:

@@ -45,7 +45,7 @@ CURVE_METRICS_PER_TARGET = (
 )
 # Same data and same protocol: what must agree before runs may stand in one table.
 _IDENTITY = ("protocol", "data_name", "data_sha256", "backbone_sha256", "split_seed")
-PREDICTION_TEXT = ("name", "prompt", "generator")
+PREDICTION_TEXT = ("name", "prompt", "group", "generator")
 
 
 @dataclass(frozen=True)

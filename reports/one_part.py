@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qa_core.metrics import plcc, srocc
+from reports.frames import kept_together
 from reports.statistics import Interval, prompt_bootstrap
 
 RESAMPLES = 500
@@ -23,7 +24,7 @@ def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interv
     """`srocc_T` and `plcc_T` of one model for each target T it has, with their intervals.
 
     Args:
-        predictions: One row a test image and split: prompt, split, generator, scores and MOS.
+        predictions: One row a test image and split: prompt, group, split, generator, scores, MOS.
         protocol: Its name.
     """
     unit = "generator" if protocol == "leave_one_generator_out" else "split"
@@ -57,5 +58,4 @@ def _interval(
 
     if not len(rows) or not np.isfinite(mean_within(np.arange(len(rows)))):
         return None
-    prompts = [str(prompt) for prompt in rows["prompt"]]
-    return prompt_bootstrap(prompts, mean_within, n_resamples=RESAMPLES)
+    return prompt_bootstrap(kept_together(rows), mean_within, n_resamples=RESAMPLES)

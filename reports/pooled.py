@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 
 from qa_core.metrics import MIN_ROWS
 from reports.figures.scatter import PART
-from reports.frames import select
+from reports.frames import kept_together, select
 from reports.load import Ablation
 from reports.results import Entry, as_entry, not_applicable
 from reports.statistics import prompt_bootstrap
@@ -50,7 +50,7 @@ def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
     def statistic(rows: NDArray[np.intp]) -> float:
         return _mean_srocc(together[rows])
 
-    interval = prompt_bootstrap(list(first["prompt"]), statistic, n_resamples=RESAMPLES)
+    interval = prompt_bootstrap(kept_together(first), statistic, n_resamples=RESAMPLES)
     if not np.isfinite(interval.mean):
         return not_applicable("the pooled rank correlation is undefined")
     return as_entry(interval) | {"descriptive": True}

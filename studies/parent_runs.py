@@ -40,6 +40,10 @@ MUST_AGREE = {
     "torch": "the version of torch",
     "open_clip": "the version of open_clip",
     "optuna": "the version of optuna",
+    "numpy": "the version of numpy",
+    "scipy": "the version of scipy",
+    "device": "the device",
+    "left_out_of_cache": "what CACHE_GB leaves out",
 }
 """Parameters of an ablation that a later session in the same folder has to share, in words."""
 
@@ -53,10 +57,11 @@ def ablation_params(
     workers: int,
 ) -> dict[str, Any]:
     """Everything that a reader has to know of an ablation, by parameter name."""
-    from qa_core.identity import RESULTS_VERSION
+    from qa_core.identity import RESULTS_VERSION, device_name
 
     table, frame = workspace.table, workspace.table.frame
-    left_out = workspace.cache_plan(base).words
+    cache_plan = workspace.cache_plan(base)
+    left_out = cache_plan.words
     notes = [*table.notes, *(note for note in (profile.note, left_out) if note)]
     return {
         "profile": profile_name,
@@ -90,6 +95,8 @@ def ablation_params(
         "workers": workers,
         "results_version": RESULTS_VERSION,
         "machine": _machine(workspace.device),
+        "device": device_name(workspace.device),
+        "left_out_of_cache": ",".join(map(str, cache_plan.left_out)),
         "notes": notes,
     } | _versions()
 
@@ -127,7 +134,8 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], out: Path) -> 
     Raises:
         UserError: They differ; it names what in.
     """
-    changed = [name for name in MUST_AGREE if there.get(name) != as_text(params[name])]
+    noted = [name for name in MUST_AGREE if name in there]  # earlier versions noted less
+    changed = [name for name in noted if there[name] != as_text(params[name])]
     if not changed:
         return
     name = changed[0]
@@ -184,6 +192,8 @@ def _versions() -> dict[str, str]:
         "open_clip": "open_clip_torch",
         "optuna": "optuna",
         "mlflow": "mlflow",
+        "numpy": "numpy",
+        "scipy": "scipy",
     }
     versions = {name: importlib.metadata.version(package) for name, package in packages.items()}
     return versions | {"python": platform.python_version(), "code_version": _code_version()}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
 MEASURES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")
-PREDICTIONS = ("name", "prompt", "generator", "mos_quality", "mos_consistency", "q", "c")
+PREDICTIONS = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency", "q", "c")
 OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
 
 Scored = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]

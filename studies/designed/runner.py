@@ -70,6 +70,8 @@ class DesignedStudy:
         run_id = self._open_run()
         base = with_settings(self.base, epochs=self.epochs)
         points = list(self.design.points(base, spec))
+        if self.design.stacked and not context.plan.folds:  # nothing to choose on
+            points = [point for point in points if len(point.candidates) == 1]
         context.workspace.warm([config for point in points for config in point.candidates])
         failed, chosen = self._choose(points, run_id)
         context.tracker.log(run_id, tags=self._listing(chosen))
