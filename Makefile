@@ -10,7 +10,7 @@ ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
-  BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB PORT CARDS N_IMAGES \
+  BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
@@ -23,7 +23,7 @@ DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
-  flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)
+  flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)
 
 # Several runs side by side have a folder of their own, unless one is named.
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
@@ -36,7 +36,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder  CACHE_GB=20"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
 	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"

@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmarks.sides import Bench, plain_loop, timed, trainable_step
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.splits import Split, plan_splits
+from qa_core.errors import UserError
 from qa_core.modes import mode_config
 from qa_core.tracking import Tracker
 from qa_core.training_run import prepare_run
@@ -40,16 +42,23 @@ class Cell:
     split: Split
 
 
-def ablation_ratios(out: Path, cache: Path, scratch: Path) -> dict[str, Any]:
+def ablation_ratios(out: Path, cache: Path) -> dict[str, Any]:
     """`ablation` (plain loop / ours), `ablation_over_bound` (bound / ours) and `ablation_s`.
 
-    Runs the ablation in `out` unless it is complete there.
+    Runs the ablation in `out` and times it from outside, from the command to the PDF.
+
+    Raises:
+        UserError: `out` is there already: its time would not be this code's.
     """
+    if out.exists():
+        raise UserError(f"{out} is there already; the bench runs an ablation of its own in it.")
     command = [sys.executable, "-m", "experiments.ablation", "--out", str(out)]
+    started = time.perf_counter()
     subprocess.run([*command, "--cache", str(cache)], check=True)
+    wall = time.perf_counter() - started
     tracker = Tracker.open(out)
     [ablation] = tracker.runs("ablation")
-    wall, params = ablation.data.metrics["wall_s"], ablation.data.params
+    params = ablation.data.params
     base = run_config_from_flat({"threads": 1, "epochs": int(params["epochs"])})
     workspace = Workspace.open(base, cache)
     cells = _cells(tracker.of_ablation(ablation.info.run_id), workspace, base)

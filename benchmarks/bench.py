@@ -123,7 +123,7 @@ def startup_row(folders: Folders) -> dict[str, Any]:
 
 def ablation_rows(folders: Folders) -> dict[str, Any]:
     """The whole default ablation against the plain loop's cells and against its bound."""
-    return ablation_ratios(folders.ablation, folders.cache, folders.scratch)
+    return ablation_ratios(folders.ablation, folders.cache)
 
 
 def growth_rows(folders: Folders) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
-    parser.add_argument("--ablation", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--ablation", type=Path, default=Path("runs/bench_ablation"))
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
     args = parser.parse_args()
     figures = json.loads(args.out.read_text()) if args.out.exists() else {}

@@ -9,7 +9,7 @@ from typing import Literal
 
 from experiments import cli
 from experiments.data_flags import DataFlags, data_settings
-from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
+from qa_core.config import CachePrecision, ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
 from studies.engine.local import interrupts_held
@@ -36,6 +36,8 @@ class AblationArgs(DataFlags):
     """Decoded images and frozen activations, shared by all runs and safe to delete."""
     cache_gb: float = 20.0
     """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
+    cache_precision: CachePrecision = "full"
+    """half: frozen activations in half precision, in half the room."""
     debug: bool = False
     """Show the traceback of a mistake as well."""
 
@@ -108,6 +110,7 @@ def base_config(args: AblationArgs) -> RunConfig:
             "epochs": PROFILES[args.profile].epochs,
             "threads": 1,
             "cache_gb": args.cache_gb,
+            "cache_precision": args.cache_precision,
         }
     )
 

@@ -68,6 +68,8 @@ def print_plan(plan: "Plan", workers: int) -> None:
     for mode in plan.tune_s:
         table.add_row(mode, f"{plan.tune_s[mode]:.0f}", f"{plan.confirm_s[mode]:.0f}")
     Console().print(table)
+    for study, seconds in plan.studies_s.items():
+        print(f"study    {study}: {seconds:.0f} worker seconds")
     print(f"time     at most {plan.whole_s / 60:.1f} minutes with {workers} workers,")
     print(f"         {plan.prefix_s:.0f} s of them to fill the cache")
     rooms = ", ".join(f"{what} {gb:.2f} GB" for what, gb in plan.disk_gb.items())
@@ -98,7 +100,10 @@ def _print_paper(plan: "PaperPlan") -> None:
     print(f"time     {plan.whole_hours:.1f} hours from start to end")
     for what, gb in plan.disk_gb.items():
         print(f"disk     {what}: {gb:.1f} GB")
-    print("--cache_gb has to allow for the activations; else frozen blocks run at every step.")
+    print(
+        f"cache    --cache_gb allows for {plan.cached_depths} freeze depths, from the top;"
+        " at others the frozen blocks run at every step"
+    )
 
 
 if __name__ == "__main__":

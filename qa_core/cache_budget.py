@@ -30,8 +30,9 @@ class CachePlan:
             return None
         return (
             f"Activations behind {self.left_out[0]} to {self.left_out[-1]} frozen blocks would need"
-            f" {self.left_out_bytes / GB:.1f} GB more than --cache_gb allows: runs at these depths"
-            " compute their frozen blocks at every step; --cache_precision half halves the need."
+            f" {self.left_out_bytes / GB:.1f} GB more than --cache_gb allows (CACHE_GB=): runs at"
+            " these depths compute their frozen blocks at every step; --cache_precision half"
+            " (CACHE_PRECISION=half) halves the need."
         )
 
 

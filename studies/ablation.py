@@ -96,7 +96,7 @@ def run_studies(
             open_session(tracker, spaces) as mode_runs,
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
         ):
-            if PLANNED not in run.data.params:
+            if only is None and PLANNED not in run.data.params:
                 board.say("planning: trying every mode for a moment")
                 expected = plan_ablation(workspace, spaces, plan, profile, workers)
                 tracker.log(run.info.run_id, params=expected.params())

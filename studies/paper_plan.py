@@ -17,6 +17,8 @@ H100_BF16_PEAK = 989e12
 """Dense bf16 operations a second (NVIDIA H100 SXM data sheet)."""
 SHARE_OF_PEAK = 0.35
 """An assumption, not a measurement: what transformers of this size commonly reach."""
+BYTES = {"full": 4, "half": 2}
+"""Bytes of a number that is kept."""
 PROMPT_TOKENS = 20
 PROBE_STEP_S = 0.004
 CELL_S, START_S = 10.0, 60.0
@@ -28,11 +30,12 @@ BYTES_PER_ACTIVATION = 34
 
 @dataclass(frozen=True)
 class Tower:
-    """Size of a transformer tower."""
+    """Size of a transformer tower; `side` is that of its images in pixels, 0 for text."""
 
     depth: int
     width: int
     tokens: int
+    side: int = 0
 
     @property
     def block_flops(self) -> float:
@@ -58,10 +61,11 @@ def towers(backbone: str) -> tuple[Tower, Tower]:
     register_tiny()
     config: Any = open_clip.get_model_config(backbone)
     vision = (config or {}).get("vision_cfg", {})
-    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
-        raise UserError(f"--backbone {backbone} is no ViT that open_clip knows.")
+    sizes = [vision.get(name) for name in ("layers", "image_size", "patch_size")]
+    if not all(isinstance(size, int) for size in sizes):
+        raise UserError(f"--backbone {backbone} is no plain ViT: it cannot be planned on paper.")
     text, grid = config["text_cfg"], vision["image_size"] // vision["patch_size"]
-    image = Tower(vision["layers"], vision["width"], grid**2 + 1)
+    image = Tower(vision["layers"], vision["width"], grid**2 + 1, vision["image_size"])
     return image, Tower(text["layers"], text["width"], PROMPT_TOKENS)
 
 
@@ -80,12 +84,14 @@ class PaperPlan:
         whole_hours: Hours from start to end on all cards.
         disk_gb: Room by what takes it, in 10^9 bytes.
         card_gb: Memory of a card by mode, in 10^9 bytes.
+        cached_depths: Freeze depths, from the top, whose activations `--cache_gb` allows.
     """
 
     hours: dict[str, float]
     whole_hours: float
     disk_gb: dict[str, float]
     card_gb: dict[str, float]
+    cached_depths: int
 
 
 def plan_on_paper(
@@ -102,6 +108,9 @@ def plan_on_paper(
     pair = towers(next(iter(configs.values())).clip.backbone)
     whole = sum(tower.depth * tower.block_flops for tower in pair)
     speed = H100_BF16_PEAK * SHARE_OF_PEAK
+    train = next(iter(configs.values())).train
+    per_depth = n_images * pair[0].tokens * pair[0].width * BYTES[train.cache_precision] / 1e9
+    cached = min(pair[0].depth, int(train.cache_gb / per_depth))
     hours: dict[str, float] = {}
     card: dict[str, float] = {}
     epochs_of_images = n_images * (
@@ -111,7 +120,9 @@ def plan_on_paper(
     cells = profile.n_trials * 3 + 2 * profile.n_splits
     for mode, config in configs.items():
         top = _trainable_flops(config, pair)
-        seconds = config.train.epochs * (3 * epochs_of_images + scored) * top / speed
+        frozen = 0.0 if _is_cached(config, pair[0], cached) else whole - top
+        passes = (3 * top + frozen) * epochs_of_images + (top + frozen) * scored
+        seconds = config.train.epochs * passes / speed
         if not top:
             steps = config.train.epochs * epochs_of_images / config.train.batch_size
             seconds = steps * PROBE_STEP_S
@@ -119,22 +130,29 @@ def plan_on_paper(
         card[mode] = _card_bytes(config, pair) / 1e9
     prefix_hours = (n_images * whole / speed + START_S) / 3600
     image = pair[0]
-    side = n_images * 3 * 224**2 / 1e9
-    depth = n_images * image.tokens * image.width * 2 / 1e9
     trained = {mode: _trainable_parameters(config, pair) for mode, config in configs.items()}
     checkpoints = sum(2 * profile.n_splits * count * 4 for count in trained.values()) / 1e9
     disk = {
-        "decoded images": side,
-        "activations, one depth, half precision": depth,
-        f"activations, all {image.depth - 1} depths of the search": depth * (image.depth - 1),
+        "decoded images": n_images * 3 * image.side**2 / 1e9,
+        f"activations, one depth, {train.cache_precision} precision": per_depth,
+        f"activations, all {image.depth - 1} depths of the search": per_depth * (image.depth - 1),
         "checkpoints": checkpoints,
     }
-    return PaperPlan(hours, prefix_hours + sum(hours.values()) / cards, disk, card)
+    return PaperPlan(hours, prefix_hours + sum(hours.values()) / cards, disk, card, cached)
+
+
+def _is_cached(config: RunConfig, image: Tower, cached: int) -> bool:
+    """Whether the frozen prefix, if there is one, is computed once."""
+    return freezing(config) != "partial" or _frozen_blocks(config, image) > image.depth - cached
+
+
+def _frozen_blocks(config: RunConfig, tower: Tower) -> int:
+    frozen = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": tower.depth}
+    return min(frozen[freezing(config)], tower.depth)
 
 
 def _trainable_blocks(config: RunConfig, tower: Tower) -> int:
-    frozen = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": tower.depth}
-    return max(0, tower.depth - frozen[freezing(config)])
+    return tower.depth - _frozen_blocks(config, tower)
 
 
 def _trainable_flops(config: RunConfig, pair: tuple[Tower, Tower]) -> float:

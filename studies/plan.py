@@ -9,12 +9,16 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, SplitPlan
+from qa_core.modes import BackboneSpec, freezing
+from studies.designed.catalogue import DESIGNS
+from studies.designed.design import Design
 from studies.profiles import Profile
 from studies.space import ModeSpace
 
@@ -49,10 +53,14 @@ class Pace:
     cell_s: float
     checkpoint_bytes: int
 
-    def seconds(self, epochs: int, split: Split) -> float:
+    def seconds(self, epochs: int, split: Split, train_share: float = 1.0) -> float:
         """Seconds of a cell: its epochs with validation and the gap's subset, and its end."""
         scored = len(split.validation) * (2 * epochs + 1) + len(split.test)
-        return epochs * len(split.train) * self.train_s + scored * self.predict_s + self.cell_s
+        return (
+            epochs * train_share * len(split.train) * self.train_s
+            + scored * self.predict_s
+            + self.cell_s
+        )
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Plan:
     Attributes:
         tune_s: Seconds of one worker by mode.
         confirm_s: The same.
+        studies_s: The same by designed study, cells that another has counted twice.
         prefix_s: Seconds to fill the cache.
         whole_s: Seconds from start to end.
         disk_gb: Room by what takes it, in 10^9 bytes.
@@ -70,6 +79,7 @@ class Plan:
 
     tune_s: dict[str, float]
     confirm_s: dict[str, float]
+    studies_s: dict[str, float]
     prefix_s: float
     whole_s: float
     disk_gb: dict[str, float]
@@ -98,14 +108,19 @@ def plan_ablation(
         profile: Its size.
         workers: Its processes.
     """
-    small = _noise_workspace(workspace)
+    small, spec = _noise_workspace(workspace), workspace.spec
     tune: dict[str, float] = {}
     confirm: dict[str, float] = {}
+    paces: dict[int, Pace] = {}
     checkpoints = 0
     for mode, space in spaces.items():
         epochs = space.guide.train.epochs
         guide = measure_pace(space.guide, small)
         trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
+        paces |= {
+            frozen_blocks(space.guide, spec): guide,
+            frozen_blocks(_middle(space), spec): trial,
+        }
         tune[mode] = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
         tune[mode] += profile.n_trials * RUN_S if splits.folds else 0.0
         settings = 2 if splits.folds else 1
@@ -114,11 +129,16 @@ def plan_ablation(
         confirm[mode] += cells * RUN_S
         checkpoints += cells * guide.checkpoint_bytes
     configs = [config for space in spaces.values() for config in space.depths()]
+    base = next(iter(spaces.values())).guide
+    studies = {
+        name: _study_seconds(DESIGNS[name], base, spec, splits, paces) for name in profile.studies
+    }
     prefix = _prefix_seconds(small, configs) * len(workspace.images) / len(small.images)
-    whole = START_S + prefix + (sum(tune.values()) + sum(confirm.values())) / workers
+    of_workers = sum(chain(tune.values(), confirm.values(), studies.values()))
+    whole = START_S + prefix + of_workers / workers
     disk = _disk(workspace, configs) | {"checkpoints": checkpoints / 1e9}
     memory = (workers + 1) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return Plan(tune, confirm, prefix, whole, disk, memory)
+    return Plan(tune, confirm, studies, prefix, whole, disk, memory)
 
 
 def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
@@ -139,6 +159,40 @@ def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
     cell_s = max(0.0, wall - sum(epochs) - 2 * third * predict_s)
     trained = int(result.metrics["trainable_parameters"]) * 4
     return Pace(PASSES * predict_s, predict_s, cell_s, trained)
+
+
+def _study_seconds(
+    design: Design, base: RunConfig, spec: BackboneSpec, splits: SplitPlan, paces: dict[int, Pace]
+) -> float:
+    """Seconds of one worker for all cells of a designed study, those on the pool too."""
+    seconds = 0.0
+    for point in design.points(base, spec):
+        pace = _pace_at(frozen_blocks(point.candidates[0], spec), paces)
+        epochs = point.candidates[0].train.epochs
+        whole = sum(
+            pace.seconds(epochs, split, point.train_share) + RUN_S for split in splits.splits
+        )
+        seconds += whole
+        if design.uses_pool:
+            folds = sum(pace.seconds(epochs, fold) + RUN_S for fold in splits.folds)
+            seconds += len(point.candidates) * folds
+    return seconds
+
+
+def frozen_blocks(config: RunConfig, spec: BackboneSpec) -> int:
+    """Frozen blocks of the image tower; one more than it has where nothing of it trains."""
+    kinds = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": spec.image_depth + 1}
+    return kinds[freezing(config)]
+
+
+def _pace_at(frozen: int, paces: dict[int, Pace]) -> Pace:
+    """The pace at a freeze depth, between those that were measured."""
+    depths = sorted(paces)
+
+    def between(name: str) -> float:
+        return float(np.interp(frozen, depths, [getattr(paces[depth], name) for depth in depths]))
+
+    return Pace(between("train_s"), between("predict_s"), between("cell_s"), 0)
 
 
 def _middle(space: ModeSpace) -> RunConfig:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_core.config import run_config_from_flat
+from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.splits import plan_splits
 from qa_core.modes import MODES, mode_config
 from qa_core.workspace import Workspace
@@ -32,6 +32,12 @@ def test_a_plan_names_every_mode_and_grows_with_the_ablation(
     assert plan.disk_gb["decoded images"] == pytest.approx(24 * 3 * 32 * 32 / 1e9)
     assert plan.disk_gb["checkpoints"] > 0 and plan.memory_gb > 0
     assert plan.params().keys() == {f"planned_{mode}_s" for mode in MODES} | {PLANNED}
+    with_study = plan_ablation(
+        workspace, spaces, splits, Profile(10, 8, 2, studies=("depth", "heads")), workers=2
+    )
+    assert plan.studies_s == {}
+    # the heads: two settings on ten splits, with no cell of their own on the pool
+    assert with_study.studies_s["depth"] > with_study.studies_s["heads"] > 0
     assert not list(tmp_path.iterdir())  # nothing was decoded or kept
 
 
@@ -46,8 +52,19 @@ def test_a_plan_on_paper_counts_what_is_known_of_vit_l_14() -> None:
     eight = plan_on_paper(configs, PROFILES["default"], 30_000, cards=8)
     assert one.hours["residual"] > one.hours["residual_partial_freeze"] > one.hours["linear_probe"]
     assert one.hours == eight.hours and one.whole_hours / 8 < eight.whole_hours < one.whole_hours
-    tokens = 30_000 * 257 * 1024 * 2 / 1e9
-    assert one.disk_gb["activations, one depth, half precision"] == pytest.approx(tokens)
+    tokens = 30_000 * 257 * 1024 * 4 / 1e9
+    assert one.disk_gb["activations, one depth, full precision"] == pytest.approx(tokens)
+    assert one.cached_depths == 0  # 20 GB hold none of 31.6 GB
+    roomy = {
+        m: with_settings(c, cache_gb=400.0, cache_precision="half") for m, c in configs.items()
+    }
+    cached = plan_on_paper(roomy, PROFILES["default"], 30_000, cards=1)
+    assert cached.cached_depths == 24
+    partial = "residual_partial_freeze"
+    assert (
+        cached.hours[partial] < one.hours[partial]
+        and cached.hours["residual"] == one.hours["residual"]
+    )
 
 
 def test_half_a_plan_on_paper_is_refused() -> None:
