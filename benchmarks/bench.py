@@ -31,6 +31,7 @@ from benchmarks.sides import (
     plain_loop,
     timed,
 )
+from experiments import cli
 from qa_core.stacked_probes import train_probes
 from qa_core.training_run import train_run
 
@@ -190,4 +191,4 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)
