@@ -31,6 +31,7 @@ FLAGS = {
     "out",
     "cache",
     "cache_gb",
+    "cache_precision",
     "debug",
 }
 
