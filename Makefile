@@ -11,7 +11,8 @@ ORIGIN_OF_OUT := $(origin OUT)
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
   BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
-  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY
+  RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
+  STRIKES SEED
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
@@ -31,7 +32,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study plan test lint report calibrate ui check-data floor bench backbone worth clean
+.PHONY: help setup ablation study status plan test lint report calibrate ui check-data floor bench soak backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +62,9 @@ study: $(STAMP) ## run one study of the ablation in OUT: STUDY=depth SPLITS=5 EP
 	@test -n "$$STUDY" || { echo "Name a study, as in make study STUDY=depth."; exit 2; }
 	@$(BIN)/python -m experiments.study$(call flag,STUDY,study)$(call flag,SPLITS,splits)$(call \
 	  flag,EPOCHS,epochs)$(ABLATION_FLAGS)
+
+status: $(STAMP) ## how far the ablation in OUT is, while it runs or long after (or TRACKING_URI=)
+	@$(BIN)/python -m experiments.status$(call flag,OUT,out)$(call flag,TRACKING_URI,tracking_uri)
 
 plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_IMAGES=30000 on paper)
 	@$(BIN)/python -m experiments.plan$(ABLATION_FLAGS)$(call flag,CARDS,cards)$(call flag,N_IMAGES,n_images)
@@ -94,6 +98,9 @@ floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 
 bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
 	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(if $(value ONLY), --only $$ONLY)
+
+soak: $(STAMP) ## strike PROFILE=smoke at 20 random moments, see that it ends the same (STRIKES=20 SEED=0)
+	@$(BIN)/python -m benchmarks.soak$(call flag,STRIKES,strikes)$(call flag,SEED,seed)
 
 backbone: $(STAMP) ## pretrain the embedded backbone again (up to 45 minutes)
 	@$(BIN)/python -m experiments.pretrain

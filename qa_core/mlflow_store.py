@@ -80,3 +80,5 @@ def _quiet() -> None:
     del mlflow
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It would print the traceback of every error that it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

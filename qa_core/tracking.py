@@ -76,7 +76,11 @@ class Tracker:
     @classmethod
     def open(cls, out: Path) -> "Tracker":
         """The tracker of a folder's store, created where missing."""
-        uri = open_store(out)
+        return cls.at(open_store(out))
+
+    @classmethod
+    def at(cls, uri: str) -> "Tracker":
+        """The tracker of a store that is there."""
         experiment = open_client(uri).get_experiment_by_name(EXPERIMENT)
         assert experiment is not None, f"{uri} has no experiment {EXPERIMENT!r}"
         return cls(uri, experiment.experiment_id)

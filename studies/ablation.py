@@ -30,6 +30,7 @@ from studies.profiles import Profile, StudyRequest
 from studies.progress import Board, last_line
 from studies.reference_rows import write_reference_rows
 from studies.session import close_parents, ends_told, open_session
+from studies.sign_of_life import signs_of_life
 from studies.space import ModeSpace, expected_cost, mode_space
 
 
@@ -95,6 +96,7 @@ def run_studies(
         with (
             open_session(tracker, spaces) as mode_runs,
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
+            signs_of_life(tracker, board),
         ):
             if only is None and PLANNED not in run.data.params:
                 board.say("planning: trying every mode for a moment")
@@ -187,8 +189,11 @@ def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
         mode = one.space.mode
         choices[mode] = sweep.choose(one.space, one.trials)
         run_id = ablation.mode_runs[mode]
+        saved, folds = sweep.folds_saved(one.trials)
         parent_runs.log_choice(ablation.context.tracker, run_id, one.space, choices[mode])
-        board.say(f"tuned {mode}: {choices[mode].reason}")
+        saving = {"folds_pruned": str(saved), "folds_of_trials": str(folds)}
+        ablation.context.tracker.log(run_id, tags=saving)
+        board.say(f"tuned {mode}: {choices[mode].reason}; pruning saved {saved} of {folds} folds")
     return choices
 
 

@@ -1,9 +1,11 @@
 """What a person sees while studies run: a live table on a terminal, else a line an event."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -25,6 +27,16 @@ class _Row:
 def last_line(error: str | None) -> str:
     """What a traceback ends with."""
     return (error or "unknown").strip().splitlines()[-1]
+
+
+def count_table(counts: Sequence[str]) -> Table:
+    """An empty table of studies and modes with these counts, narrow enough for 80 columns."""
+    table = Table(box=SIMPLE_HEAD, caption_justify="left")
+    for name in ("study", "mode"):
+        table.add_column(name, no_wrap=True)
+    for name in counts:
+        table.add_column(name, justify="right")
+    return table
 
 
 class Board:
@@ -62,6 +74,11 @@ class Board:
         """Show which jobs this engine runs."""
         self._engine = engine
 
+    @property
+    def running(self) -> list[str]:
+        """Names of the jobs that run now."""
+        return [] if self._engine is None else self._engine.running
+
     def note(self, text: str) -> None:
         """Something passing: in the table, or now and then a line."""
         self._note = text
@@ -96,10 +113,10 @@ class Board:
         self._spent_s += outcome.wall_s
         self._spent_cost += outcome.job.cost
         count = f"{row.done + row.failed}/{row.total}"
-        self.say(f"{outcome.job.name}: {text}  [{count}, {outcome.wall_s:.0f} s{self._left()}]")
+        self.say(f"{outcome.job.name}: {text}  [{count}, {outcome.wall_s:.0f} s{self.time_left()}]")
 
-    def _left(self) -> str:
-        """Time left by the pace so far, in words."""
+    def time_left(self) -> str:
+        """Time left by the pace so far, in words after a comma; nothing where it is not known."""
         if self._engine is None or not self._spent_cost:
             return ""
         cost = sum(row.cost_left for row in self._rows.values())
@@ -109,11 +126,10 @@ class Board:
 
     def __rich__(self) -> Table:
         """The table as it is now."""
-        running = [] if self._engine is None else self._engine.running
-        caption = f"running: {', '.join(running)}{self._left()}" if running else self._note
-        table = Table(caption=caption)
-        for name in ("study", "mode", "done", "running", "failed", "of", "best"):
-            table.add_column(name, justify="left" if name in ("study", "mode") else "right")
+        running = self.running
+        caption = f"running: {', '.join(running)}{self.time_left()}" if running else self._note
+        table = count_table(("done", "running", "failed", "of", "best"))
+        table.caption = caption
         for (study, mode), row in self._rows.items():
             now = sum(name.startswith(f"{study} {mode} ") for name in running)
             best = "" if row.best is None else f"{row.best:.3f}"

@@ -75,6 +75,8 @@ class ModeSweep:
             self._round_start = n_trials
         self._results: dict[int, TrialResult] = {}
         self._asked: dict[int, dict[str, Any]] = {}
+        self._scratch = optuna.create_study(direction="maximize")
+        self._open: list[optuna.Trial] = []
 
     @property
     def done(self) -> bool:
@@ -106,16 +108,28 @@ class ModeSweep:
         return True
 
     def _ask(self, earlier: Sequence[FrozenTrial], numbers: range) -> dict[int, dict[str, Any]]:
-        scratch = optuna.create_study(direction="maximize")
-        scratch.add_trials(earlier)
-        asked: dict[int, dict[str, Any]] = {}
+        self._catch_up(earlier)
         for number in numbers:
             if number == 0:
-                scratch.enqueue_trial(self.space.guide_values)
+                self._scratch.enqueue_trial(self.space.guide_values)
             seed = stable_seed(self._journal.study_name, number)
-            scratch.sampler = TPESampler(seed=seed, n_startup_trials=ROUND)
-            asked[number] = scratch.ask(self.space.distributions).params
-        return asked
+            self._scratch.sampler = TPESampler(seed=seed, n_startup_trials=ROUND)
+            self._open.append(self._scratch.ask(self.space.distributions))
+        return {trial.number: trial.params for trial in self._open}
+
+    def _catch_up(self, earlier: Sequence[FrozenTrial]) -> None:
+        """Bring the study in memory, of which samplers ask, to the end of the earlier rounds.
+
+        It is kept from round to round: to copy all earlier trials each time grows quadratically.
+        """
+        for trial in self._open:
+            recorded = earlier[trial.number]
+            for fold, mean in recorded.intermediate_values.items():
+                trial.report(mean, fold)
+            value = recorded.value if recorded.state == TrialState.COMPLETE else None
+            self._scratch.tell(trial, value, recorded.state)
+        self._open = []
+        self._scratch.add_trials(earlier[len(self._scratch.get_trials(deepcopy=False)) :])
 
     def _frozen(self, values: dict[str, Any], result: TrialResult) -> FrozenTrial:
         running = np.cumsum(result.folds) / np.arange(1, len(result.folds) + 1)
@@ -136,6 +150,12 @@ def pruning_bars(earlier: Sequence[FrozenTrial]) -> tuple[float | None, ...]:
         means = [t.intermediate_values[fold] for t in earlier if fold in t.intermediate_values]
         bars.append(float(np.median(means)) if means else None)
     return tuple(bars)
+
+
+def folds_saved(trials: Sequence[FrozenTrial]) -> tuple[int, int]:
+    """Folds that pruning did not run, and the folds of all trials together."""
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    return sum(FOLDS - len(t.intermediate_values) for t in pruned), FOLDS * len(trials)
 
 
 def stable_seed(study: str, number: int) -> int:

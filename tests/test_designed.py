@@ -165,9 +165,11 @@ def _two_rates(base: RunConfig, spec: BackboneSpec) -> list[Point]:
     return [Point("linear_probe", {"freeze_layers": 12}, tuple(rates))]
 
 
-SCALES = Design("scale", "two scales?", _two_scales)
 SHARES = Design("data_size", "two shares?", _two_shares)
 CHOICE = Design("depth", "which rate?", _two_rates, uses_pool=True)
+
+
+SCALES = Design("scale", "two scales?", _two_scales)
 
 
 @pytest.fixture(scope="module")
@@ -339,3 +341,47 @@ def test_the_confirmation_takes_over_what_a_study_computed(
     artifacts = [a.path for a in context.tracker.client.list_artifacts(taken[0].info.run_id)]
     assert {"checkpoint", "predictions.csv", "thumbnails"} <= set(artifacts)
     assert run(SCALES, context, setup, tmp_path) == []
+
+
+def test_a_cell_that_diverges_is_recorded_once_and_the_study_goes_on(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    context = opened("hopeless")
+    frame, rows = context.workspace.table.frame, context.plan.splits[0].train
+    frame.loc[rows[:4], "mos_quality"] = np.inf
+    assert len(run(SCALES, context, setup, tmp_path)) == 4
+    cells = context.tracker.runs("confirmation")
+    assert sorted(run.info.status for run in cells) == ["FAILED"] * 2 + ["FINISHED"] * 2
+    for failed in (run for run in cells if run.info.status == "FAILED"):
+        assert failed.data.tags["failure"] == "diverged"
+        assert "try a smaller --lr" in failed.data.tags["error"]
+    assert run(SCALES, context, setup, tmp_path) == []
+    assert len(context.tracker.runs("confirmation")) == 4
+
+
+@dataclass
+class BrokenEngine(InlineEngine):
+    """Every job fails."""
+
+    def next_outcome(self, timeout_s: float) -> Outcome:
+        job = self.queue.pop(0)
+        return Outcome(job, None, "Traceback\nRuntimeError: out of memory", 2, 0.0)
+
+
+def test_a_cell_that_failed_is_tried_again_by_the_next_command_and_counted_once(
+    opened: Callable[[str], Context], setup: Setup, tmp_path: Path
+) -> None:
+    context = opened("broken")
+    guide = mode_config("linear_probe", setup.base, context.workspace.spec)
+    parent = context.tracker.start(RunRecord("linear_probe", "mode"))
+    cells = cells_of([Setting("linear_probe", "guide", guide, parent)], 1, context)
+    board = Board(Console(quiet=True))
+    for _ in range(2):
+        assert run_cells(cells, context, BrokenEngine(context), board) == 1
+        (failed,) = context.tracker.runs("confirmation")
+        assert failed.info.status == "FAILED"
+        assert failed.data.tags["error"].endswith("RuntimeError: out of memory")
+    assert run_cells(cells, context, InlineEngine(context), board) == 0
+    (run,) = context.tracker.runs("confirmation")
+    assert run.info.status == "FINISHED"
+    assert {r.info.status for r in context.tracker.runs("orphan")} == {"KILLED"}

@@ -1,15 +1,20 @@
 """The local engine with real processes: order, retries, and workers that are killed."""
 
+import gc
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
-from studies.engine.interface import InfrastructureError, Job, Outcome
+from qa_core.errors import UserError
+from studies.engine.interface import InfrastructureError, Job, Outcome, machine_fault
 from studies.engine.local import LocalEngine
 
 
@@ -137,3 +142,46 @@ def test_closing_ends_busy_workers(tmp_path: Path) -> None:
         assert engine.running == ["long"]
     with pytest.raises(ProcessLookupError):
         os.kill(int(marker.read_text()), 0)
+
+
+@dataclass(frozen=True)
+class DieWhileAnswering:
+    """Sends half an answer, then dies."""
+
+    marker: Path
+
+    def run(self, context: dict[str, int]) -> "HalfAnswer | int":
+        """A value that kills its process while it is pickled for the driver, the first time."""
+        if self.marker.exists():
+            return 1
+        self.marker.touch()
+        return HalfAnswer()
+
+
+class HalfAnswer:
+    """Kills its process in the middle of a message to the driver."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        (pipe,) = [f for f in gc.get_objects() if isinstance(f, Connection)]
+        os.write(pipe.fileno(), b"\x00\x00\x10\x00half")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return HalfAnswer, ()
+
+
+def test_a_worker_that_dies_in_the_middle_of_its_answer_costs_only_that(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    engine.submit(Job("half", DieWhileAnswering(tmp_path / "marker")))
+    (outcome,) = finish(engine, 1)
+    assert (outcome.value, outcome.attempts, outcome.error) == (1, 2, None)
+
+
+def test_a_fault_of_the_machine_is_told_by_its_cause() -> None:
+    locked = sqlite3.OperationalError("database is locked")
+    told = StorageInternalError("commit failed")
+    told.__cause__ = locked
+    assert machine_fault(told) == "database is locked"
+    assert machine_fault(ValueError("no such number")) is None
+    mistake = UserError("no such file")
+    mistake.__cause__ = FileNotFoundError("x")
+    assert machine_fault(mistake) is None

@@ -19,6 +19,7 @@ from studies.space import ModeSpace, mode_space
 from studies.sweep import (
     ModeSweep,
     choose,
+    folds_saved,
     open_journal,
     paired_gain,
     pruning_bars,
@@ -165,6 +166,14 @@ def test_trials_below_the_median_of_earlier_rounds_are_pruned(undisturbed: list[
     states = [trial[1] for trials in undisturbed for trial in trials]
     assert TrialState.PRUNED in states
     assert all(trial[1] == TrialState.COMPLETE for trials in undisturbed for trial in trials[:4])
+
+
+def test_what_pruning_saves_is_counted_in_folds() -> None:
+    space = spaces()[0]
+    whole, early = fake_trial(space, (0.5, 0.6, 0.7)), fake_trial(space, (0.1,))
+    failed = fake_trial(space, (0.5,))
+    early.state, failed.state = TrialState.PRUNED, TrialState.FAIL
+    assert folds_saved([whole, early, failed]) == (2, 9)
 
 
 def fake_trial(space: ModeSpace, folds: tuple[float, ...], **changes: float) -> Any:

@@ -26,7 +26,7 @@ def record_in_optuna(
         values: Selection metric on validation by point and split; None for a failed cell.
     """
     journal = open_journal(storage, study)
-    there = [trial.params for trial in journal.get_trials(deepcopy=False)]
+    there = {_key(trial.params) for trial in journal.get_trials(deepcopy=False)}
     choices = {
         name: {k[name]: None for k in knobs if name in k} for point in knobs for name in point
     }
@@ -37,6 +37,10 @@ def record_in_optuna(
         distributions["split"] = IntDistribution(0, _MOST_SPLITS)
         for split, value in enumerate(row):
             params = point | {"split": split}
-            if value is not None and params not in there:
+            if value is not None and _key(params) not in there:
                 trial = create_trial(value=value, params=params, distributions=distributions)
                 journal.add_trial(trial)
+
+
+def _key(params: dict[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(params.items())
