@@ -217,7 +217,7 @@ def main() -> None:
         folder = Path(scratch)
         command = ablation_command(folder / "undisturbed", "--profile", args.profile)
         started = time.monotonic()
-        Session(command, folder / "log").driver.wait()
+        assert Session(command, folder / "log").driver.wait() == 0, (folder / "log").read_text()
         span_s = time.monotonic() - started
         print(f"undisturbed: {span_s:.0f} s", flush=True)
         told, wrong, studies = [], [], 0
