@@ -64,7 +64,8 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
             f"--split {args.split}: this protocol has splits 0 to {len(plan.splits) - 1}."
         )
     split = plan.splits[args.split]
-    for warning in modes.warnings(given, config, workspace.spec, args.recipe):
+    rate_of_recipe = args.recipe is not None and "lr" not in _flag_names(argv)
+    for warning in modes.warnings(given, config, workspace.spec, rate_of_recipe):
         print(f"warning: {warning}", file=sys.stderr)
     print(configuration_panel(config, workspace.spec, workspace.table))
     print(
@@ -72,7 +73,7 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
         f" to train, {len(split.validation)} to choose, {len(split.test)} to test\n"
     )
     result = _run(args, config, workspace, split)
-    _print_end(args, result)
+    _print_end(args, result, [] if rate_of_recipe else modes.rate_advice(config, workspace.spec))
     return result
 
 
@@ -127,10 +128,10 @@ def _run(
     return result
 
 
-def _print_end(args: BaselineArgs, result: "RunResult") -> None:
+def _print_end(args: BaselineArgs, result: "RunResult", on_rate: list[str]) -> None:
     best = result.history[result.best_epoch]
     print(f"\nbest epoch {result.best_epoch}: {result.checkpoint}")
-    for sentence in advise(best, len(result.history) - 1, result.best_epoch):
+    for sentence in advise(best, len(result.history) - 1, result.best_epoch, on_rate):
         print(f"advice: {sentence}")
     if args.test:
         for name in sorted(n for n in result.metrics if n.startswith("test_")):

@@ -1,19 +1,24 @@
 """Advice in words from the measures of a finished run, by the guide's rules."""
 
+from collections.abc import Sequence
+
 GAP_LIMIT = 0.05
 SATURATED_SHARE = 0.10
 OVER_CONSTRAINED_SHARE = 0.90
 
 
-def advise(measures: dict[str, float], epochs_run: int, best_epoch: int) -> list[str]:
+def advise(
+    measures: dict[str, float], epochs_run: int, best_epoch: int, on_rate: Sequence[str] = ()
+) -> list[str]:
     """Sentences on what to change, from the validation measures of the best epoch.
 
     Args:
         measures: Epoch measures by name (`train_val_gap_quality`, `delta_saturation_quality`, ...).
         epochs_run: Epochs trained.
         best_epoch: The epoch chosen.
+        on_rate: What there is to say of the learning rate.
     """
-    found: list[str] = []
+    found = list(on_rate)
     for target, letter in (("quality", "q"), ("consistency", "c")):
         gap = measures.get(f"train_val_gap_{target}")
         if gap is not None and gap > GAP_LIMIT:

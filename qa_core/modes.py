@@ -68,7 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 _RECIPE_DEPTH = 24
 _RECIPE_DEPTHS_OF_12 = {18: 8, 20: 10}
-_FREEZE_FLAGS = ("freeze_clip", "partial_freeze", "freeze_layers")
+_FREEZE_KINDS = ("freeze_clip", "partial_freeze")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def resolve(config: RunConfig, spec: BackboneSpec) -> RunConfig:
     if config.optim.lr_head is None and freezing(config) != "all":
         changes["lr_head"] = GUIDE_HEAD_LR
     if config.train.threads is None:
-        changes["threads"] = os.cpu_count() or 1
+        changes["threads"] = len(os.sched_getaffinity(0))
     if config.freeze.partial_freeze:
         changes["freeze_layers"] = _resolved_depth(config.freeze.freeze_layers, spec.image_depth)
     if config.head.residual_learning and config.refinement.use_refinement:
@@ -166,12 +166,15 @@ def apply_recipe(config_flags: dict[str, Any], recipe: str, spec: BackboneSpec) 
         spec: The backbone; off 24 blocks the recipe's depth is the same share of the tower.
     """
     flags = dict(RECIPES[recipe])
-    if any(name in config_flags for name in _FREEZE_FLAGS):
-        flags = {name: value for name, value in flags.items() if name not in _FREEZE_FLAGS}
+    kinds = {kind: config_flags[kind] for kind in _FREEZE_KINDS if kind in config_flags}
+    if any(flags.get(kind, False) != asked for kind, asked in kinds.items()):
+        # its rate belongs to its way of freezing
+        left_out = (*_FREEZE_KINDS, "freeze_layers", "lr")
+        flags = {name: value for name, value in flags.items() if name not in left_out}
     if "freeze_layers" in flags:
         flags["freeze_layers"] = _recipe_depth(flags["freeze_layers"], spec.image_depth)
     if not spec.published:
-        del flags["lr"]
+        flags.pop("lr", None)
     return flags | config_flags
 
 
@@ -188,10 +191,17 @@ def mode_config(mode: str, base: RunConfig, spec: BackboneSpec) -> RunConfig:
 
 
 def warnings(
-    given: RunConfig, resolved: RunConfig, spec: BackboneSpec, recipe: str | None
+    given: RunConfig, resolved: RunConfig, spec: BackboneSpec, rate_of_recipe: bool = False
 ) -> list[str]:
-    """Sentences about settings that are allowed but outside the guide's advice."""
-    found = []
+    """Sentences about settings that are allowed but do nothing, or are outside the guide's advice.
+
+    Args:
+        given: The configuration as asked for.
+        resolved: The same, resolved.
+        spec: The backbone.
+        rate_of_recipe: Whether a recipe of the guide set the learning rate, which is then exempt.
+    """
+    found = _without_effect(given)
     if given.refinement.use_refinement and given.head.residual_learning:
         found.append(
             "Refinement is switched off: it corrects a direct prediction, and residual learning"
@@ -204,12 +214,34 @@ def warnings(
                 f"--residual_scale_{target} {scale:g} is above 0.5: the correction can override"
                 " the base, which defeats the purpose of bounding it."
             )
-    rates, lr = spec.rates[freezing(resolved)], resolved.optim.lr
-    if recipe is None and lr is not None and not rates.low <= lr <= rates.high:
-        found.append(
-            f"--lr {lr:g} is outside the recommended {rates.low:g} to {rates.high:g} for this"
-            " mode and backbone."
-        )
+    if not rate_of_recipe:
+        found += rate_advice(resolved, spec)
     if given.clip.pretrained == "none":
         found.append("RANDOM WEIGHTS: the towers know nothing, and neither will the scores.")
     return found
+
+
+def rate_advice(resolved: RunConfig, spec: BackboneSpec) -> list[str]:
+    """A sentence where the rate is outside what the guide recommends for this mode."""
+    rates, lr = spec.rates[freezing(resolved)], resolved.optim.lr
+    if lr is None or rates.low <= lr <= rates.high:
+        return []
+    return [
+        f"--lr {lr:g} is outside the recommended {rates.low:g} to {rates.high:g} for this mode"
+        " and backbone."
+    ]
+
+
+def _without_effect(given: RunConfig) -> list[str]:
+    """Sentences about flags that differ from their default and change nothing in this form."""
+    head, plain = given.head, type(given.head)()
+    if head.residual_learning:
+        idle, why = (
+            ("use_two_branch",),
+            "it shapes a direct prediction, and residual learning is on",
+        )
+    else:
+        idle = ("base_init", "scale_schedule", "residual_scale_q", "residual_scale_c")
+        why = "it shapes a correction, and --no_residual_learning leaves none"
+    changed = [name for name in idle if getattr(head, name) != getattr(plain, name)]
+    return [f"--{name} has no effect: {why}." for name in changed]

@@ -59,9 +59,14 @@ class TrainingData:
 
 @dataclass
 class Progress:
-    """All that a run needs to go on after an epoch, beside model and optimizer."""
+    """All that a run needs to go on after an epoch, beside model and optimizer.
+
+    `improved_epoch` is the last one that was better by the least that early stopping asks for.
+    """
 
     epoch: int = 0
+    improved_epoch: int = 0
+    improved_selection: float = -math.inf
     best_epoch: int = 0
     best_selection: float = -math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
@@ -70,11 +75,18 @@ class Progress:
     def record(
         self, measures: dict[str, float], least: float, state: Callable[[], dict[str, Tensor]]
     ) -> bool:
-        """Add an epoch's measures; True, its state kept, where it is the best by `least`."""
+        """Add an epoch's measures; True, its state kept, where it is the best.
+
+        Args:
+            measures: Its measures by name.
+            least: By how much `selection` has to rise to count as an improvement.
+            state: Gives a copy of what training changes.
+        """
         self.epoch += 1
         self.history.append(measures)
-        least = least if self.best_epoch else 0.0
-        is_best = measures["selection"] > self.best_selection + least
+        if measures["selection"] > self.improved_selection + least:
+            self.improved_epoch, self.improved_selection = self.epoch, measures["selection"]
+        is_best = measures["selection"] > self.best_selection
         if is_best:
             self.best_epoch, self.best_selection = self.epoch, measures["selection"]
             self.best_state = state()
@@ -131,7 +143,7 @@ class Trainer:
 
     def _is_stalled(self) -> bool:
         patience = self.config.train.early_stopping_patience
-        return 0 < patience <= self.progress.epoch - self.progress.best_epoch
+        return 0 < patience <= self.progress.epoch - self.progress.improved_epoch
 
     def _train_epoch(self, epoch: int, on_step: StepListener | None) -> dict[str, float]:
         seed_everything(self.config.train.seed, "epoch", epoch)

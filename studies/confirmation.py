@@ -220,7 +220,9 @@ def worst_rows(predictions: "pd.DataFrame") -> list[int]:
 def _write_thumbnail(source: Path, target: Path) -> None:
     from PIL import Image
 
+    from qa_core.data.image_store import upright_rgb
+
     with Image.open(source) as image:
-        small = image.convert("RGB")
+        small = upright_rgb(image)
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     small.save(target, quality=_JPEG_QUALITY)

@@ -78,18 +78,24 @@ def test_recipes_scale_to_the_depth_and_yield_to_flags() -> None:
     assert apply_recipe({"epochs": 3}, "scarce", VIT_L)["epochs"] == 3
     probe = apply_recipe({"freeze_clip": True}, "plenty", VIT_L)
     assert probe["freeze_clip"] and "partial_freeze" not in probe
+    assert "lr" not in probe  # the recipe's rate is for a partial freeze
+    deeper = apply_recipe({"partial_freeze": True, "freeze_layers": 12}, "plenty", VIT_L)
+    assert (deeper["freeze_layers"], deeper["lr"]) == (12, 3e-5)
     assert "lr" not in apply_recipe({}, "plenty", TINY)
 
 
 def test_warnings_are_given_and_recipes_are_exempt() -> None:
-    def said(recipe: str | None = None, **flags: Any) -> str:
+    def said(rate_of_recipe: bool = False, **flags: Any) -> str:
         given = run_config_from_flat(flags)
-        return " ".join(warnings(given, resolve(given, VIT_L), VIT_L, recipe))
+        return " ".join(warnings(given, resolve(given, VIT_L), VIT_L, rate_of_recipe))
 
     assert said() == ""
     assert "above 0.5" in said(residual_scale_q=0.6)
     assert "recommended" in said(lr=1e-3)
-    assert "recommended" not in said("scarce", partial_freeze=True, lr=1e-5)
+    assert "recommended" not in said(True, partial_freeze=True, lr=1e-5)
     assert "Refinement is switched off" in said(use_refinement=True)
+    assert "--use_two_branch has no effect" in said(use_two_branch=True)
+    idle = said(residual_learning=False, base_init="fit", residual_scale_q=0.3)
+    assert "--base_init has no" in idle and "--residual_scale_q has no" in idle
     assert "RANDOM" in said(pretrained="none")
     assert not resolved(use_refinement=True).refinement.use_refinement

@@ -20,7 +20,7 @@ from qa_core.evaluation import PARTS
 from qa_core.identity import run_identity
 from qa_core.model import RAW, QualityModel
 from qa_core.modes import resolve
-from qa_core.trainer import TrainingDiverged, predict
+from qa_core.trainer import Progress, TrainingDiverged, predict
 from qa_core.training_run import RunResult, fit_bases, prepare_run, train_run
 from qa_core.workspace import Workspace
 
@@ -331,3 +331,14 @@ def test_a_full_disk_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(path) in str(in_words(caught.value))
     assert [*tmp_path.iterdir()] == [path] and path.read_bytes() == before
+
+
+def test_the_best_epoch_is_the_best_and_patience_waits_for_a_clear_rise() -> None:
+    progress = Progress()
+    values = (0.5, 0.505, 0.52, 0.515)
+    kept = [progress.record({"selection": value}, 0.01, dict) for value in values]
+    assert kept == [True, True, True, False]
+    assert (progress.best_epoch, progress.best_selection) == (3, 0.52)
+    assert (progress.improved_epoch, progress.improved_selection) == (3, 0.52)
+    progress.record({"selection": 0.525}, 0.01, dict)
+    assert (progress.best_epoch, progress.improved_epoch) == (5, 3)
