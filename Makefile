@@ -12,7 +12,7 @@ ORIGIN_OF_OUT := $(origin OUT)
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
   BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED
+  STRIKES SEED TOKENIZER IMAGE_VIEW
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
@@ -24,6 +24,7 @@ DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
+  flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call \
   flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)
 
 # Several runs side by side have a folder of their own, unless one is named.
@@ -43,7 +44,8 @@ help: ## list the targets
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"
 	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
-	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag"
+	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"
+	@echo "            IMAGE_VIEW=whole|padded|crops"
 	@echo "variables of report: OUT  TRACKING_URI  RUNS='runs/a runs/b'  PREDICTIONS=name:file.csv"
 	@echo "                     CLAIMS=my_claims.py  REPORT_LANG=en|zh  REPORT_FONT=file"
 
@@ -91,7 +93,8 @@ ui: $(STAMP) ## open MLflow's pages on OUT (loopback; PORT=5000)
 	  --backend-store-uri "sqlite:///$$OUT/mlflow.db" --default-artifact-root "$$OUT/artifacts"
 
 check-data: $(STAMP) ## summarise rated images, name every problem with its row
-	@$(BIN)/python -m experiments.check_data$(DATA_FLAGS)$(call flag,BACKBONE,backbone)
+	@$(BIN)/python -m experiments.check_data$(DATA_FLAGS)$(call flag,BACKBONE,backbone)$(call \
+	  flag,TOKENIZER,tokenizer)
 
 floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)

@@ -72,8 +72,8 @@ def throughput(backbone: str, batch_size: int, device: str, steps: int = 20) -> 
 def _noise(model: QualityModel, batch_size: int, device: str) -> Batch:
     tower = model.backbone
     pixels = torch.randint(0, 256, (batch_size, 3, tower.image_size, tower.image_size))
-    ids, ends = tower.tokenize([PROMPT] * batch_size)
-    parts = (pixels.to(torch.uint8), ids, ends, torch.arange(batch_size))
+    ids = tower.tokenize([PROMPT] * batch_size)
+    parts = (pixels.to(torch.uint8), ids, ids, torch.arange(batch_size))
     return Batch(*(part.to(device) for part in parts), entry=RAW)
 
 

@@ -9,7 +9,13 @@ from typing import Literal
 
 from experiments import cli
 from experiments.data_flags import DataFlags, data_settings
-from qa_core.config import CachePrecision, ProtocolName, RunConfig, run_config_from_flat
+from qa_core.config import (
+    CachePrecision,
+    ImageView,
+    ProtocolName,
+    RunConfig,
+    run_config_from_flat,
+)
 from qa_core.errors import UserError
 from qa_core.locking import sole_owner
 from studies.engine.local import interrupts_held
@@ -25,9 +31,15 @@ class AblationArgs(DataFlags):
     protocol: ProtocolName = "auto"
     """How images are split (auto: grouped_kfold below 100 prompts, else honest)."""
     backbone: str = "qa-tiny"
-    """Any open_clip model name with ViT towers."""
+    """An open_clip model name, or a folder with open_clip_config.json and weights."""
     pretrained: str = "default"
-    """open_clip tag, a weights file, none, or default (the embedded weights)."""
+    """open_clip tag, a weights file, none, or default (the embedded weights, the folder's, or a
+    published tag's)."""
+    tokenizer: Path | None = None
+    """Folder with tokenizer.json (default: the backbone's own)."""
+    image_view: ImageView = "whole"
+    """whole: resized to the model's square; padded: its aspect ratio kept; crops: whole and windows
+    at native resolution, some at random in training, all in testing, averaged."""
     workers: int = 0
     """Worker processes, one thread each (default: the cores of this machine)."""
     out: Path = Path("runs/ablation")
@@ -107,6 +119,8 @@ def base_config(args: AblationArgs) -> RunConfig:
         | {
             "backbone": args.backbone,
             "pretrained": args.pretrained,
+            "tokenizer": None if args.tokenizer is None else str(args.tokenizer),
+            "image_view": args.image_view,
             "epochs": PROFILES[args.profile].epochs,
             "threads": 1,
             "cache_gb": args.cache_gb,

@@ -14,7 +14,9 @@ class CheckArgs(DataFlags):
     """Summarise rated images and name every problem with its row (exit code 1 if any)."""
 
     backbone: str = "qa-tiny"
-    """The open_clip model whose context prompts are measured against."""
+    """The open_clip model, or folder, whose context prompts are measured against."""
+    tokenizer: Path | None = None
+    """Folder with tokenizer.json (default: the backbone's own)."""
     cache: Path = Path(".cache")
     """Where the embedded benchmark is rendered."""
     debug: bool = False
@@ -35,7 +37,11 @@ def check(args: CheckArgs) -> list[str]:
     """
     from qa_core.data.tables.cells import TableError
 
-    config = run_config_from_flat(data_settings(args) | {"backbone": args.backbone})
+    config = run_config_from_flat(
+        data_settings(args)
+        | {"backbone": args.backbone}
+        | {"tokenizer": None if args.tokenizer is None else str(args.tokenizer)}
+    )
     try:
         problems = _look(config, args.cache)
     except TableError as error:

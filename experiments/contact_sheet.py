@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from qa_core.data.image_store import upright_rgb
+from qa_core.data.decode import upright_rgb
 
 THUMBNAIL_PX = 160
 _STYLE = (

@@ -9,6 +9,13 @@ if TYPE_CHECKING:  # pandas: --help must not wait for it
     from qa_core.data.rated_table import RatedTable
 
 
+VIEWS = {
+    "whole": "whole, resized to a square",
+    "padded": "whole, resized into a square, aspect ratio kept",
+    "crops": "whole and windows at native resolution, 4 of 9 at random in training, averaged",
+}
+
+
 def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTable") -> str:
     """The resolved configuration in words, one topic a line."""
     train, optim, loss = config.train, config.optim, config.loss
@@ -18,6 +25,7 @@ def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTabl
         "mode": mode_name(config),
         "data": f"{table.name}: {len(table.frame)} images,"
         f" {table.frame['group'].nunique()} prompts",
+        "images": VIEWS[config.data.image_view],
         "backbone": f"{config.clip.backbone}, weights {config.clip.pretrained}",
         "training": f"{train.epochs} epochs, batch {train.batch_size}"
         f"{_accumulation(config)}, learning rate {optim.lr:g}{heads}, {optim.scheduler}",

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_core.backbone import Backbone, ImageTower, TextTower
+from qa_core.backbone import Backbone
 from qa_core.config import CachePrecision
 from qa_core.data.image_store import take_room
 from qa_core.locking import waiting_lock
@@ -41,47 +41,63 @@ class TowerInputs:
         name: What it is, in words.
         sha256: Hash of the backbone and the inputs.
         size: Number of rows.
-        tower: The pretrained tower.
-        stem: Tokens (batch, length, width) of some rows.
+        views: Pictures of a row; where there are several, activations are (n, views, ...).
+        depth: Blocks of the tower.
+        stem: Tokens (batch, ...) of some rows.
+        block: Tokens of some rows after the block of this number.
         embed: Embeddings (batch, embed_dim) of some rows, of their tokens after so many blocks.
     """
 
     name: str
     sha256: str
     size: int
-    tower: ImageTower | TextTower
+    views: int
+    depth: int
     stem: Callable[[slice], Tensor]
+    block: Callable[[slice, Tensor, int], Tensor]
     embed: Callable[[slice, Tensor, int], Tensor]
 
 
 def image_inputs(backbone: Backbone, images: Any, images_sha256: str) -> TowerInputs:
-    """Images as inputs: uint8 pixels (n, 3, size, size), and their hash."""
+    """Images as inputs: uint8 pixels (n, [views,] 3, size, size), and their hash."""
+    tower = backbone.image
 
     def stem(rows: slice) -> Tensor:
         pixels = torch.from_numpy(np.array(images[rows])).to(backbone.pixel_mean.device)
-        return backbone.image.stem(backbone.normalise_pixels(pixels))
+        return tower.stem(backbone.normalise_pixels(pixels.flatten(0, -4)))
+
+    def block(_: slice, tokens: Tensor, number: int) -> Tensor:
+        return tower.run_blocks(tokens, number, number + 1)
 
     def embed(_: slice, tokens: Tensor, start: int) -> Tensor:
-        return backbone.image.embed(tokens, start)
+        return tower.embed(tokens, start)
 
-    key = f"{backbone.sha256}/{images_sha256}"
-    return TowerInputs("images", key, len(images), backbone.image, stem, embed)
+    key, views = f"{backbone.sha256}/{images_sha256}", count_views(images)
+    return TowerInputs("images", key, len(images), views, tower.depth, stem, block, embed)
 
 
-def text_inputs(backbone: Backbone, token_ids: Tensor, ends: Tensor) -> TowerInputs:
-    """Texts as inputs: token ids (n, longest) and last positions (n,)."""
-    device = backbone.pixel_mean.device
+def count_views(images: Any) -> int:
+    """Pictures that stand for one image in pixels (n, [views,] 3, size, size)."""
+    return images.shape[1] if len(images.shape) == 5 else 1
+
+
+def text_inputs(backbone: Backbone, token_ids: Tensor) -> TowerInputs:
+    """Texts as inputs: token ids (n, longest)."""
+    device, tower = backbone.pixel_mean.device, backbone.text
 
     def stem(rows: slice) -> Tensor:
-        return backbone.text.stem(token_ids[rows].to(device))
+        return tower.stem(token_ids[rows].to(device))
+
+    def block(rows: slice, tokens: Tensor, number: int) -> Tensor:
+        return tower.run_blocks(tokens, token_ids[rows].to(device), number, number + 1)
 
     def embed(rows: slice, tokens: Tensor, start: int) -> Tensor:
-        return backbone.text.embed(tokens, ends[rows].to(device), start)
+        return tower.embed(tokens, token_ids[rows].to(device), start)
 
     shape = repr(tuple(token_ids.shape)).encode()
     ids_sha256 = hashlib.sha256(shape + token_ids.numpy().tobytes()).hexdigest()
     key = f"{backbone.sha256}/{ids_sha256}"
-    return TowerInputs("texts", key, len(token_ids), backbone.text, stem, embed)
+    return TowerInputs("texts", key, len(token_ids), 1, tower.depth, stem, block, embed)
 
 
 def activations(
@@ -174,10 +190,12 @@ def _fill(
     new_array: Callable[[Boundary, Sequence[int]], np.ndarray],
     progress: Progress | None,
 ) -> None:
-    wanted = set(boundaries)
-    for start in range(0, inputs.size, _BATCH):
-        rows = slice(start, min(start + _BATCH, inputs.size))
+    wanted, size = set(boundaries), max(1, _BATCH // inputs.views)
+    for start in range(0, inputs.size, size):
+        rows = slice(start, min(start + size, inputs.size))
         for at, value in _values(inputs, rows, wanted).items():
+            if inputs.views > 1:
+                value = value.unflatten(0, (-1, inputs.views))
             if at not in arrays:
                 arrays[at] = new_array(at, (inputs.size, *value.shape[1:]))
             arrays[at][rows] = value.float().cpu().numpy()
@@ -188,14 +206,14 @@ def _fill(
 @torch.inference_mode()
 def _values(inputs: TowerInputs, rows: slice, boundaries: set[Boundary]) -> dict[Boundary, Tensor]:
     """Activations of some rows at each boundary, by one pass up to the highest."""
-    tower, tokens = inputs.tower, inputs.stem(rows)
-    below_embedding = tower.depth - 1 if EMBEDDING in boundaries else 0
+    tokens = inputs.stem(rows)
+    below_embedding = inputs.depth - 1 if EMBEDDING in boundaries else 0
     highest = max(below_embedding, *(int(at) for at in boundaries if at != EMBEDDING), 0)
     found: dict[Boundary, Tensor] = {}
     for depth in range(highest + 1):
-        tokens = tower.run_blocks(tokens, depth - 1, depth) if depth else tokens
+        tokens = inputs.block(rows, tokens, depth - 1) if depth else tokens
         if depth in boundaries:
             found[depth] = tokens
-        if depth == tower.depth - 1 and EMBEDDING in boundaries:
+        if depth == inputs.depth - 1 and EMBEDDING in boundaries:
             found[EMBEDDING] = inputs.embed(rows, tokens, depth)
     return found

@@ -1,5 +1,6 @@
 """Which frozen activations fit the budget: decided by sizes alone, before anything is computed."""
 
+import math
 from dataclasses import dataclass
 
 from qa_core.activations import EMBEDDING, Boundary, stored_dtype
@@ -43,6 +44,7 @@ def plan_cache(
     length: int,
     gb: float,
     precision: CachePrecision,
+    views: int = 1,
 ) -> CachePlan:
     """The boundaries that fit into `gb`: embeddings first, then depths from the top down.
 
@@ -56,12 +58,13 @@ def plan_cache(
         length: Tokens of the longest prompt.
         gb: The budget, 10^9 bytes.
         precision: In which tokens are kept.
+        views: Pictures that stand for one image.
     """
     kept: set[Boundary] = set()
     left_out: list[int] = []
     used = left_out_bytes = 0
     for at in (EMBEDDING, *range(backbone.image.depth, 0, -1)):
-        size = boundary_bytes(backbone, at, n_images, n_texts, length, precision)
+        size = boundary_bytes(backbone, at, n_images * views, n_texts, length, precision)
         if used + size <= gb * GB:
             used += size
             kept.add(at)
@@ -83,7 +86,7 @@ def boundary_bytes(
     if at == EMBEDDING:
         per_image = per_text = backbone.embed_dim
     else:
-        tokens, width = backbone.image.token_shape
-        per_image, per_text = tokens * width, length * backbone.text.width
+        per_image = math.prod(backbone.image.token_shape(int(at)))
+        per_text = math.prod(backbone.text.token_shape(length))
     numbers = n_images * per_image + n_texts * per_text
     return numbers * stored_dtype(at, precision).itemsize

@@ -1,6 +1,5 @@
 """Self-describing checkpoints: plain tensors and plain values, read with `weights_only=True`."""
 
-import dataclasses
 import errno
 import os
 import tempfile
@@ -11,16 +10,18 @@ from typing import Any
 
 import torch
 
-from qa_core.backbone import load_backbone
+from qa_core.backbone import Backbone, load_backbone, rebuild_backbone
+from qa_core.backbones.blueprint import Blueprint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.model import QualityModel
 
-FORMAT = 2
+FORMAT = 3
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "config": dict,
     "whole": bool,
+    "blueprint": (dict, type(None)),
     "backbone_sha256": str,
     "pixel_mean": list,
     "pixel_std": list,
@@ -87,14 +88,15 @@ def _verify_checksums(path: Path) -> None:
 def write_whole(path: Path, target: Path) -> None:
     """Write a checkpoint again so that it holds the whole model and needs no other file."""
     model, content = load_model(path)
-    save_checkpoint(target, content | {"whole": True, "state": dict(model.state_dict())})
+    whole = {"whole": True, "blueprint": model.backbone.blueprint.plain()}
+    save_checkpoint(target, content | whole | {"state": dict(model.state_dict())})
 
 
 def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str, Any]]:
     """The trained model of a checkpoint, in eval mode, and the checkpoint's other content.
 
-    A checkpoint that holds the whole backbone needs no other file; one that holds only what
-    training changed is laid over the same pretrained weights.
+    A checkpoint that holds the whole backbone needs no other file, not even its tokenizer's; one
+    that holds only what training changed is laid over the same pretrained weights.
 
     Raises:
         UserError: The checkpoint cannot be read, or was trained on other pretrained weights.
@@ -106,8 +108,10 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
         if not isinstance(content.get(name, ...), kind):
             raise UserError(f"{path} is not a whole checkpoint: {name} is missing or wrong.")
     config = _config_of(path, content["config"])
-    clip = dataclasses.replace(config.clip, pretrained="none") if content["whole"] else config.clip
-    backbone = load_backbone(clip)
+    if content["whole"]:
+        backbone = _rebuilt(path, content["blueprint"])
+    else:
+        backbone = load_backbone(config.clip)
     if not content["whole"] and backbone.sha256 != content["backbone_sha256"]:
         raise UserError(
             f"{path} was trained from other weights of {config.clip.backbone} than"
@@ -125,6 +129,15 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
             f"{path} does not fit the backbone {config.clip.backbone}, or is damaged."
         ) from error
     return model.to(device).eval(), content
+
+
+def _rebuilt(path: Path, blueprint: dict[str, Any] | None) -> Backbone:
+    try:
+        return rebuild_backbone(Blueprint.restore(blueprint or {}))
+    except UserError:
+        raise
+    except Exception as error:  # whatever a model is asked to be by a damaged description
+        raise UserError(f"{path} does not say how its backbone is built, or is damaged.") from error
 
 
 def _config_of(path: Path, flat: dict[str, Any]) -> RunConfig:

@@ -17,6 +17,7 @@ BaseInit = Literal["unit", "fit"]
 FusionInput = Literal["img", "txt", "cos", "product"]
 SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
 CachePrecision = Literal["full", "half"]
+ImageView = Literal["whole", "padded", "crops"]
 ProtocolName = Literal[
     "auto", "honest", "grouped_kfold", "common", "official", "leave_one_generator_out", "cross"
 ]
@@ -45,9 +46,14 @@ class BackboneConfig:
     """Which CLIP the model starts from."""
 
     backbone: str = "qa-tiny"
-    """Any open_clip model name with ViT towers; qa-tiny is the embedded one."""
+    """An open_clip model name, or a folder with open_clip_config.json and weights; qa-tiny is the
+    embedded one."""
     pretrained: str = "default"
-    """open_clip tag, a weights file, `none` (random), or `default` (the embedded weights)."""
+    """open_clip tag, a weights file, `none` (random), or `default` (the embedded weights, the
+    folder's, or a published tag's)."""
+    tokenizer: str | None = None
+    """Folder with tokenizer.json (default: the backbone's own, fetched where it is not open_clip's
+    or the folder's)."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +270,9 @@ class DataConfig:
     """Shorthand for --mos_range_q 0 S."""
     label_scale_c: float | None = None
     """Shorthand for --mos_range_c 0 S."""
+    image_view: ImageView = "whole"
+    """whole: resized to the model's square; padded: its aspect ratio kept; crops: whole and windows
+    at native resolution, some at random in training, all in testing, averaged."""
     num_workers: int = 2
     """Threads that decode images, once, into the store."""
 

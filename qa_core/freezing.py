@@ -51,6 +51,8 @@ def apply_freezing(backbone: Backbone, plan: FreezePlan) -> None:
         trains = name not in plan.frozen
         for member in members:
             member.requires_grad_(trains)
+    for constant in backbone.fixed:
+        constant.requires_grad_(False)
     set_frozen_eval(backbone, plan)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qa_core.backbone import Backbone
+from qa_core.backbone import Backbone, average_views
 from qa_core.config import RunConfig
 from qa_core.explanations import ExplanationHead
 from qa_core.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval
@@ -44,18 +44,21 @@ class Batch:
     """Images and their prompts, each distinct prompt once.
 
     Attributes:
-        images: uint8 pixels (batch, 3, size, size), tokens, or embeddings, as `entry` says.
+        images: uint8 pixels (batch, 3, size, size), tokens, or embeddings, as `entry` says; where
+            an image has several views, (batch, views, ...).
         texts: Token ids (prompts, length), tokens, or embeddings of the distinct prompts.
-        ends: Last position of each distinct prompt (prompts,).
+        token_ids: Token ids (prompts, length) of the distinct prompts.
         text_of: Which of the distinct prompts each image has (batch,).
         entry: Where the batch enters the towers.
+        views: Views of each image.
     """
 
     images: Tensor
     texts: Tensor
-    ends: Tensor
+    token_ids: Tensor
     text_of: Tensor
     entry: Entry = RAW
+    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,15 @@ class QualityModel(nn.Module):
 
     def embed_images(self, batch: Batch) -> Tensor:
         """L2-normalised image embeddings (batch, embed_dim)."""
-        if batch.entry.embedded:
-            return batch.images
-        tower, start = self.backbone.image, batch.entry.image
-        tokens = batch.images
-        if start is None:
-            tokens = tower.stem(self.backbone.normalise_pixels(tokens))
-        return tower.embed(tokens, start or 0)
+        tokens = batch.images if batch.views == 1 else batch.images.flatten(0, 1)
+        if not batch.entry.embedded:
+            tower, start = self.backbone.image, batch.entry.image
+            if start is None:
+                tokens = tower.stem(self.backbone.normalise_pixels(tokens))
+            tokens = tower.embed(tokens, start or 0)
+        if batch.views == 1:
+            return tokens
+        return average_views(tokens.unflatten(0, (-1, batch.views)))
 
     def embed_texts(self, batch: Batch) -> Tensor:
         """L2-normalised text embeddings (batch, embed_dim), one for each image."""
@@ -159,7 +164,7 @@ class QualityModel(nn.Module):
             return batch.texts[batch.text_of]
         tower, start = self.backbone.text, batch.entry.text
         tokens = tower.stem(batch.texts) if start is None else batch.texts
-        return tower.embed(tokens, batch.ends, start or 0)[batch.text_of]
+        return tower.embed(tokens, batch.token_ids, start or 0)[batch.text_of]
 
     def forward(self, batch: Batch) -> QualityOutput:
         """Scores of a batch with every named part."""

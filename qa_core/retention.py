@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from qa_core.activations import count_views
 from qa_core.alignment import (
     AlignmentRetention,
     alignment_retention,
@@ -32,7 +33,7 @@ _PRETRAINED: WeakKeyDictionary[Workspace, Embedded] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class AlignmentPool:
-    """Images (n, 3, size, size) as uint8 and their prompts."""
+    """Images (n, [views,] 3, size, size) as uint8 and their prompts."""
 
     images: np.ndarray
     prompts: list[str]
@@ -112,9 +113,10 @@ def _cosines(embedded: Embedded, order: np.ndarray | None = None) -> np.ndarray:
 def _embed(backbone: Backbone, pool: AlignmentPool) -> Embedded:
     device = backbone.pixel_mean.device
     images, texts = [], []
-    for start in range(0, len(pool.prompts), _CHUNK):
-        pixels = torch.from_numpy(pool.images[start : start + _CHUNK])
+    chunk = max(1, _CHUNK // count_views(pool.images))
+    for start in range(0, len(pool.prompts), chunk):
+        pixels = torch.from_numpy(pool.images[start : start + chunk])
         images.append(backbone.encode_images(pixels.to(device)).cpu().numpy())
-        ids, ends = backbone.tokenize(pool.prompts[start : start + _CHUNK])
-        texts.append(backbone.encode_texts(ids.to(device), ends.to(device)).cpu().numpy())
+        ids = backbone.tokenize(pool.prompts[start : start + chunk])
+        texts.append(backbone.encode_texts(ids.to(device)).cpu().numpy())
     return np.concatenate(images), np.concatenate(texts)

@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from qa_core.checkpoint import load_model
-from qa_core.data.image_store import UNREADABLE, decode_image, square_pixels
+from qa_core.config import ImageView
+from qa_core.data.decode import UNREADABLE, decode_image, image_pixels
 from qa_core.errors import UserError
 from qa_core.model import QualityModel
 from qa_core.workspace import pick_device
@@ -60,6 +61,7 @@ class Scorer:
         self.model, self.content, self.device = model, content, device
         self._ranges = {t: content[f"range_{t}"] for t in LETTERS}
         self._batch = BATCH.get(torch.device(device).type, 1)
+        self._view: ImageView = content["config"]["image_view"]
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
 
     @classmethod
@@ -125,7 +127,7 @@ class Scorer:
         ahead: deque[tuple[Future[np.ndarray | Unreadable], str]] = deque()
         with ThreadPoolExecutor(DECODERS) as pool:
             for picture, prompt in pairs:
-                ahead.append((pool.submit(_decode, picture, size), prompt))
+                ahead.append((pool.submit(_decode, picture, size, self._view), prompt))
                 if len(ahead) == AHEAD:
                     done, text = ahead.popleft()
                     yield done.result(), text
@@ -155,9 +157,8 @@ class Scorer:
     def _text(self, prompt: str) -> Tensor:
         """Embedding (1, embed_dim) of a prompt, kept for the next images of it."""
         if prompt not in self._texts:
-            ids, ends = self.model.backbone.tokenize([prompt])
-            embedding = self.model.backbone.encode_texts(ids.to(self.device), ends.to(self.device))
-            self._texts[prompt] = embedding
+            ids = self.model.backbone.tokenize([prompt]).to(self.device)
+            self._texts[prompt] = self.model.backbone.encode_texts(ids)
             if len(self._texts) > PROMPTS_KEPT:
                 self._texts.popitem(last=False)
         return self._texts[prompt]
@@ -180,11 +181,11 @@ class Scorer:
         return {name: float(values[name]) for name in self.columns}
 
 
-def _decode(picture: Picture, size: int) -> np.ndarray | Unreadable:
+def _decode(picture: Picture, size: int, view: ImageView) -> np.ndarray | Unreadable:
     try:
         if isinstance(picture, Image.Image):
-            return square_pixels(picture, size)
+            return image_pixels(picture, size, view)
         source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture)
-        return decode_image(source, size)
+        return decode_image(source, size, view)
     except UNREADABLE as error:
         return Unreadable(picture, str(error))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from qa_core.backbone import average_views
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.epoch_measures import gap_measures, validation_measures
@@ -23,7 +24,7 @@ from qa_core.optim import StackedAdamW, lr_factor
 from qa_core.seeding import derived_seed
 from qa_core.trainer import Progress, Trainer, TrainingDiverged
 from qa_core.training_run import prepare_run
-from qa_core.workspace import Workspace, take
+from qa_core.workspace import Workspace, draw_views, take
 
 FREE = ("lr", "weight_decay", "warmup_ratio", "residual_scale_q", "residual_scale_c", "seed")
 """Settings in which members may differ."""
@@ -128,7 +129,9 @@ class _Stack:
     def _load_data(self) -> None:
         features = self.data.features
         everything = np.arange(len(features.prompt_of))
-        self.img = take(features.images, everything).to(self.device)
+        self.views = features.views
+        self.img = take(features.images, everything).to(self.device)  # (n, [views,] width)
+        self.averaged = self.img if self.views == 1 else average_views(self.img)
         self.txt = torch.from_numpy(features.texts[features.prompt_of]).to(self.device)
         self.mos = {
             target: torch.tensor(values, dtype=torch.float32, device=self.device)
@@ -186,9 +189,11 @@ class _Stack:
         self, rows: np.ndarray, generators: Sequence[torch.Generator], factors: Sequence[float]
     ) -> dict[str, Tensor]:
         """One step on rows (seeds, batch); the losses (members,) by name."""
+        images = self._drawn_images(rows, generators)
         self._draw_masks(generators, rows.shape[1])
         # one seed: all members read the same images, which then need not be repeated
-        output = self._forward(rows[0] if len(self.seeds) == 1 else rows[self.seed_of])
+        of_members = 0 if len(self.seeds) == 1 else self.seed_of
+        output = self._forward(rows[of_members], images[of_members])
         parts: dict[str, Tensor] = {}
         loss = torch.zeros((), device=self.device)
         for target, values in self.mos.items():
@@ -201,6 +206,14 @@ class _Stack:
         self.optimizer.step(gradients, factors)
         return {name: value.detach() for name, value in (parts | {"loss": loss}).items()}
 
+    def _drawn_images(self, rows: np.ndarray, generators: Sequence[torch.Generator]) -> Tensor:
+        """Embeddings (seeds, batch, width) of rows, over the views that each seed draws."""
+        chosen = torch.from_numpy(rows)
+        if self.views == 1:
+            return self.img[chosen]
+        drawn = torch.stack([draw_views(rows.shape[1], self.views, g) for g in generators])
+        return average_views(self.img[chosen[..., None], drawn])
+
     def _draw_masks(self, generators: Sequence[torch.Generator], rows: int) -> None:
         """Masks (members, rows, hidden) of each dropout, as each member alone would draw them."""
         keep = 1 - self.configs[0].head.dropout
@@ -209,10 +222,16 @@ class _Stack:
             masks = torch.stack(drawn).div_(keep)[torch.from_numpy(self.seed_of)]
             self.buffers[f"{name}.mask"] = masks.to(self.device)
 
-    def _forward(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """Named parts (members, batch) on rows (batch,), or (members, batch) of each its own."""
+    def _forward(self, rows: np.ndarray, images: Tensor | None = None) -> dict[str, Tensor]:
+        """Named parts (members, batch) on rows (batch,), or (members, batch) of each its own.
+
+        Args:
+            rows: Rows of the table.
+            images: Their embeddings; None takes those over all views.
+        """
         chosen = torch.from_numpy(np.array(rows))
-        img, txt = self.img[chosen], self.txt[chosen]
+        img = self.averaged[chosen] if images is None else images
+        txt = self.txt[chosen]
         shared = None if rows.ndim == 1 else 0
 
         def one(parameters: dict, buffers: dict, img: Tensor, txt: Tensor) -> dict[str, Tensor]:

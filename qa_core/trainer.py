@@ -202,7 +202,7 @@ class Trainer:
         sums: dict[str, float] = {}
         for rows in pieces:
             with self._autocast():
-                output = self.model(self.data.features.batch(rows, self.device))
+                output = self.model(self.data.features.batch(rows, self.device, draw=True))
             loss, parts = total_loss(
                 output, self._labels(rows), self.config.loss, self.config.refinement.strict_residual
             )
@@ -274,7 +274,7 @@ def predict(
                 chunks.setdefault(name, []).append(value.double().cpu().numpy())
         return chunks
 
-    chunks, _ = in_pieces_that_fit(EVAL_BATCH, attempt)
+    chunks, _ = in_pieces_that_fit(max(1, EVAL_BATCH // features.views), attempt)
     model.train(was_training)
     return {name: np.concatenate(values) for name, values in chunks.items()}
 
@@ -292,10 +292,16 @@ def _split_words(config: RunConfig, at_once: int) -> str:
 
 
 def trained_state(model: QualityModel) -> dict[str, Tensor]:
-    """A copy, on the CPU, of what training may change, the heads' buffers included."""
+    """A copy, on the CPU, of what training may change, the heads' buffers included.
+
+    Batch statistics change wherever a module trains.
+    """
     trains = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    modules = {name.rpartition(".")[0] for name in trains}
+    fixed = {name for name, _ in model.named_parameters()} - trains
     return {
         name: value.detach().cpu().clone()
         for name, value in model.state_dict().items()
-        if name in trains or not name.startswith("backbone.")
+        if not name.startswith("backbone.")
+        or (name.rpartition(".")[0] in modules and name not in fixed)
     }

@@ -270,6 +270,7 @@ def _description(
         "config": config.flat(),
         "mode": mode_name(config),
         "whole": whole,
+        "blueprint": workspace.backbone.blueprint.plain() if whole else None,
         "backbone_sha256": workspace.backbone_sha256,
         "image_size": workspace.backbone.image_size,
         "pixel_mean": workspace.backbone.pixel_mean.flatten().tolist(),

@@ -12,8 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_core.activations import EMBEDDING, Boundary, activations, image_inputs, text_inputs
-from qa_core.backbone import Backbone, load_backbone
+from qa_core.activations import (
+    EMBEDDING,
+    Boundary,
+    activations,
+    count_views,
+    image_inputs,
+    text_inputs,
+)
+from qa_core.backbone import Backbone, average_views, load_backbone
 from qa_core.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.config import CachePrecision, RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
@@ -50,29 +57,56 @@ class Features:
     """All images and prompts of a table, ready to enter the towers at one point.
 
     Attributes:
-        images: Pixels, tokens or embeddings (n, ...), in memory, on disk or on the device.
+        images: Pixels, tokens or embeddings (n, ...), in memory, on disk or on the device; where an
+            image has several views, (n, views, ...).
         texts: Token ids, tokens or embeddings of the distinct prompts (prompts, ...).
-        ends: Last position of each distinct prompt (prompts,).
+        token_ids: Token ids of the distinct prompts (prompts, longest).
+        lengths: How many tokens each distinct prompt needs (prompts,).
         prompt_of: Which distinct prompt each image has (n,).
         entry: Where they enter.
+        views: Views of each image.
     """
 
     images: "Rows"
     texts: np.ndarray
-    ends: Tensor
+    token_ids: Tensor
+    lengths: Tensor
     prompt_of: np.ndarray
     entry: Entry
+    views: int
 
-    def batch(self, rows: np.ndarray, device: str) -> Batch:
-        """The batch of these rows, texts cut to the longest of them."""
+    def batch(self, rows: np.ndarray, device: str, draw: bool = False) -> Batch:
+        """The batch of these rows, texts cut to the longest of them.
+
+        Args:
+            rows: Rows of the table.
+            device: Where the batch goes.
+            draw: Of several views take some at random, as training does; otherwise all.
+        """
         prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
-        texts, ends = self.texts[prompts], self.ends[torch.from_numpy(prompts)]
+        chosen, texts = torch.from_numpy(prompts), self.texts[prompts]
+        token_ids, longest = self.token_ids[chosen], int(self.lengths[chosen].max())
         if not self.entry.embedded:
-            texts = texts[:, : int(ends.max()) + 1]
-        images = take(self.images, rows)
-        parts = (images, torch.from_numpy(texts), ends, torch.from_numpy(text_of))
+            texts, token_ids = texts[:, :longest], token_ids[:, :longest]
+        images, views = take(self.images, rows), self.views
+        if draw and views > 1:
+            drawn = draw_views(len(rows), views)
+            images, views = images[torch.arange(len(rows))[:, None], drawn], drawn.shape[1]
+        parts = (images, torch.from_numpy(texts), token_ids, torch.from_numpy(text_of))
         moved = (part.to(device) for part in parts)
-        return Batch(*(p.float() if p.dtype == torch.half else p for p in moved), entry=self.entry)
+        floats = (p.float() if p.dtype == torch.half else p for p in moved)
+        return Batch(*floats, entry=self.entry, views=views)
+
+
+DRAWN_WINDOWS = 4
+"""Windows of an image that a training step sees beside the whole."""
+
+
+def draw_views(rows: int, views: int, generator: torch.Generator | None = None) -> Tensor:
+    """Views (rows, 1 + drawn) that a training step sees: the whole, and some windows at random."""
+    order = torch.rand(rows, views - 1, generator=generator).argsort(dim=1)
+    whole = torch.zeros(rows, 1, dtype=torch.long)
+    return torch.cat([whole, 1 + order[:, :DRAWN_WINDOWS]], dim=1)
 
 
 Rows = np.ndarray | ImagesOnDemand | Tensor
@@ -107,7 +141,9 @@ class Workspace:
             table.frame["prompt"].to_numpy(dtype=str), return_inverse=True
         )
         self.prompts: list[str] = prompts.tolist()
-        self._token_ids, self._ends = backbone.tokenize(self.prompts)
+        self._token_ids = backbone.tokenize(self.prompts)
+        self._lengths = backbone.text.lengths(self._token_ids)
+        self.views = count_views(images)
         self._features: dict[tuple[Entry, CachePrecision], Features] = {}
 
     @functools.cached_property
@@ -133,11 +169,10 @@ class Workspace:
         paths = [Path(path) for path in table.frame["image_path"]]
         device = pick_device(config.train.device)
         if not config.train.cache:
-            images = ImagesOnDemand(paths, backbone.image_size)
+            images = ImagesOnDemand(paths, backbone.image_size, config.data.image_view)
             return cls(table, images, backbone, None, device, progress)
-        images = open_image_store(
-            paths, backbone.image_size, cache_dir, max(1, config.data.num_workers), progress
-        )
+        threads, view = max(1, config.data.num_workers), config.data.image_view
+        images = open_image_store(paths, backbone.image_size, cache_dir, threads, progress, view)
         return cls(table, images, backbone, cache_dir, device, progress)
 
     def subset(self, rows: np.ndarray) -> "Workspace":
@@ -158,7 +193,8 @@ class Workspace:
         """Which activations a configuration's budget has room for."""
         n_texts, length = self._token_ids.shape
         gb, precision = config.train.cache_gb, config.train.cache_precision
-        return plan_cache(self.backbone, len(self.images), n_texts, length, gb, precision)
+        n_images, views = len(self.images), self.views
+        return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, views)
 
     def entry(self, config: RunConfig) -> Entry:
         """Where runs enter the towers: past all that they freeze, if that is cached."""
@@ -169,11 +205,12 @@ class Workspace:
     def cache_bytes(self, configs: Sequence[RunConfig]) -> int:
         """Bytes that the activations for all these configurations take."""
         n_texts, length = self._token_ids.shape
+        pictures = len(self.images) * self.views
         entries: set[tuple[Entry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
         }
         return sum(
-            boundary_bytes(self.backbone, at, len(self.images), n_texts, length, precision)
+            boundary_bytes(self.backbone, at, pictures, n_texts, length, precision)
             for entry, precision in entries
             if (at := _image_boundary(entry)) is not None
         )
@@ -194,14 +231,15 @@ class Workspace:
     def pretrained_embeddings(self) -> Embeddings:
         """Embeddings of all images and prompts by the pretrained towers."""
         features = self._features_at(Entry(embedded=True))
-        image = take(features.images, np.arange(len(self.images))).cpu().numpy()
+        embedded = take(features.images, np.arange(len(self.images))).cpu()
+        image = (embedded if self.views == 1 else average_views(embedded)).numpy()
         text = features.texts[features.prompt_of]
         scale = float(self.backbone.clip.logit_scale.detach().exp())
         return Embeddings(image, text, (image * text).sum(axis=1), scale)
 
     def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
         """Normalised embeddings (prompts, embed_dim) of any texts by the pretrained tower."""
-        inputs = text_inputs(self.backbone, *self.backbone.tokenize(prompts))
+        inputs = text_inputs(self.backbone, self.backbone.tokenize(prompts))
         return activations(inputs, [EMBEDDING], None)[EMBEDDING]
 
     def _features_at(self, entry: Entry, precision: CachePrecision = "full") -> Features:
@@ -214,7 +252,9 @@ class Workspace:
             if text_at is not None:
                 texts = self._text_activations({text_at}, precision)[text_at]
             images = _resident(images, self.device)
-            self._features[key] = Features(images, texts, self._ends, self._prompt_of, entry)
+            self._features[key] = Features(
+                images, texts, self._token_ids, self._lengths, self._prompt_of, entry, self.views
+            )
         return self._features[key]
 
     def _image_activations(
@@ -226,7 +266,7 @@ class Workspace:
     def _text_activations(
         self, boundaries: set[Boundary], precision: CachePrecision
     ) -> dict[Boundary, np.ndarray]:
-        inputs = text_inputs(self.backbone, self._token_ids, self._ends)
+        inputs = text_inputs(self.backbone, self._token_ids)
         return activations(inputs, boundaries, self.cache_dir, precision, self._progress)
 
 

@@ -59,6 +59,9 @@ def ablation_command(ablation: Ablation) -> str:
         named[variable] = ":".join(f"{bound:g}" for bound in bounds)
     if p.get("backbone") != "qa-tiny":
         named |= {"BACKBONE": p.get("backbone"), "PRETRAINED": p.get("pretrained")}
+        named["TOKENIZER"] = cell.get("tokenizer")
+    if p.get("image_view", "whole") != "whole":
+        named["IMAGE_VIEW"] = p["image_view"]
     words += [f"{name}={shlex.quote(value)}" for name, value in named.items() if value]
     return " ".join(words)
 

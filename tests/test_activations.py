@@ -62,10 +62,10 @@ def test_every_depth_comes_from_one_pass_and_equals_the_tower(
 
 @torch.inference_mode()
 def test_texts_are_kept_too(narrow: Backbone, tmp_path: Path) -> None:
-    ids, ends = narrow.tokenize(PROMPTS)
-    found = activations(text_inputs(narrow, ids, ends), [2, EMBEDDING], tmp_path)
-    np.testing.assert_allclose(found[EMBEDDING], narrow.encode_texts(ids, ends), atol=1e-5)
-    entered = narrow.text.embed(torch.from_numpy(np.array(found[2])), ends, 2)
+    ids = narrow.tokenize(PROMPTS)
+    found = activations(text_inputs(narrow, ids), [2, EMBEDDING], tmp_path)
+    np.testing.assert_allclose(found[EMBEDDING], narrow.encode_texts(ids), atol=1e-5)
+    entered = narrow.text.embed(torch.from_numpy(np.array(found[2])), ids, 2)
     np.testing.assert_allclose(found[EMBEDDING], entered, atol=1e-5)
 
 

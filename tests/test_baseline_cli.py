@@ -24,7 +24,8 @@ GUIDE_FLAGS = """
 """.split()
 
 OUR_FLAGS = """
-    help backbone pretrained scale_schedule curriculum_share base_init fusion_inputs w_plcc w_rank
+    help backbone pretrained tokenizer image_view scale_schedule curriculum_share base_init
+    fusion_inputs w_plcc w_rank
     selection_metric device threads cache cache_gb cache_precision mos_range_q
     mos_range_c protocol split split_seed test cache_dir debug dataset data_root
     test_dataset test_root

@@ -82,9 +82,9 @@ def test_a_step_changes_only_what_trains(narrow: Backbone) -> None:
     model = QualityModel(narrow, config(narrow, partial_freeze=True, freeze_layers=2)).train()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     torch.manual_seed(0)
-    ids, ends = narrow.tokenize(["a thing", "another"])
+    ids = narrow.tokenize(["a thing", "another"])
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    img, txt = narrow.encode_images(images), narrow.encode_texts(ids, ends)
+    img, txt = narrow.encode_images(images), narrow.encode_texts(ids)
     out = model.score(img, txt)
     (out.q.sum() + out.c.sum()).backward()
     for parameter in model.parameters():

@@ -8,12 +8,8 @@ import pytest
 from PIL import Image
 
 from qa_core.data import image_store
-from qa_core.data.image_store import (
-    ImagesOnDemand,
-    decode_image,
-    images_sha256,
-    open_image_store,
-)
+from qa_core.data.decode import decode_image
+from qa_core.data.image_store import ImagesOnDemand, images_sha256, open_image_store
 from qa_core.errors import UserError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from qa_core.data.image_store import UNREADABLE, decode_image
+from qa_core.data.decode import UNREADABLE, decode_image
 from qa_core.data.rated_table import MosRange, RatedTable
 
 BINS, BAR = 10, 40

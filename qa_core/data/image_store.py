@@ -4,27 +4,20 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from qa_core.config import ImageView
+from qa_core.data.decode import UNREADABLE, decode_image, pixels_shape
 from qa_core.errors import UserError
 
 STORE_VERSION = 1
 """Raised when decoding or resizing changes, so that older stores are not read."""
 
 PROGRESS_STEP = 100
-
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises on damaged or disguised files."""
-
-# From 179 million pixels on Pillow refuses; below, a large image is no fault to warn of.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image_store(
@@ -33,12 +26,13 @@ def open_image_store(
     cache_dir: Path,
     workers: int = 2,
     progress: Callable[[str], None] | None = None,
+    view: ImageView = "whole",
 ) -> np.ndarray:
-    """Images as a read-only memory map of uint8 (n, 3, size, size), RGB in [0, 255].
+    """Images as a read-only memory map of uint8 (n, [views,] 3, size, size), RGB in [0, 255].
 
-    Each whole image is resized to a square (bicubic, antialiased); an image of that size keeps its
-    pixels. The store is found again by the files' contents and order, and a damaged one is rebuilt.
-    Processes that open the same one at once write the same bytes and replace it atomically.
+    Each image is resized (bicubic, antialiased); one of that size keeps its pixels. The store is
+    found again by the files' contents and order, and a damaged one is rebuilt. Processes that open
+    the same one at once write the same bytes and replace it atomically.
 
     Args:
         paths: Image files, one a row.
@@ -46,6 +40,7 @@ def open_image_store(
         cache_dir: Folder for caches; safe to delete.
         workers: Threads that decode.
         progress: Called with a line now and then while decoding.
+        view: Which views of each image.
 
     Raises:
         UserError: If there are no images, or a file cannot be read, with its row.
@@ -53,12 +48,13 @@ def open_image_store(
     if not paths:
         raise UserError("There are no images to open.")
     folder = cache_dir / "images"
-    key = hashlib.sha256(f"{STORE_VERSION} {size} {images_sha256(paths)}".encode()).hexdigest()[:32]
+    version = STORE_VERSION if view == "whole" else f"{STORE_VERSION} {view}"
+    key = hashlib.sha256(f"{version} {size} {images_sha256(paths)}".encode()).hexdigest()[:32]
     data_path, note_path = folder / f"{key}.u8", folder / f"{key}.json"
-    shape = (len(paths), 3, size, size)
+    shape = (len(paths), *pixels_shape(size, view))
     if not _is_intact(data_path, note_path, shape):
         folder.mkdir(parents=True, exist_ok=True)
-        _build(paths, size, data_path, note_path, workers, progress or (lambda line: None))
+        _build(paths, view, shape, data_path, note_path, workers, progress or (lambda line: None))
     return np.memmap(data_path, dtype=np.uint8, mode="r", shape=shape)
 
 
@@ -68,19 +64,22 @@ class ImagesOnDemand:
     Args:
         paths: Image files, one a row.
         size: Side of the square in pixels.
+        view: Which views of each image.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int):
-        self._paths, self.shape = list(paths), (len(paths), 3, size, size)
+    def __init__(self, paths: Sequence[Path], size: int, view: ImageView = "whole"):
+        self._paths: list[Path] = list(paths)
+        self._view: ImageView = view
+        self.shape = (len(paths), *pixels_shape(size, view))
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Pixels of some rows, uint8 (rows, 3, size, size)."""
+        """Pixels of some rows, uint8 (rows, [views,] 3, size, size)."""
         images = np.empty((len(np.arange(len(self))[rows]), *self.shape[1:]), np.uint8)
         for place, row in enumerate(np.arange(len(self))[rows]):
-            images[place] = _decode_row(self._paths[row], int(row), self.shape[-1])
+            images[place] = _decode_row(self._paths[row], int(row), self.shape[-1], self._view)
         return images
 
 
@@ -100,51 +99,26 @@ def images_sha256(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def decode_image(source: Path | BinaryIO, size: int) -> np.ndarray:
-    """One image file as uint8 (3, size, size)."""
-    with Image.open(source) as file:
-        return square_pixels(file, size)
-
-
-def square_pixels(image: Image.Image, size: int) -> np.ndarray:
-    """One image, of any mode, as uint8 (3, size, size)."""
-    image = upright_rgb(image)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image).transpose(2, 0, 1)  # (3, size, size)
-
-
-def _decode_row(path: Path, row: int, size: int) -> np.ndarray:
+def _decode_row(path: Path, row: int, size: int, view: ImageView) -> np.ndarray:
     try:
-        return decode_image(path, size)
+        return decode_image(path, size, view)
     except UNREADABLE as error:
         raise _unreadable(path, row, error) from error
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """An image as people see it: upright by its EXIF tag, alpha laid over white."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
-
-
 def _build(
     paths: Sequence[Path],
-    size: int,
+    view: ImageView,
+    shape: tuple[int, ...],
     data_path: Path,
     note_path: Path,
     workers: int,
     progress: Callable[[str], None],
 ) -> None:
     """Decode all images into a temporary file, then put it and its note in place."""
-    shape = (len(paths), 3, size, size)
     partial = _temporary(data_path)
     try:
-        _decode_into(partial, paths, shape, workers, progress)
+        _decode_into(partial, paths, view, shape, workers, progress)
         note = json.dumps({"shape": shape, "sha256": _file_sha256(partial)})
         os.replace(partial, data_path)
         partial = _temporary(note_path)
@@ -157,7 +131,8 @@ def _build(
 def _decode_into(
     partial: Path,
     paths: Sequence[Path],
-    shape: tuple[int, int, int, int],
+    view: ImageView,
+    shape: tuple[int, ...],
     workers: int,
     progress: Callable[[str], None],
 ) -> None:
@@ -165,7 +140,7 @@ def _decode_into(
     take_room(partial)
 
     def fill(row: int) -> None:
-        store[row] = _decode_row(paths[row], row, shape[-1])
+        store[row] = _decode_row(paths[row], row, shape[-1], view)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for done, _ in enumerate(pool.map(fill, range(len(paths))), start=1):

@@ -1,0 +1,232 @@
+"""What a backbone is built from, weights apart, and where its weights come from."""
+
+import contextlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+
+from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny
+from qa_core.backbones.tokenizers import TokenizerFiles, find_tokenizer
+from qa_core.config import BackboneConfig
+from qa_core.errors import UserError
+
+CONFIG_FILE = "open_clip_config.json"
+_WEIGHTS = ("*.safetensors", "*.bin", "*.pth", "*.pt")
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A backbone without its weights, as a checkpoint keeps it.
+
+    Attributes:
+        name: Its model name or folder.
+        architecture: open_clip's configuration of the model.
+        tokenizer: The files of a tokenizer; None for open_clip's own byte pairs.
+    """
+
+    name: str
+    architecture: dict[str, Any]
+    tokenizer: TokenizerFiles | None
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether this is the embedded backbone."""
+        return self.name == TINY_NAME
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, from which `restore` makes it again."""
+        tokenizer = None if self.tokenizer is None else vars(self.tokenizer)
+        return {"name": self.name, "architecture": self.architecture, "tokenizer": tokenizer}
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> "Blueprint":
+        """The blueprint of plain values."""
+        files = values["tokenizer"]
+        tokenizer = None if files is None else TokenizerFiles(**files)
+        return cls(values["name"], values["architecture"], tokenizer)
+
+
+def find_blueprint(config: BackboneConfig) -> Blueprint:
+    """The blueprint that a configuration names.
+
+    Raises:
+        UserError: Model name, folder or tokenizer cannot be used.
+    """
+    folder = Path(config.backbone)
+    if folder.is_dir():
+        architecture = _folder_architecture(folder)
+    else:
+        architecture = _named_architecture(config.backbone)
+    text = architecture.get("text_cfg", {})
+    if text.get("hf_model_name"):
+        raise unsupported(config.backbone)
+    tokenizer = find_tokenizer(config, text)
+    return Blueprint(config.backbone, architecture, tokenizer)
+
+
+def unsupported(name: str) -> UserError:
+    """The mistake of naming a model whose towers cannot be opened; it says which can."""
+    return UserError(
+        f"--backbone {name} is not supported. Image towers that are: open_clip's ViT (ViT-*, CLIPA,"
+        " CoCa), timm's ViT and EVA (SigLIP, SigLIP2, EVA01, EVA02, PE-Core, ViTamin,"
+        " MobileCLIP-B), and by their stages ResNet (RN50), ConvNeXt, Swin, FastViT (MobileCLIP-S)."
+        " Text towers: open_clip's own transformer, not Hugging Face's (roberta, mt5, nllb)."
+    )
+
+
+def _named_architecture(name: str) -> dict[str, Any]:
+    register_tiny()
+    architecture = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+    if architecture is None:
+        near = [m for m in open_clip.list_models() if m.lower().startswith(name.lower()[:5])]
+        hint = f" Near it: {', '.join(near[:6])}." if near else ""
+        raise UserError(
+            f"--backbone {name} is neither a model that open_clip knows nor a folder.{hint}"
+        )
+    return architecture
+
+
+def _folder_architecture(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--backbone {folder} is a folder without a usable {CONFIG_FILE}: it needs that file"
+            " and the weights, as open_clip's models on the Hugging Face hub have them."
+        ) from error
+
+
+def build_model(blueprint: Blueprint) -> nn.Module:
+    """The model of a blueprint with random weights, the same in every process."""
+    with tempfile.TemporaryDirectory() as folder:
+        content = {"model_cfg": blueprint.architecture, "preprocess_cfg": {}}
+        (Path(folder) / CONFIG_FILE).write_text(json.dumps(content), encoding="utf-8")
+        return _create(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+
+
+def load_model(config: BackboneConfig) -> nn.Module:
+    """The model that a configuration names, with its weights.
+
+    Raises:
+        UserError: The weights cannot be had; the sentence says how to get them.
+    """
+    name, weights = config.backbone, config.pretrained
+    folder = Path(name) if Path(name).is_dir() else None
+    if weights == "none":
+        spec = name if folder is None else f"local-dir:{name}"
+        return _create(spec, load_weights=False, pretrained_text=False)
+    if folder is not None and weights == "default":
+        return _loaded(name, "the weights", lambda: _from_folder(folder))
+    if folder is not None or Path(weights).is_file():
+        return _loaded(name, f"--pretrained {weights}", lambda: _from_file(name, weights))
+    if name == TINY_NAME and weights == "default":
+        return _loaded(name, "its weights", lambda: _create(name, pretrained=str(TINY_WEIGHTS)))
+    tag = _published_tag(name, weights)
+    what = f"the weights {tag!r}"
+    return _loaded(name, what, lambda: _create(name, pretrained=tag), _how_to_fetch(name, tag))
+
+
+def _loaded(name: str, what: str, create: Any, advice: str = "") -> nn.Module:
+    try:
+        return create()
+    except UserError:
+        raise
+    except UnpicklingError as error:
+        raise UserError(
+            f"--backbone {name}: {what} cannot be loaded: the file is damaged, or holds more than"
+            " tensors and is refused."
+        ) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise UserError(
+            f"--backbone {name}: {what} cannot be loaded ({reason}).{advice}"
+        ) from error
+
+
+def _create(spec: str, **options: Any) -> nn.Module:
+    with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # every worker must start from the same random weights
+        return open_clip.create_model(spec, **options)
+
+
+def _from_folder(folder: Path) -> nn.Module:
+    if not any(file for pattern in _WEIGHTS for file in folder.glob(pattern)):
+        raise UserError(
+            f"--backbone {folder} holds no weights ({', '.join(_WEIGHTS)}): put them there, give"
+            " them as --pretrained FILE, or take random ones by --pretrained none."
+        )
+    return _create(f"local-dir:{folder}")
+
+
+def _from_file(name: str, weights: str) -> nn.Module:
+    """A model with the weights of a file, of which nothing is executed."""
+    if not Path(weights).is_file():
+        raise UserError(f"There is no file of weights {weights}.")
+    spec = f"local-dir:{name}" if Path(name).is_dir() else name
+    pixels = {} if Path(name).is_dir() else {"force_preprocess_cfg": _published_pixels(name)}
+    model: Any = _create(spec, load_weights=False, pretrained_text=False, **pixels)
+    with _quiet_open_clip():
+        open_clip.load_checkpoint(model, weights, strict=True, weights_only=True)
+    return model
+
+
+def _published_pixels(name: str) -> dict[str, Any]:
+    """Mean and deviation of pixels on which all published weights of a model agree; else none."""
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    configs = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
+    pixels = {(tuple(c.get("mean") or ()), tuple(c.get("std") or ())) for c in configs}
+    mean, std = pixels.pop() if len(pixels) == 1 else ((), ())
+    return {"mean": mean, "std": std} if mean and std else {}
+
+
+def _published_tag(name: str, weights: str) -> str:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if weights in tags:
+        return weights
+    if not tags:
+        raise UserError(
+            f"--backbone {name} has no published weights in open_clip: give a weights"
+            " file as --pretrained FILE, or --pretrained none for random ones."
+        )
+    if weights != "default":
+        raise UserError(
+            f"--pretrained {weights} is neither a file nor published weights of {name}, which are:"
+            f" {', '.join(tags)}."
+        )
+    return "openai" if "openai" in tags else tags[0]
+
+
+def _how_to_fetch(name: str, tag: str) -> str:
+    """What to do where there is no network."""
+    source = open_clip.get_pretrained_cfg(name, tag)
+    if source.get("hf_hub"):
+        repository = "/".join(source["hf_hub"].split("/")[:2])
+        return (
+            f" Without network: where there is one, `hf download {repository} --local-dir FOLDER`;"
+            " bring the folder here and give it as --backbone FOLDER, which holds weights and"
+            " tokenizer, or its weights file as --pretrained FILE."
+        )
+    return (
+        f" Without network: fetch {source.get('url', 'the file')} where there is one, and give the"
+        " file as --pretrained FILE."
+    )
+
+
+@contextlib.contextmanager
+def _quiet_open_clip() -> Iterator[None]:
+    """Silence open_clip's own note on random weights: ours says it louder."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,161 @@
+"""Tokenizers: open_clip's own byte pairs, or the files of a Hugging Face tokenizer."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer, get_clean_fn
+from torch import Tensor
+
+from qa_core.backbones.registry import TINY_NAME, tiny_tokenizer
+from qa_core.config import BackboneConfig
+from qa_core.errors import UserError
+
+OPENAI_VOCABULARY = 49408
+VOCABULARY_FILE = "tokenizer.json"
+_SETTINGS_FILES = ("special_tokens_map.json", "tokenizer_config.json")
+_USUAL = {"pad_token": ("<pad>", "[PAD]"), "sep_token": ("</s>", "[SEP]")}
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """A Hugging Face tokenizer as its files have it.
+
+    Attributes:
+        vocabulary: Content of `tokenizer.json`.
+        settings: Content of the settings beside it, as JSON.
+    """
+
+    vocabulary: str
+    settings: str
+
+
+def find_tokenizer(config: BackboneConfig, text: dict[str, Any]) -> TokenizerFiles | None:
+    """The tokenizer's files that a configuration needs; None for open_clip's own byte pairs.
+
+    Args:
+        config: `tokenizer` names a folder, or the backbone's own is taken.
+        text: The text part of open_clip's model configuration.
+
+    Raises:
+        UserError: The files are not there and cannot be fetched; it says how to get them.
+    """
+    if config.tokenizer is not None:
+        return _read(Path(config.tokenizer), f"--tokenizer {config.tokenizer}")
+    repository = text.get("hf_tokenizer_name")
+    if not repository:
+        return None
+    folder = Path(config.backbone)
+    if folder.is_dir():
+        return _read(folder, f"--backbone {config.backbone}")
+    return _read(_fetch(repository, config.backbone), f"the tokenizer {repository}")
+
+
+def _fetch(repository: str, backbone: str) -> Path:
+    """The folder of the hub's copy, fetched unless it was before."""
+    from huggingface_hub import snapshot_download
+
+    files = [VOCABULARY_FILE, *_SETTINGS_FILES]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=files))
+    except Exception as error:
+        raise UserError(
+            f"--backbone {backbone} reads prompts by the tokenizer {repository}, which cannot be"
+            f" fetched ({type(error).__name__}). Where there is network, `hf download {repository}"
+            f" {' '.join(files)} --local-dir FOLDER`; bring the folder here and give it as"
+            " --tokenizer FOLDER."
+        ) from error
+
+
+def _read(folder: Path, what: str) -> TokenizerFiles:
+    try:
+        vocabulary = (folder / VOCABULARY_FILE).read_text(encoding="utf-8")
+        settings: dict[str, Any] = {}
+        for name in _SETTINGS_FILES:
+            if (folder / name).is_file():
+                settings |= json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{what} holds no usable {VOCABULARY_FILE}: `save_pretrained` of a fast Hugging Face"
+            " tokenizer writes it."
+        ) from error
+    return TokenizerFiles(vocabulary, json.dumps(settings))
+
+
+def make_tokenizer(name: str, text: dict[str, Any], files: TokenizerFiles | None) -> Any:
+    """A tokenizer: a list of texts -> token ids (texts, context).
+
+    Args:
+        name: The backbone's name.
+        text: The text part of open_clip's model configuration.
+        files: A Hugging Face tokenizer's; None for open_clip's own byte pairs.
+    """
+    if files is None and name == TINY_NAME:
+        return tiny_tokenizer()
+    if files is None:
+        context = text.get("context_length", DEFAULT_CONTEXT_LENGTH)
+        return SimpleTokenizer(context_length=context, **text.get("tokenizer_kwargs", {}))
+    return HubTokenizer(files, text)
+
+
+class HubTokenizer:
+    """A Hugging Face tokenizer as open_clip uses it, by the `tokenizers` library alone.
+
+    Args:
+        files: Its files.
+        text: The text part of open_clip's model configuration.
+
+    Raises:
+        UserError: The files cannot be read, or the model asks for what is not supported.
+    """
+
+    def __init__(self, files: TokenizerFiles, text: dict[str, Any]):
+        from tokenizers import Tokenizer
+
+        self.context_length: int = text.get("context_length", DEFAULT_CONTEXT_LENGTH)
+        self._vocabulary: int = text.get("vocab_size", OPENAI_VOCABULARY)
+        options = text.get("tokenizer_kwargs") or {}
+        if text.get("tokenizer_mode") or options.keys() - {"clean", "strip_sep_token"}:
+            raise UserError("This model's tokenizer has settings that are not supported here.")
+        self._clean = get_clean_fn(options.get("clean", "whitespace"))
+        self._settings: dict[str, Any] = json.loads(files.settings)
+        try:
+            self._tokenizer = Tokenizer.from_str(files.vocabulary)
+        except Exception as error:
+            raise UserError(f"{VOCABULARY_FILE} cannot be read: {error}") from error
+        self._strip = options.get("strip_sep_token", False)
+        self._pad_id = self._special("pad_token")
+        self._sep_id = self._special("sep_token") if self._strip else None
+
+    def __call__(self, texts: Sequence[str], context_length: int | None = None) -> Tensor:
+        """Token ids (texts, context), cut or filled up to the context.
+
+        Raises:
+            UserError: An id is beyond the text tower's vocabulary.
+        """
+        length = context_length or self.context_length
+        self._tokenizer.enable_truncation(length)
+        self._tokenizer.no_padding()
+        found = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+        ids = torch.full((len(texts), length), self._pad_id)
+        for row, one in enumerate(found):
+            ids[row, : len(one.ids)] = torch.tensor(one.ids, dtype=torch.long)
+        if int(ids.max()) >= self._vocabulary:
+            raise UserError(
+                f"The tokenizer gives tokens beyond the {self._vocabulary} of the text tower: the"
+                " two do not belong together."
+            )
+        return ids.masked_fill(ids == self._sep_id, 0) if self._strip else ids
+
+    def _special(self, name: str) -> int:
+        """The id of a special token, by the settings or under its usual names."""
+        told = self._settings.get(name)
+        told = told.get("content") if isinstance(told, dict) else told
+        for token in (told, *_USUAL[name]):
+            found = None if token is None else self._tokenizer.token_to_id(token)
+            if found is not None:
+                return found
+        raise UserError(f"The tokenizer's files name no {name}.")
