@@ -138,6 +138,6 @@ def test_a_stream_is_read_only_as_far_as_it_is_used(checkpoint: Path):
 
 
 def test_only_best_checkpoints_score(workspace: Workspace, tmp_path: Path):
-    save_checkpoint(tmp_path / "last.pt", {"identity": "x", "state": {}})
+    save_checkpoint(tmp_path / "last.pt", {"identity": "x", "state": {}, "optimizer": {}})
     with pytest.raises(UserError, match="give the best checkpoint"):
         Scorer.load(tmp_path / "last.pt")
