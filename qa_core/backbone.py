@@ -22,7 +22,7 @@ from qa_core.backbones.blueprint import (
 )
 from qa_core.backbones.image_towers import open_image_tower
 from qa_core.backbones.text_tower import open_text_tower
-from qa_core.backbones.tokenizers import make_tokenizer
+from qa_core.backbones.tokenizers import TokenizerFiles, make_tokenizer
 from qa_core.backbones.tower import Member
 from qa_core.config import BackboneConfig
 from qa_core.modes import BackboneSpec
@@ -41,7 +41,7 @@ class Backbone(nn.Module):
         text: The text tower.
         fixed: Parameters that are constants, as sine-cosine positions are.
         image_size: Side of the input images in pixels.
-        sha256: Hash of all weights.
+        sha256: Hash of all weights, and of a tokenizer that came with files.
 
     Raises:
         UserError: A tower cannot be opened; it says which can.
@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         std = self.clip.visual.image_std or open_clip.OPENAI_DATASET_STD
         self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.sha256 = _weights_sha256(clip)
+        self.sha256 = _sha256(clip, blueprint.tokenizer)
 
     def groups(self) -> dict[str, list[Member]]:
         """All parameters in named, ordered groups: both towers, then what never trains."""
@@ -129,8 +129,10 @@ def load_tokenizer(config: BackboneConfig) -> Any:
     return make_tokenizer(found.name, found.architecture.get("text_cfg", {}), found.tokenizer)
 
 
-def _weights_sha256(module: nn.Module) -> str:
+def _sha256(module: nn.Module, tokenizer: TokenizerFiles | None) -> str:
     digest = hashlib.sha256()
+    if tokenizer is not None:
+        digest.update(f"{tokenizer.vocabulary}{tokenizer.settings}".encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

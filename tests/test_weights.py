@@ -159,6 +159,9 @@ def test_without_network_it_says_what_to_fetch_and_where_to_put_it(
 
 
 def test_a_tokenizer_of_another_model_is_refused(folder: Path, tmp_path: Path):
+    before = load_backbone(BackboneConfig(str(folder))).sha256
+    (folder / "tokenizer_config.json").write_text('{"pad_token": "</s>"}')
+    assert load_backbone(BackboneConfig(str(folder))).sha256 != before  # other ids: other results
     config = siglip_config()
     config["text_cfg"]["vocab_size"] = 20
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
