@@ -279,7 +279,7 @@ def _p(contrast: Contrast, evidence: Evidence) -> float:
 
 def _factor(contrast: Contrast, evidence: Evidence) -> float:
     own = contrast.variance_factor
-    return evidence.variance_factor if own is None else own
+    return evidence.ablation.variance_factor(contrast.values.size) if own is None else own
 
 
 def _decide_family(candidates: Sequence[_Candidate], evidence: Evidence) -> list[Verdict]:

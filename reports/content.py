@@ -113,7 +113,7 @@ def table_content(
         "factor {factor}). Gap: train − validation SROCC at the last epoch. Saturated: share of "
         "test images whose correction lies within 5 % of its bound. A dash: undefined, not zero.",
         n=n_splits,
-        factor=format_score(ablation.variance_factor),
+        factor=format_score(float(ablation.params["variance_factor"])),
     )
     caption = bootstrapped if ablation.has_one_part else resplit
     main = [

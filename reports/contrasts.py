@@ -66,11 +66,6 @@ class Evidence:
         """Modes with finished cells."""
         return self.ablation.mode_names
 
-    @property
-    def variance_factor(self) -> float:
-        """Nadeau-Bengio factor of the ablation's splits."""
-        return self.ablation.variance_factor
-
     def scores(self, mode: str, measure: str) -> pd.Series:
         """One value a split of a mode's measure."""
         self._require_resplits()

@@ -111,10 +111,13 @@ class Ablation:
         """Whether claims are decided: on prompt-disjoint re-splits, nothing chosen on test."""
         return not self.has_one_part and self.params.get("protocol") != "common"
 
-    @property
-    def variance_factor(self) -> float:
-        """Nadeau-Bengio factor 1/J + n_test/(n_eligible - n_test), from the parent run."""
-        return float(self.params["variance_factor"])
+    def variance_factor(self, n: int) -> float:
+        """Nadeau-Bengio factor 1/n + n_test/(n_eligible - n_test) of n splits' values.
+
+        The parent run holds that of all splits; an unfinished mode, or one with an undefined
+        split, has fewer.
+        """
+        return float(self.params["variance_factor"]) - 1 / int(self.params["n_splits"]) + 1 / n
 
     @property
     def is_smoke(self) -> bool:

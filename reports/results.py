@@ -147,7 +147,8 @@ def _entry(values: pd.Series, ablation: Ablation, reason: str) -> Entry:
     if ablation.has_one_part:
         entry = as_entry(Interval(float(values.mean()), None, None, len(values), 0.95, "none"))
         return entry | {"reason": "its splits are no re-splits, whose spread would tell"}
-    return as_entry(nadeau_bengio_interval(values.to_numpy(float), ablation.variance_factor))
+    factor = ablation.variance_factor(len(values))
+    return as_entry(nadeau_bengio_interval(values.to_numpy(float), factor))
 
 
 def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
@@ -178,7 +179,7 @@ def _comparison(
 ) -> Entry:
     left, right = (series.loc[splits].to_numpy(float) for series in scores)
     differences = paired_differences(left, right)
-    interval = nadeau_bengio_interval(differences, ablation.variance_factor)
+    interval = nadeau_bengio_interval(differences, ablation.variance_factor(differences.size))
     exact = differences.size <= EXACT_SIGN_FLIP_LIMIT
     return {
         "target": target,

@@ -26,7 +26,7 @@ class Study:
         question: What it asks.
         epochs: Epochs of each cell.
         n_splits: Splits that it uses.
-        variance_factor: Nadeau-Bengio factor of so many splits.
+        planned_factor: Nadeau-Bengio factor of so many splits.
         cells: One row a point and split that has a result: point (number), varies (names of its
             knobs, comma between), mode, train_share, lr, pool (mean selection metric on the tuning
             pool, NaN where it was not run), split, run_id, the knobs, and the final metrics.
@@ -39,10 +39,14 @@ class Study:
     question: str
     epochs: int
     n_splits: int
-    variance_factor: float
+    planned_factor: float
     cells: pd.DataFrame
     n_listed: int
     grid: tuple[tuple[float, float, float | None], ...] = ()
+
+    def variance_factor(self, n: int) -> float:
+        """Nadeau-Bengio factor of n splits' values, as `Ablation.variance_factor`."""
+        return self.planned_factor - 1 / self.n_splits + 1 / n
 
     def values(self, measure: str, **where: object) -> pd.Series:
         """One value a split of the cells whose columns equal these; index = split."""
@@ -82,7 +86,7 @@ def _study(tags: dict[str, str], cells: dict[str, "Run"]) -> Study:
         question=tags["question"],
         epochs=int(tags["epochs"]),
         n_splits=int(tags["n_splits"]),
-        variance_factor=float(tags["variance_factor"]),
+        planned_factor=float(tags["variance_factor"]),
         cells=pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(_COLUMNS)),
         n_listed=sum(len(point["cells"]) for point in points),
         grid=tuple((r, s, score) for point in points for r, s, score in point.get("grid", ())),

@@ -194,4 +194,4 @@ def _contrast(
     found = values.dropna().to_numpy(float)
     if not found.size:
         raise NotTested(phrase("no split has both sides of {label}", label=label))
-    return Contrast(label, found, null, above, study.variance_factor)
+    return Contrast(label, found, null, above, study.variance_factor(found.size))

@@ -22,7 +22,7 @@ def study_entries(ablation: Ablation) -> dict[str, Entry]:
             "question": study.question,
             "epochs": study.epochs,
             "n_splits": study.n_splits,
-            "variance_factor": study.variance_factor,
+            "variance_factor": study.planned_factor,
             "n_missing": study.n_listed - len(study.cells),
             "points": _points(study, [*per_target, *OVERALL]),
         }
@@ -40,7 +40,8 @@ def _points(study: Study, measures: list[str]) -> list[Entry]:
         for measure in measures:
             values = per_split(cells, measure)
             if len(values):
-                found = nadeau_bengio_interval(values.to_numpy(float), study.variance_factor)
+                factor = study.variance_factor(len(values))
+                found = nadeau_bengio_interval(values.to_numpy(float), factor)
                 point[measure.removeprefix("test_")] = {
                     "mean": found.mean, "low": found.low, "high": found.high, "n": found.n,
                     "interval": found.kind,

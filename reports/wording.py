@@ -1,5 +1,6 @@
 """The verdict in plain words, computed from the results; and the smallest effect to be seen."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
                 counts.append(len(difference))
     if not deviations:
         return Resolution(target, None, None)
-    sd, n, factor = float(np.median(deviations)), min(counts), ablation.variance_factor
+    sd, n = float(np.median(deviations)), min(counts)
+    factor = ablation.variance_factor(n)
     return Resolution(
         target,
         smallest_effect(sd, n, factor),
@@ -133,17 +135,22 @@ def _apart_words(apart: Sequence[str], close: Sequence[str]) -> str:
 def _told_apart(
     ablation: Ablation, best: str, rivals: Sequence[str], target: str
 ) -> tuple[list[str], list[str]]:
-    """Rivals whose paired interval, Bonferroni over the rivals, excludes 0; and the others."""
+    """Rivals whose paired interval excludes 0, and the others.
+
+    The data chose which mode is best, so every pair of modes was at stake: the intervals are
+    Bonferroni's over all pairs, not over the rivals alone.
+    """
     apart: list[str] = []
     close: list[str] = []
     measure = f"test_srocc_{target}"
+    level = 1.0 - 0.05 / math.comb(len(rivals) + 1, 2)
     for rival in rivals:
         own = ablation.by_split(best, measure)
         difference = (own - ablation.by_split(rival, measure)).dropna()
         if difference.empty:
             continue
-        level = 1.0 - 0.05 / len(rivals)
-        interval = nadeau_bengio_interval(difference, ablation.variance_factor, level)
+        factor = ablation.variance_factor(difference.size)
+        interval = nadeau_bengio_interval(difference, factor, level)
         (apart if interval.low is not None and interval.low > 0 else close).append(rival)
     return apart, close
 

@@ -51,8 +51,8 @@ def compute_curve(study: Study, knob: str, measure: str, **where: Any) -> dict[f
     for value in sorted(set(cells[knob].dropna())) if knob in cells else ():
         found = study.values(measure, **{knob: value}, **where)
         if len(found):
-            interval = nadeau_bengio_interval(found.to_numpy(float), study.variance_factor)
-            points[float(value)] = interval
+            factor = study.variance_factor(len(found))
+            points[float(value)] = nadeau_bengio_interval(found.to_numpy(float), factor)
     return points
 
 

@@ -38,8 +38,10 @@ def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> P
         both = own.index.intersection(base.index)
         if mode != BASELINE and len(both):
             differences[mode] = paired_differences(own.loc[both], base.loc[both])
-    factor = ablation.variance_factor
-    intervals = {mode: nadeau_bengio_interval(d, factor) for mode, d in differences.items()}
+    intervals = {
+        mode: nadeau_bengio_interval(d, ablation.variance_factor(d.size))
+        for mode, d in differences.items()
+    }
     return PairedData(target, differences, intervals)
 
 

@@ -40,7 +40,7 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
         for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
             values = ablation.by_split(mode, measure, setting).to_numpy(float)
             if values.size:
-                interval = nadeau_bengio_interval(values, ablation.variance_factor)
+                interval = nadeau_bengio_interval(values, ablation.variance_factor(values.size))
                 strips.append(Strip(mode, setting, values, interval))
     rows = ablation.references
     found = {n: per_split(select(rows, reference=n), measure) for n in ablation.reference_names}

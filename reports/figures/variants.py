@@ -35,7 +35,9 @@ def compute_variants(study: Study, measure: str, label: str) -> VariantsData:
             guide = study.values(measure, mode=mode, variant=GUIDE)
             difference = (own - guide).dropna().to_numpy(float)
             if difference.size:
-                interval = nadeau_bengio_interval(difference, study.variance_factor)
+                interval = nadeau_bengio_interval(
+                    difference, study.variance_factor(difference.size)
+                )
                 rows.setdefault(variant, {})[mode] = interval
     return VariantsData(label, rows)
 
