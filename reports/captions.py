@@ -32,8 +32,9 @@ def strips(ablation: Ablation) -> str:
 def paired(ablation: Ablation) -> str:
     """Caption of the paired differences."""
     return say(
-        "Difference from the traditional mode on the same split. Points: splits; mark: mean; bar: "
-        "95 % Nadeau–Bengio interval, unadjusted. {n}.",
+        "Above: from the traditional mode (left end) to each other mode (right end) on the same "
+        "split; thin: splits; thick: their mean. Below: the difference; points: splits; mark: "
+        "mean; bar: 95 % Nadeau–Bengio interval, unadjusted. {n}.",
         n=_n(ablation),
     )
 
@@ -71,7 +72,7 @@ def gap(ablation: Ablation) -> str:
 def saturation(ablation: Ablation) -> str:
     """Caption of delta saturation."""
     return say(
-        "Does the bound bind? Above: share of samples whose correction lies within 5 % of its "
+        "Above: share of samples whose correction lies within 5 % of its "
         "bound, on validation by epoch (line: median over runs; band: their range), and at the "
         "right on test at the best checkpoint, one mark a split; dashed: 10 %, above which the "
         "scale may be too small. Below: distribution of |delta| over the test images of all "

@@ -17,7 +17,7 @@ from reports.figures.importance import (
     draw_history,
     draw_importance,
 )
-from reports.figures.paired import compute_paired, draw_paired
+from reports.figures.paired import compute_paired, draw_paired, draw_slopes
 from reports.figures.saturation import (
     compute_delta,
     compute_saturation,
@@ -93,10 +93,13 @@ def _strips(ablation: Ablation) -> "Figure":
 
 
 def _paired(ablation: Ablation) -> "Figure":
-    figure, axes = _per_target(ablation, 2.5)
-    for ax, target in zip(axes, ablation.targets, strict=True):
-        draw_paired(compute_paired(ablation, target), ax)
-    axes[0].set_ylabel(say("test SROCC − traditional"))
+    figure, axes = style.new_figure(2, len(ablation.targets), 4.4, sharex="col")
+    for column, target in enumerate(ablation.targets):
+        data = compute_paired(ablation, target)
+        draw_slopes(data, axes[0, column])
+        draw_paired(data, axes[1, column])
+    axes[0, 0].set_ylabel(say("test SROCC"))
+    axes[1, 0].set_ylabel(say("test SROCC − traditional"))
     return figure
 
 

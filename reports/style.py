@@ -34,7 +34,7 @@ MARKERS = {
 LABELS = {
     "traditional": "traditional",
     "residual": "residual",
-    "residual_partial_freeze": "residual, partial freeze",
+    "residual_partial_freeze": "residual + partial freeze",
     "linear_probe": "linear probe",
     "zeroshot": "zero-shot",
     "ridge": "ridge",

@@ -234,5 +234,5 @@ def test_latex_is_escaped_and_ruled() -> None:
 
 def test_contrasts_are_named_as_modes_are() -> None:
     assert contrast_words("residual partial freeze − zeroshot") == (
-        "residual, partial freeze − zero-shot"
+        "residual + partial freeze − zero-shot"
     )

@@ -1,4 +1,4 @@
-"""Difference of each mode from the traditional one, paired by split."""
+"""Each mode beside the traditional one, paired by split: slopes, and their differences."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,9 +21,10 @@ BASELINE = "traditional"
 
 @dataclass(frozen=True)
 class PairedData:
-    """Differences from the traditional mode by mode, with their intervals."""
+    """By mode: test SROCC of the traditional mode on the same splits, and the lift over it."""
 
     target: str
+    traditional: dict[str, FloatArray]
     differences: dict[str, FloatArray]
     intervals: dict[str, Interval]
 
@@ -32,23 +33,41 @@ def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> P
     """Test SROCC minus that of the traditional mode on the same split."""
     measure = f"test_srocc_{target}"
     base = ablation.by_split(BASELINE, measure, setting)
+    traditional: dict[str, FloatArray] = {}
     differences: dict[str, FloatArray] = {}
     for mode in ablation.mode_names:
         own = ablation.by_split(mode, measure, setting)
         both = own.index.intersection(base.index)
         if mode != BASELINE and len(both):
+            traditional[mode] = base.loc[both].to_numpy(float)
             differences[mode] = paired_differences(own.loc[both], base.loc[both])
     intervals = {
         mode: nadeau_bengio_interval(d, ablation.variance_factor(d.size))
         for mode, d in differences.items()
     }
-    return PairedData(target, differences, intervals)
+    return PairedData(target, traditional, differences, intervals)
+
+
+def draw_slopes(data: PairedData, ax: "Axes") -> None:
+    """One line a split from the traditional mode's score to the mode's, the means thick."""
+    if not data.differences:
+        _say_what_is_needed(ax)
+        return
+    for column, (mode, lift) in enumerate(data.differences.items()):
+        left, tint, xs = data.traditional[mode], style.colour(mode), [column - 0.22, column + 0.22]
+        ax.plot(xs, [left, left + lift], color=tint, lw=0.6, alpha=0.35)
+        ends = [left.mean(), (left + lift).mean()]
+        ax.plot(xs, ends, color=tint, lw=1.8)
+        for x, end, name in zip(xs, ends, (BASELINE, mode), strict=True):
+            ax.plot([x], [end], color=style.colour(name), marker=style.marker(name), ms=5)
+    _name_columns(ax, data)
+    ax.set_title(say(data.target))
 
 
 def draw_paired(data: PairedData, ax: "Axes") -> None:
     """One column a mode: points are splits, the bar their mean with its interval."""
     if not data.differences:
-        style.empty(ax, say("needs the traditional mode and a rival on the same split"))
+        _say_what_is_needed(ax)
         return
     ax.axhline(0, color=style.RULE, lw=0.8, zorder=0)
     for column, (mode, values) in enumerate(data.differences.items()):
@@ -59,10 +78,17 @@ def draw_paired(data: PairedData, ax: "Axes") -> None:
         if interval.low is not None and interval.high is not None:
             ax.plot([column - 0.1] * 2, [interval.low, interval.high], color=tint, lw=1.6)
         ax.scatter([column - 0.1], [interval.mean], s=28, marker=style.marker(mode), color=tint)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -2.0), min(high, 2.0))  # what a difference of two SROCCs can be
+    _name_columns(ax, data)
+
+
+def _say_what_is_needed(ax: "Axes") -> None:
+    style.empty(ax, say("needs the traditional mode and a rival on the same split"))
+
+
+def _name_columns(ax: "Axes", data: PairedData) -> None:
     names = [style.short(mode).replace(" ", "\n") for mode in data.differences]
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.5, len(names) - 0.5)
-    low, high = ax.get_ylim()
-    ax.set_ylim(max(low, -2.0), min(high, 2.0))  # what a difference of two SROCCs can be
     style.score_axes(ax, "y")
-    ax.set_title(say(data.target))

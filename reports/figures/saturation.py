@@ -62,6 +62,7 @@ def draw_saturation(data: SaturationData, ax: "Axes") -> None:
         style.empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     last = max((int(frame.index[-1]) for frame in data.by_epoch.values()), default=0)
+    xs_of_test: list[float] = []
     for slot, mode in enumerate(data.at_end):
         tint = style.colour(mode)
         if mode in data.by_epoch:
@@ -69,6 +70,7 @@ def draw_saturation(data: SaturationData, ax: "Axes") -> None:
             ax.fill_between(frame.index, frame["low"], frame["high"], color=tint, alpha=0.13, lw=0)
             ax.plot(frame.index, frame["median"], color=tint, marker=style.marker(mode), ms=2.5)
         x = last + (0.06 + 0.045 * slot) * max(last, 5)
+        xs_of_test.append(x)
         values = data.at_end[mode]
         ax.scatter([x] * len(values), values, s=10, marker=style.marker(mode), color=tint,
                    alpha=0.6, linewidths=0)  # fmt: skip
@@ -76,11 +78,22 @@ def draw_saturation(data: SaturationData, ax: "Axes") -> None:
     ax.set_ylim(-0.02 * top, top)
     style.limit_line(ax, BINDING, "10 %")
     style.score_axes(ax, "y")
+    _name_epochs(ax, last, xs_of_test)
+    ax.set_title(say(data.target))
+    ax.set_xlabel(say("epoch"))
+
+
+def _name_epochs(ax: "Axes", last: int, xs_of_test: list[float]) -> None:
+    """Whole epochs up to the last but for those that "test" would touch, and "test" itself."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_title(say(data.target))
-    ax.set_xlabel(say("epoch; right of the last: test"))
+    ticks = [int(tick) for tick in MaxNLocator(6, integer=True).tick_values(0, last)]
+    names = {float(tick): str(tick) for tick in ticks if 0 <= tick <= last}
+    if xs_of_test:
+        place = float(np.mean(xs_of_test))
+        names = {x: name for x, name in names.items() if place - x > 0.08 * max(last, 5)}
+        names[place] = say("test")
+    ax.set_xticks(list(names), list(names.values()))
 
 
 def compute_delta(ablation: Ablation, target: str) -> DeltaData:
