@@ -142,6 +142,7 @@ def _write(decided: Decided, out: Path) -> Path:
     from reports.content import build_content
     from reports.pages import draw_all
     from reports.results import write_json
+    from reports.style import with_arms
     from reports.tables import write_csv, write_latex
     from reports.typeset import compile_pdf, write_pictures
 
@@ -151,7 +152,8 @@ def _write(decided: Decided, out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     write_json(out / "results.json", results)
     write_csv(tables, ablation, results, command_rows(ablation))
-    drawn, not_drawn = draw_all(ablation, figures)
+    with with_arms(ablation.mode_names):
+        drawn, not_drawn = draw_all(ablation, figures)
     content = build_content(ablation, results, (decided.guide, decided.tuned), drawn, not_drawn)
     write_latex(tables, content)
     files = {f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in drawn}

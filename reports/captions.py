@@ -18,13 +18,20 @@ def _n(ablation: Ablation) -> str:
     )
 
 
+def _bar_of_splits(ablation: Ablation) -> str:
+    if ablation.has_one_part:
+        return say("no bar, since these splits are no re-splits")
+    return say("bar: 95 % Nadeau–Bengio interval, unadjusted")
+
+
 def strips(ablation: Ablation) -> str:
     """Caption of the SROCC strips."""
     return say(
-        "Test SROCC. Small points: splits, each one test part of unseen prompts; mark: mean; bar: "
-        "95 % Nadeau–Bengio interval, unadjusted, cut where it leaves what SROCC can be. Filled: "
+        "Test SROCC. Small points: splits, each one test part of unseen prompts; mark: mean; "
+        "{bar}, cut where it leaves what SROCC can be. Filled: "
         "the guide’s setting; hollow: the tuned one, where tuning moved it. Vertical lines: means "
         "of the reference rows. {n}.",
+        bar=_bar_of_splits(ablation),
         n=_n(ablation),
     )
 
@@ -34,7 +41,10 @@ def paired(ablation: Ablation) -> str:
     return say(
         "Above: from the traditional mode (left end) to each other mode (right end) on the same "
         "split; thin: splits; thick: their mean. Below: the difference; points: splits; mark: "
-        "mean; bar: 95 % Nadeau–Bengio interval, unadjusted. {n}.",
+        "mean; {bar}. {n}.",
+        bar=say("bar: 95 % bootstrap interval over prompts")
+        if ablation.has_one_part
+        else _bar_of_splits(ablation),
         n=_n(ablation),
     )
 

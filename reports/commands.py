@@ -8,6 +8,7 @@ from typing import Any
 from qa_core.config import RunConfig
 from reports.frames import select
 from reports.load import Ablation
+from reports.studies import Study
 
 SCRIPT = ".venv/bin/python experiments/baseline.py"
 SPLIT = "K"
@@ -48,6 +49,12 @@ def _flag(name: str, text: str) -> str:
     return f"--{name} {shlex.quote(text)}"
 
 
+def study_command(ablation: Ablation, study: Study) -> str:
+    """Command of a designed study: its cells have no command of their own."""
+    words = f"make study STUDY={study.name} SPLITS={study.n_splits} EPOCHS={study.epochs}"
+    return ablation_command(ablation).replace("make ablation", words, 1)
+
+
 def ablation_command(ablation: Ablation) -> str:
     """Command of the whole: trials and reference rows have no command of their own."""
     p = ablation.params
@@ -85,4 +92,8 @@ def command_rows(ablation: Ablation) -> list[dict[str, str]]:
         cell["run_id"]: run_command(cell["params"], ablation, cell["split"])
         for cell in ablation.cells.to_dict("records")
     }
-    return [{"run_id": run, "command": own.get(run, whole)} for run in ablation.runs["run_id"]]
+    of_studies = {name: study_command(ablation, s) for name, s in ablation.studies.items()}
+    return [
+        {"run_id": run, "command": own.get(run) or of_studies.get(study, whole)}
+        for run, study in zip(ablation.runs["run_id"], ablation.runs["study"], strict=True)
+    ]

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from reports.claims import Verdict
-from reports.commands import ablation_command, cell_commands
+from reports.commands import ablation_command, cell_commands, study_command
 from reports.frames import select
 from reports.language import language, say, say_all, say_list
 from reports.load import Ablation
 from reports.missing import missing_sections, on_the_cover
 from reports.plan import is_planned, plan_rows
 from reports.results import Entry
+from reports.studies import CONFIRM
 from reports.style import format_score, label
 from reports.tables import claim_rows, cost_table, main_table, score_cell
 from reports.wording import protocol_words, resolution, verdict_in_words
@@ -90,6 +91,10 @@ def build_content(
             "This smoke run took a part of the prompts only: the command of the whole alone gives "
             "the same runs."
         ),
+        "study_commands": [
+            [say("study of {study}", study=name.replace("_", "-")), study_command(ablation, study)]
+            for name, study in ablation.studies.items()
+        ],
         "ablation_command": page_text(ablation_command(ablation), LONGEST_COMMAND),
         "runs": run_rows(ablation.runs),
     }
@@ -303,6 +308,13 @@ def _setting_words(setting: dict[str, Any]) -> str:
     return say(", ").join(words) or say("the defaults")
 
 
+def _kind(run: dict[Any, Any]) -> str:
+    """What a run was; a cell or trial that a study asked for names the study."""
+    if run["study"] in ("", CONFIRM) or run["kind"] == "study":
+        return say(run["kind"])
+    return say("{kind}, {study}", kind=run["kind"], study=run["study"].replace("_", "-"))
+
+
 def run_rows(runs: pd.DataFrame) -> list[list[str]]:
     """Every run in one line: what it was, how it ended."""
     rows: list[list[str]] = []
@@ -310,7 +322,7 @@ def run_rows(runs: pd.DataFrame) -> list[list[str]]:
         seconds = "" if pd.isna(run["seconds"]) else f"{run['seconds']:.1f}"
         what = label(run["mode"]) if run["mode"] else ""
         rows.append([
-            run["run_id"][:8], say(run["kind"]), what, say(run["setting"]), str(run["index"]),
+            run["run_id"][:8], _kind(run), what, say(run["setting"]), str(run["index"]),
             run["seed"], say(run["status"].lower()), seconds, page_text(run["error"], 120),
         ])  # fmt: skip
     return rows

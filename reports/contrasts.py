@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.frames import per_split, select
+from reports.frames import MODE_ORDER, per_split, select
 from reports.language import phrase
 from reports.load import Ablation
 from reports.statistics import FloatArray
@@ -65,6 +65,11 @@ class Evidence:
     def modes(self) -> tuple[str, ...]:
         """Modes with finished cells."""
         return self.ablation.mode_names
+
+    @property
+    def canonical_modes(self) -> tuple[str, ...]:
+        """Those of the four modes with finished cells: the guide speaks of no other arm."""
+        return tuple(mode for mode in self.modes if mode in MODE_ORDER)
 
     def scores(self, mode: str, measure: str) -> pd.Series:
         """One value a split of a mode's measure."""

@@ -172,6 +172,7 @@ def runs_frame(runs: list["Run"]) -> pd.DataFrame:
         {
             "run_id": run.info.run_id,
             "kind": run.data.tags.get("kind", ""),
+            "study": run.data.tags.get("study", ""),
             "mode": run.data.tags.get("mode") or run.data.tags.get("reference") or "",
             "setting": run.data.tags.get("setting", ""),
             "index": run.data.tags.get("trial") or run.data.tags.get("split") or "",

@@ -26,6 +26,7 @@ from reports.frames import (
     trials_frame,
 )
 from reports.histories import metric_histories
+from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
 from reports.studies import Study, is_confirmation, read_studies
 
 if TYPE_CHECKING:
@@ -118,6 +119,12 @@ class Ablation:
         split, has fewer.
         """
         return float(self.params["variance_factor"]) - 1 / int(self.params["n_splits"]) + 1 / n
+
+    def interval(self, values: FloatArray) -> Interval:
+        """Mean of one value a split: Nadeau-Bengio, or no bounds where splits are no re-splits."""
+        if self.has_one_part:
+            return Interval(float(values.mean()), None, None, values.size, 0.95, "none")
+        return nadeau_bengio_interval(values, self.variance_factor(values.size))
 
     @property
     def is_smoke(self) -> bool:

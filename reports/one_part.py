@@ -6,14 +6,26 @@ those draws, or generators, of the score within each; re-splits that could sprea
 """
 
 from collections.abc import Callable
+from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qa_core.metrics import plcc, srocc
-from reports.frames import kept_together
-from reports.statistics import Interval, prompt_bootstrap
+from qa_core.metrics import MIN_ROWS, plcc, srocc
+from reports.frames import kept_together, select
+from reports.statistics import (
+    FloatArray,
+    Interval,
+    percentile_interval,
+    prompt_bootstrap,
+    prompt_resamples,
+    srocc_of_columns,
+)
+
+if TYPE_CHECKING:
+    from reports.load import Ablation
 
 RESAMPLES = 500
 STATISTICS: dict[str, Callable[..., float | None]] = {"srocc": srocc, "plcc": plcc}
@@ -27,7 +39,7 @@ def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interv
         predictions: One row a test image and split: prompt, group, split, generator, scores, MOS.
         protocol: Its name.
     """
-    unit = "generator" if protocol == "leave_one_generator_out" else "split"
+    unit = _unit(protocol)
     found: dict[str, Interval] = {}
     for target, letter in LETTERS.items():
         if not {letter, f"mos_{target}"} <= set(predictions.columns):
@@ -59,3 +71,58 @@ def _interval(
     if not len(rows) or not np.isfinite(mean_within(np.arange(len(rows)))):
         return None
     return prompt_bootstrap(kept_together(rows), mean_within, n_resamples=RESAMPLES)
+
+
+def _unit(protocol: str) -> str:
+    return "generator" if protocol == "leave_one_generator_out" else "split"
+
+
+def lifts_on_parts(ablation: "Ablation") -> dict[tuple[str, str, str], Interval]:
+    """Test SROCC of one mode minus another's by (target, first, second), guide's setting.
+
+    One bootstrap over prompts serves all pairs, so what is hard in a resample is hard for both.
+    """
+    found: dict[tuple[str, str, str], Interval] = {}
+    for target, letter in LETTERS.items():
+        wide = _by_mode(ablation, target, letter)
+        if wide is None:
+            continue
+        modes = list(wide.columns.drop(["together", "unit", "mos"]))
+        units = pd.factorize(wide["unit"])[0]
+        scores = wide[["mos", *modes]].to_numpy(float)
+        together = list(wide["together"])
+        whole = _within_units(scores, units)
+        draws = np.array(
+            [_within_units(scores[r], units[r]) for r in prompt_resamples(together, RESAMPLES)]
+        ).reshape(-1, len(modes))
+        for i, j in permutations(range(len(modes)), 2):
+            found[target, modes[i], modes[j]] = percentile_interval(
+                float(whole[i] - whole[j]), list(draws[:, i] - draws[:, j]), len(set(together))
+            )
+    return found
+
+
+def _by_mode(ablation: "Ablation", target: str, letter: str) -> pd.DataFrame | None:
+    """One row a test image and split: together, unit, mos and each mode's prediction."""
+    table, mos = ablation.predictions, f"mos_{target}"
+    if not {letter, mos} <= set(table.columns):
+        return None
+    own = select(table, setting="guide").dropna(subset=[letter, mos])
+    own = own.assign(
+        unit=own[_unit(ablation.params["protocol"])], mos=own[mos], together=kept_together(own)
+    )
+    index = ["split", "row", "together", "unit", "mos"]
+    wide = own.pivot_table(index=index, columns="mode", values=letter).dropna().reset_index()
+    order = [mode for mode in ablation.mode_names if mode in wide]
+    return (
+        wide.filter(["together", "unit", "mos", *order]) if len(wide) and len(order) > 1 else None
+    )
+
+
+def _within_units(scores: FloatArray, units: NDArray[np.intp]) -> FloatArray:
+    """Mean over units of the SROCC of columns 1 and on with column 0, (n_modes,)."""
+    parts = [scores[units == unit] for unit in np.unique(units)]
+    found = [srocc_of_columns(part) for part in parts if len(part) >= MIN_ROWS]
+    kept = np.array(found, dtype=np.float64).reshape(-1, scores.shape[1] - 1)
+    known = kept[np.isfinite(kept).all(axis=1)]
+    return known.mean(axis=0) if len(known) else np.full(scores.shape[1] - 1, np.nan)

@@ -34,6 +34,7 @@ from reports.load import Ablation
 from reports.study_pages import draw_studies
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -82,10 +83,38 @@ def _per_target(
     return figure, axes[0]
 
 
+def _per_target_and_mode(
+    ablation: Ablation, extra: float, sharey: bool | str
+) -> "tuple[Figure, list[tuple[str, str, Axes, bool]]]":
+    """Axes of each target and mode, at most four in a row, titled with the mode.
+
+    Returns:
+        The figure; target, mode, axes, and whether it stands first in its row.
+    """
+    modes = ablation.mode_names
+    chunks = [modes[k : k + style.MODES_A_ROW] for k in range(0, len(modes), style.MODES_A_ROW)]
+    rows = [(target, chunk) for target in ablation.targets for chunk in chunks or [()]]
+    columns = max((len(chunk) for chunk in chunks), default=1)
+    height = min(1.75 * len(rows) + extra, style.PAGE_HEIGHT)
+    figure, axes = style.new_figure(len(rows), columns, height, sharex=True, sharey=sharey)
+    cells: list[tuple[str, str, Axes, bool]] = []
+    for row, (target, chunk) in enumerate(rows):
+        for column in range(columns):
+            ax = axes[row, column]
+            if column >= len(chunk):
+                ax.set_visible(False)
+                axes[row - 1, column].tick_params(labelbottom=True)
+                continue
+            if row < max(len(chunks), 1) or len(chunks) > 1:
+                ax.set_title(style.short(chunk[column]), color=style.colour(chunk[column]))
+            cells.append((target, chunk[column], ax, column == 0))
+    return figure, cells
+
+
 def _strips(ablation: Ablation) -> "Figure":
     rows = len(ablation.targets)
     tuned = len(ablation.modes) - len(ablation.modes_kept)
-    height = rows * (0.75 + 0.36 * (len(ablation.mode_names) + tuned))
+    height = min(rows * (0.75 + 0.36 * (len(ablation.mode_names) + tuned)), style.PAGE_HEIGHT)
     figure, axes = style.new_figure(rows, 1, height)
     for ax, target in zip(axes[:, 0], ablation.targets, strict=True):
         draw_strips(compute_strips(ablation, target), ax)
@@ -104,18 +133,12 @@ def _paired(ablation: Ablation) -> "Figure":
 
 
 def _curves(ablation: Ablation) -> "Figure":
-    modes = ablation.mode_names
-    figure, axes = style.new_figure(
-        len(ablation.targets), max(len(modes), 1), 1.75 * len(ablation.targets) + 0.3,
-        sharex=True, sharey="row",
-    )  # fmt: skip
-    for row, target in enumerate(ablation.targets):
-        for column, mode in enumerate(modes):
-            draw_curves(compute_curves(ablation, mode, target), axes[row, column])
-        axes[row, 0].set_ylabel(say("SROCC, {target}", target=target))
-    for column, mode in enumerate(modes):
-        axes[0, column].set_title(style.short(mode), color=style.colour(mode))
-        axes[-1, column].set_xlabel(say("epoch"))
+    figure, cells = _per_target_and_mode(ablation, 0.3, sharey="row")
+    for target, mode, ax, first in cells:
+        draw_curves(compute_curves(ablation, mode, target), ax)
+        if first:
+            ax.set_ylabel(say("SROCC, {target}", target=target))
+    figure.supxlabel(say("epoch"), fontsize="medium")
     return figure
 
 
@@ -178,18 +201,12 @@ def _trials(ablation: Ablation) -> "Figure":
 
 
 def _scatter(ablation: Ablation) -> "Figure":
-    modes = ablation.mode_names
-    figure, axes = style.new_figure(
-        len(ablation.targets), max(len(modes), 1), 1.75 * len(ablation.targets) + 0.2,
-        sharex=True, sharey=True,
-    )  # fmt: skip
-    for row, target in enumerate(ablation.targets):
-        for column, mode in enumerate(modes):
-            draw_scatter(compute_scatter(ablation, mode, target), axes[row, column])
-        axes[row, 0].set_ylabel(say("predicted {target}", target=target))
-    for column, mode in enumerate(modes):
-        axes[0, column].set_title(style.short(mode), color=style.colour(mode))
-        axes[-1, column].set_xlabel(say("MOS"))
+    figure, cells = _per_target_and_mode(ablation, 0.2, sharey=True)
+    for target, mode, ax, first in cells:
+        draw_scatter(compute_scatter(ablation, mode, target), ax)
+        if first:
+            ax.set_ylabel(say("predicted {target}", target=target))
+    figure.supxlabel(say("MOS"), fontsize="medium")
     return figure
 
 
@@ -205,7 +222,7 @@ def _generators(ablation: Ablation) -> "Figure":
 
 
 def _wins(ablation: Ablation) -> "Figure":
-    figure, axes = _per_target(ablation, 2.6)
+    figure, axes = _per_target(ablation, max(2.6, 0.9 + 0.22 * len(ablation.mode_names)))
     for ax, target in zip(axes, ablation.targets, strict=True):
         draw_wins(compute_wins(ablation, target), ax)
     return figure

@@ -3,14 +3,13 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from qa_core.metrics import MIN_ROWS
 from reports.figures.scatter import PART
 from reports.frames import kept_together, select
 from reports.load import Ablation
 from reports.results import Entry, as_entry, not_applicable
-from reports.statistics import prompt_bootstrap
+from reports.statistics import prompt_bootstrap, srocc_of_columns
 
 RESAMPLES = 500
 
@@ -57,13 +56,7 @@ def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
 
 
 def _mean_srocc(columns: NDArray[np.float64]) -> float:
-    """Mean SROCC of columns 1 and on with column 0, (n, 1 + repeats); NaN where undefined.
-
-    One ranking of all columns: a bootstrap asks for thousands.
-    """
-    ranks = rankdata(columns, axis=0)
-    centred = ranks - ranks.mean(axis=0)
-    sizes = np.sqrt((centred**2).sum(axis=0))
-    if len(columns) < MIN_ROWS or not sizes.all():
+    """Mean SROCC of columns 1 and on with column 0; NaN where one is undefined."""
+    if len(columns) < MIN_ROWS:
         return float("nan")
-    return float(np.mean(centred[:, 1:].T @ centred[:, 0] / (sizes[1:] * sizes[0])))
+    return float(np.mean(srocc_of_columns(columns)))

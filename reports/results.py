@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ import pandas as pd
 from reports.claims import Verdict
 from reports.frames import per_split, select
 from reports.load import Ablation
-from reports.one_part import part_intervals
+from reports.one_part import lifts_on_parts, part_intervals
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,
     Interval,
     iqm,
-    nadeau_bengio_interval,
     paired_differences,
     share_of_splits_won,
     sign_flip_p,
@@ -144,20 +144,26 @@ def _reference_reason(rows: pd.DataFrame, metric: str) -> str:
 def _entry(values: pd.Series, ablation: Ablation, reason: str) -> Entry:
     if values.empty:
         return not_applicable(reason)
+    entry = as_entry(ablation.interval(values.to_numpy(float)))
     if ablation.has_one_part:
-        entry = as_entry(Interval(float(values.mean()), None, None, len(values), 0.95, "none"))
-        return entry | {"reason": "its splits are no re-splits, whose spread would tell"}
-    factor = ablation.variance_factor(len(values))
-    return as_entry(nadeau_bengio_interval(values.to_numpy(float), factor))
+        entry |= {"reason": "its splits are no re-splits, whose spread would tell"}
+    return entry
 
 
 def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
     """Every pair of modes on test SROCC: the interval, and what describes these splits alone."""
+    if ablation.has_one_part:
+        lifts = lifts_on_parts(ablation)
+        return [
+            {"target": target, "first": a, "second": b, "difference": as_entry(lifts[target, a, b])}
+            for target in ablation.targets
+            for a, b in combinations(ablation.mode_names, 2)
+            if (target, a, b) in lifts
+        ]
     rows: list[Entry] = []
     if not ablation.decides:
         return rows
-    modes = ablation.mode_names
-    pairs = [(a, b) for i, a in enumerate(modes) for b in modes[i + 1 :]]
+    pairs = list(combinations(ablation.mode_names, 2))
     for target in ablation.targets:
         for first, second in pairs:
             scores = [
@@ -179,7 +185,7 @@ def _comparison(
 ) -> Entry:
     left, right = (series.loc[splits].to_numpy(float) for series in scores)
     differences = paired_differences(left, right)
-    interval = nadeau_bengio_interval(differences, ablation.variance_factor(differences.size))
+    interval = ablation.interval(differences)
     exact = differences.size <= EXACT_SIGN_FLIP_LIMIT
     return {
         "target": target,

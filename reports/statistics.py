@@ -5,7 +5,7 @@ interquartile mean with its bootstrap and the share of splits won describe the s
 re-splits of one data set overlap, so these are too sure of themselves as inference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,6 +173,18 @@ def holm_levels(p_values: ArrayLike, alpha: float = 0.05) -> FloatArray:
     return levels
 
 
+def srocc_of_columns(columns: FloatArray) -> FloatArray:
+    """SROCC of columns 1 and on with column 0, (k,), of columns (n, 1 + k); NaN where undefined.
+
+    One ranking of all columns: a bootstrap asks for thousands.
+    """
+    ranks: FloatArray = stats.rankdata(columns, axis=0)  # pyright: ignore
+    centred = ranks - ranks.mean(axis=0)
+    sizes = np.sqrt((centred**2).sum(axis=0))
+    with np.errstate(invalid="ignore"):
+        return centred[:, 1:].T @ centred[:, 0] / (sizes[1:] * sizes[0])
+
+
 def sign_flip_p(differences: ArrayLike) -> float:
     """Exact two-sided sign-flip p of the mean of paired differences, in [2 / 2^n, 1].
 
@@ -246,21 +258,33 @@ def prompt_bootstrap(
     Returns:
         The interval with n = number of prompts; no bounds with one prompt alone.
     """
+    n_groups = len({str(group) for group in groups})
+    estimate = statistic(np.arange(len(groups)))
+    draws = [statistic(rows) for rows in prompt_resamples(groups, n_resamples, seed)]
+    return percentile_interval(estimate, draws, n_groups, level)
+
+
+def prompt_resamples(
+    groups: Sequence[object], n_resamples: int, seed: int = 0
+) -> Iterator[NDArray[np.intp]]:
+    """Row indices of each resample of whole prompts; none with one prompt alone."""
     labels = np.asarray([str(g) for g in groups])
     codes: NDArray[np.intp] = np.unique(labels, return_inverse=True)[1]
     n_groups = int(codes.max()) + 1
     members: list[NDArray[np.intp]] = [np.flatnonzero(codes == k) for k in range(n_groups)]
-    estimate = statistic(np.arange(codes.size))
-    if n_groups < 2:
-        return Interval(estimate, None, None, n_groups, level, "prompt_bootstrap")
     rng = np.random.default_rng(seed)
-    draws: list[float] = []
-    for _ in range(n_resamples):
+    for _ in range(n_resamples if n_groups > 1 else 0):
         chosen: list[int] = rng.integers(0, n_groups, n_groups).tolist()
-        draws.append(statistic(np.concatenate([members[k] for k in chosen])))
+        yield np.concatenate([members[k] for k in chosen])
+
+
+def percentile_interval(
+    estimate: float, draws: Sequence[float], n_prompts: int, level: float = 0.95
+) -> Interval:
+    """The percentile interval of draws over prompts, those that are not finite left out."""
     drawn = np.asarray(draws, dtype=np.float64)
     finite = drawn[np.isfinite(drawn)]
     if finite.size == 0:
-        return Interval(estimate, None, None, n_groups, level, "prompt_bootstrap")
+        return Interval(estimate, None, None, n_prompts, level, "prompt_bootstrap")
     low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
-    return Interval(estimate, float(low), float(high), n_groups, level, "prompt_bootstrap")
+    return Interval(estimate, float(low), float(high), n_prompts, level, "prompt_bootstrap")

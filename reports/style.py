@@ -1,7 +1,9 @@
 """One look for every figure: palette, marker shapes, type; Typst sets the text afterwards."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE_WIDTH = 6.3  # inches between the margins of the A4 page
+PAGE_HEIGHT = 7.8  # what heading and caption leave of it
 INK = "#222222"
 MUTED = "#767676"
 RULE = "#c9c9c9"
@@ -31,6 +34,11 @@ MARKERS = {
     "residual_partial_freeze": "^",
     "linear_probe": "D",
 }
+# For arms beside the four modes, in their order: the rest of the palette, and shapes of their own.
+ARM_LOOKS = (
+    ("#56b4e9", "v"), ("#e69f00", "P"), ("#6a3d9a", "X"), ("#8c6d1f", "<"),
+    ("#444444", ">"), ("#b03060", "h"), ("#3f7f7f", "p"), ("#999933", "*"),
+)  # fmt: skip
 LABELS = {
     "traditional": "traditional",
     "residual": "residual",
@@ -82,6 +90,19 @@ _RC: dict[str, Any] = {
 
 
 _EMPTY = "empty: "
+MODES_A_ROW = 4
+
+_arms: ContextVar[tuple[str, ...]] = ContextVar("arms", default=())
+
+
+@contextmanager
+def with_arms(modes: Sequence[str]) -> Iterator[None]:
+    """Figures drawn inside give the arms among these modes a look each, by their order."""
+    token = _arms.set(tuple(mode for mode in modes if mode not in COLOURS))
+    try:
+        yield
+    finally:
+        _arms.reset(token)
 
 
 def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["Figure", Any]:
@@ -121,12 +142,17 @@ def close(figure: "Figure") -> None:
 
 def colour(mode: str) -> str:
     """A mode's colour, the same in every figure."""
-    return COLOURS.get(mode, MUTED)
+    return COLOURS.get(mode) or _look_of_arm(mode)[0]
 
 
 def marker(mode: str) -> str:
     """A mode's marker shape, the same in every figure."""
-    return MARKERS.get(mode, "v")
+    return MARKERS.get(mode) or _look_of_arm(mode)[1]
+
+
+def _look_of_arm(name: str) -> tuple[str, str]:
+    arms = _arms.get()
+    return ARM_LOOKS[arms.index(name) % len(ARM_LOOKS)] if name in arms else (MUTED, "v")
 
 
 def label(name: str) -> str:
@@ -157,6 +183,15 @@ def mode_legend(figure: "Figure", modes: Sequence[str]) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside upper left", ncols=4, handletextpad=0.2,
                       columnspacing=1.8, borderpad=0.0)  # fmt: skip
+
+
+def name_columns(ax: "Axes", modes: Sequence[str]) -> None:
+    """Modes as ticks 0, 1, ... of the x axis: in two lines where few, slanted where many."""
+    names = [short(mode) for mode in modes]
+    if len(names) <= MODES_A_ROW:
+        ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    else:
+        ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
 
 
 def format_score(value: float) -> str:

@@ -280,7 +280,7 @@ def _claims_words(claims: Sequence[Verdict]) -> str:
     untested = {v.claim.id for v in claims if v.verdict == "not tested"}
     if untested:
         sentences.append(
-            say("Not tested on some target or on any: {n} claims.", n=str(len(untested)))
+            say("Not tested, on one target at least: {n} claims.", n=str(len(untested)))
         )
     return say_all(sentences)
 

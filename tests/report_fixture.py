@@ -188,7 +188,11 @@ def _write_trial(
     tags = {"mode": mode, "trial": str(trial), "state": state, "mlflow.parentRunId": parent}
     if state == "FAIL":
         tags["error"] = "Traceback (most recent call last):\nRuntimeError: $made up# <failure>"
-    metrics = [("objective", _MEANS[mode] + rng.normal(0, 0.01), 0)] if state == "COMPLETE" else []
+    metrics = (
+        [("objective", _MEANS.get(mode, 0.73) + rng.normal(0, 0.01), 0)]
+        if state == "COMPLETE"
+        else []
+    )
     status = {"PRUNED": "KILLED", "FAIL": "FAILED"}.get(state, "FINISHED")
     writer.run("trial", tags, params, metrics, status)
 
@@ -198,11 +202,13 @@ def _write_cell(
 ) -> None:
     mode, setting, split = cell
     shared = np.random.default_rng(split).normal(0, 0.015, 2)  # what a split does to all modes
-    kept = _RETENTION[mode]
+    kept = _RETENTION.get(mode, 0.9)
     metrics: list[tuple[str, float, int]] = []
     undefined: dict[str, str] = {}
     for target, shift in zip(made.targets, shared, strict=False):
-        score = _MEANS[mode] + shift + rng.normal(0, 0.006) - (target == "consistency") * 0.06
+        score = (
+            _MEANS.get(mode, 0.73) + shift + rng.normal(0, 0.006) - (target == "consistency") * 0.06
+        )
         metrics += _target_metrics(made, mode, target, score, undefined, rng)
     for epoch in range(1, made.epochs + 1):
         metrics += [("loss", 0.1 / epoch, epoch), ("lr", 1e-4, epoch)]
@@ -230,7 +236,7 @@ def _target_metrics(
     made: Made, mode: str, target: str, score: float, undefined: dict[str, str],
     rng: np.random.Generator,
 ) -> list[tuple[str, float, int]]:  # fmt: skip
-    gap = _GAPS[mode] + rng.normal(0, 0.01)
+    gap = _GAPS.get(mode, 0.08) + rng.normal(0, 0.01)
     final = {
         "test_srocc": score, "test_plcc": score + 0.01, "test_plcc_fitted": score + 0.02,
         "test_krocc": score - 0.18, "test_rmse": 0.12, "test_clamped": 0.0,

@@ -9,6 +9,8 @@ import pytest
 from reports.claims import CLAIMS, Claim, Verdict, decide
 from reports.contrasts import Contrast, Evidence
 from reports.load import Ablation
+from reports.statistics import nadeau_bengio_interval
+from reports.wording import _told_apart
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 
@@ -118,6 +120,39 @@ def test_a_claim_of_ones_own_takes_a_few_lines() -> None:
     own = Claim("mine", "Residual reaches .5", "mean above .5", at_least_half)
     found = decide([own], Evidence(make(ORDERED), "guide"), ("quality",))
     assert [(v.claim.id, v.verdict) for v in found] == [("mine", "supported")]
+
+
+def test_other_arms_take_no_part_in_the_guides_claims() -> None:
+    alone, beside = verdicts(make(ORDERED)), verdicts(make({**ORDERED, "lp_ft": 0.9}))
+    for claim in ("modes_beat_zeroshot", "probe_cheapest", "residual_partial_freeze_best"):
+        for target in ("quality", "consistency", "cost"):
+            assert beside.get((claim, target)) == alone.get((claim, target))
+
+
+def test_fewer_splits_widen_the_interval_by_their_own_factor() -> None:
+    ablation = make(ORDERED)
+    assert ablation.variance_factor(10) == pytest.approx(0.4)
+    assert ablation.variance_factor(5) == pytest.approx(0.4 - 1 / 10 + 1 / 5)
+    values = np.linspace(0.1, 0.2, 5)
+    expected = nadeau_bengio_interval(values, 0.5)
+    assert ablation.interval(values) == expected
+
+
+def test_the_cover_leads_with_a_mode_only_where_all_pairs_allow_it() -> None:
+    rng = np.random.default_rng(2)
+    ablation = make(dict.fromkeys(MODES, 0.7), noise=0.0)
+    for mode, lift in (("residual", 0.0), ("linear_probe", 0.022)):
+        rows = ablation.cells["mode"] == mode
+        ablation.cells.loc[rows, "test_srocc_quality"] = 0.7 + lift + rng.normal(0, 0.01, 10)
+    own, other = (ablation.by_split(m, "test_srocc_quality") for m in ("linear_probe", "residual"))
+    p = nadeau_bengio_interval(own - other, 0.4).p
+    assert p is not None
+    apart, close = _told_apart(ablation, "linear_probe", ["residual"], "quality")
+    assert ("residual" in apart) == (p < 0.05)  # two modes: one pair
+    assert ("residual" in _told_apart(ablation, "linear_probe", MODES[:3], "quality")[0]) == (
+        p < 0.05 / 6
+    )
+    assert not set(apart) & set(close)
 
 
 def test_ids_are_unique() -> None:

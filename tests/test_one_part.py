@@ -1,11 +1,18 @@
 """Scores of protocols with few test parts, against the definition written out."""
 
+from dataclasses import replace
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
+from test_claims import make
 
 from qa_core.metrics import plcc, srocc
-from reports.one_part import part_intervals
+from reports.figures.paired import compute_paired
+from reports.figures.strips import compute_strips
+from reports.one_part import lifts_on_parts, part_intervals
+from reports.results import comparisons
 
 
 def predictions(seed: int = 0, n_prompts: int = 40) -> pd.DataFrame:
@@ -40,3 +47,33 @@ def test_scores_are_means_within_generator_or_draw(protocol, unit):
 def test_a_constant_prediction_has_no_score():
     assert part_intervals(predictions().assign(q=0.5), "cross") == {}
     assert part_intervals(predictions().iloc[:0], "cross") == {}
+
+
+def test_lifts_are_paired_over_prompts() -> None:
+    """The lift by its definition; its interval is that of a paired bootstrap, and mirrored."""
+    first, second = predictions(), predictions()
+    second["q"] += np.random.default_rng(9).normal(0, 1.0, len(second))
+    table = pd.concat([first.assign(mode="traditional"), second.assign(mode="residual")])
+    table = table.assign(setting="guide", row=table["prompt"].str[1:].astype(int))
+    cells = [
+        {"mode": m, "setting": "guide", "split": k,
+         "test_srocc_quality": srocc(part["q"], part["mos_quality"])}
+        for (m, k), part in table.groupby(["mode", "split"])
+    ]  # fmt: skip
+    params = {"protocol": "cross", "interval": "prompt_bootstrap"}
+    ablation = replace(make({}), params=params, predictions=table, cells=pd.DataFrame(cells),
+                       targets=("quality",))  # fmt: skip
+    lifts = lifts_on_parts(ablation)
+    lift, back = (lifts["quality", *pair] for pair in permutations(("residual", "traditional")))
+    means = pd.DataFrame(cells).groupby("mode")["test_srocc_quality"].mean()
+    assert lift.mean == pytest.approx(means["residual"] - means["traditional"])
+    assert (lift.kind, lift.n) == ("prompt_bootstrap", 40)
+    assert lift.low is not None and lift.high is not None and back.high is not None
+    assert lift.low < lift.mean < lift.high < 0  # the noise is seen
+    assert lift.low == pytest.approx(-back.high)
+    (row,) = comparisons(ablation, "guide")
+    assert (row["first"], row["second"]) == ("traditional", "residual")
+    assert row["difference"]["mean"] == pytest.approx(back.mean)
+    assert compute_paired(ablation, "quality").intervals == {"residual": lift}
+    strips = compute_strips(ablation, "quality").strips
+    assert all(strip.interval.low is None for strip in strips)  # splits here are no re-splits

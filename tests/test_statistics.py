@@ -20,6 +20,7 @@ from reports.statistics import (
     share_of_splits_won,
     sign_flip_p,
     smallest_effect,
+    srocc_of_columns,
     stratified_bootstrap,
 )
 
@@ -118,6 +119,18 @@ def test_sign_flip_agrees_with_scipys_exact_permutation(values: np.ndarray) -> N
 @pytest.mark.parametrize(("n", "floor"), [(5, 0.0625), (8, 0.0078125), (10, 0.001953125)])
 def test_sign_flip_of_a_clean_sweep_is_at_its_floor(n: int, floor: float) -> None:
     assert sign_flip_p(np.linspace(0.1, 1, n)) == floor
+
+
+@settings(deadline=None)  # the shared machine may stall
+@given(arrays(np.float64, (7, 4), elements=st.floats(-1, 1, width=16)))
+def test_srocc_of_columns_is_scipys(columns: np.ndarray) -> None:
+    found = srocc_of_columns(columns)
+    for value, column in zip(found, columns[:, 1:].T, strict=True):
+        if np.ptp(column) and np.ptp(columns[:, 0]):
+            expected: Any = stats.spearmanr(column, columns[:, 0])
+            assert value == pytest.approx(expected.statistic, abs=1e-9)
+        else:
+            assert np.isnan(value)
 
 
 def test_sign_flip_counts_by_hand() -> None:

@@ -40,16 +40,13 @@ def draw_base_delta(data: BaseDeltaData, ax: "Axes") -> None:
     if not data.base:
         style.empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
-    ticks: list[float] = []
     for k, (mode, base) in enumerate(data.base.items()):
         tint, xs = style.colour(mode), [k - 0.22, k + 0.22]
         for left, right in zip(base, data.whole[mode], strict=True):
             ax.plot(xs, [left, right], color=tint, lw=0.6, alpha=0.35)
         ax.plot(xs, [base.mean(), data.whole[mode].mean()], color=tint, lw=1.8,
                 marker=style.marker(mode), ms=5)  # fmt: skip
-        ticks.append(k)
-    names = [style.short(mode).replace(" ", "\n") for mode in data.base]
-    ax.set_xticks(ticks, names)
-    ax.set_xlim(-0.6, len(ticks) - 0.4)
+    style.name_columns(ax, list(data.base))
+    ax.set_xlim(-0.6, len(data.base) - 0.4)
     style.score_axes(ax, "y")
     ax.set_title(say(data.target))

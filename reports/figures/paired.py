@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from reports import style
 from reports.language import say
 from reports.load import Ablation
+from reports.one_part import lifts_on_parts
 from reports.statistics import (
     FloatArray,
     Interval,
-    nadeau_bengio_interval,
     paired_differences,
 )
 
@@ -41,10 +41,11 @@ def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> P
         if mode != BASELINE and len(both):
             traditional[mode] = base.loc[both].to_numpy(float)
             differences[mode] = paired_differences(own.loc[both], base.loc[both])
-    intervals = {
-        mode: nadeau_bengio_interval(d, ablation.variance_factor(d.size))
-        for mode, d in differences.items()
-    }
+    intervals = {mode: ablation.interval(d) for mode, d in differences.items()}
+    if ablation.has_one_part:
+        lifts = lifts_on_parts(ablation)
+        found = {mode: lifts.get((target, mode, BASELINE)) for mode in differences}
+        intervals |= {mode: interval for mode, interval in found.items() if interval is not None}
     return PairedData(target, traditional, differences, intervals)
 
 
@@ -88,7 +89,6 @@ def _say_what_is_needed(ax: "Axes") -> None:
 
 
 def _name_columns(ax: "Axes", data: PairedData) -> None:
-    names = [style.short(mode).replace(" ", "\n") for mode in data.differences]
-    ax.set_xticks(range(len(names)), names)
-    ax.set_xlim(-0.5, len(names) - 0.5)
+    style.name_columns(ax, list(data.differences))
+    ax.set_xlim(-0.5, len(data.differences) - 0.5)
     style.score_axes(ax, "y")

@@ -7,7 +7,7 @@ from reports import style
 from reports.frames import per_split, select
 from reports.language import say
 from reports.load import Ablation
-from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
+from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,7 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
         for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
             values = ablation.by_split(mode, measure, setting).to_numpy(float)
             if values.size:
-                interval = nadeau_bengio_interval(values, ablation.variance_factor(values.size))
-                strips.append(Strip(mode, setting, values, interval))
+                strips.append(Strip(mode, setting, values, ablation.interval(values)))
     rows = ablation.references
     found = {n: per_split(select(rows, reference=n), measure) for n in ablation.reference_names}
     references = {name: float(v.mean()) for name, v in found.items() if len(v)}

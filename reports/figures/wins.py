@@ -53,12 +53,13 @@ def draw_wins(data: WinsData, ax: "Axes") -> None:
     ax.imshow(
         data.shares, cmap=LinearSegmentedColormap.from_list("wins", ends), vmin=0, vmax=1, alpha=0.7
     )
+    few = len(data.modes) <= style.MODES_A_ROW
     for (i, j), share in np.ndenumerate(data.shares):
         if np.isfinite(share):
-            ax.text(j, i, f"{100 * share:.0f} %", ha="center", va="center")
-    names = [style.short(mode) for mode in data.modes]
-    ax.set_yticks(range(len(names)), names)
-    ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+            words = f"{100 * share:.0f} %" if few else f"{100 * share:.0f}"
+            ax.text(j, i, words, ha="center", va="center", fontsize=8.5 if few else 7)
+    ax.set_yticks(range(len(data.modes)), [style.short(mode) for mode in data.modes])
+    style.name_columns(ax, data.modes)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_title(say(data.target))
