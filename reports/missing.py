@@ -76,7 +76,7 @@ def _runs(ablation: Ablation) -> list[str]:
         items.append(
             say("{n} runs failed; the appendix lists them with their errors", n=str(failed))
         )
-    reasons = sorted({r for r in ablation.modes["tuned_reason"] if r})
+    reasons = sorted({r.removeprefix("no tuning: ") for r in ablation.modes["tuned_reason"] if r})
     if not ablation.is_tuned and reasons:
         items.append(say("No tuning: {reason}", reason=reasons[0]))
     return items
