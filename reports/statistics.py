@@ -7,6 +7,7 @@ re-splits of one data set overlap, so these are too sure of themselves as infere
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -178,7 +179,7 @@ def srocc_of_columns(columns: FloatArray) -> FloatArray:
 
     One ranking of all columns: a bootstrap asks for thousands.
     """
-    ranks: FloatArray = stats.rankdata(columns, axis=0)  # pyright: ignore
+    ranks = np.array(cast(Any, stats).rankdata(columns, axis=0), dtype=np.float64)
     centred = ranks - ranks.mean(axis=0)
     sizes = np.sqrt((centred**2).sum(axis=0))
     with np.errstate(invalid="ignore"):
