@@ -149,7 +149,7 @@ def _is_of_cost(value: Any) -> bool:
 
 def differences(one: Any, other: Any) -> list[str]:
     """Where two results.json differ in what lasts, as dotted keys."""
-    tables = (pd.json_normalize(lasting(content)).T[0].astype(str) for content in (one, other))
+    tables = (pd.json_normalize(lasting(content)).T[0].map(repr) for content in (one, other))
     left, right = next(tables), next(tables)
     both = pd.concat([left, right], axis=1)
     return [str(key) for key in both.index[both.iloc[:, 0] != both.iloc[:, 1]]]
