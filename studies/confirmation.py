@@ -220,7 +220,7 @@ def worst_rows(predictions: "pd.DataFrame") -> list[int]:
 def _write_thumbnail(source: Path, target: Path) -> None:
     from PIL import Image
 
-    from qa_core.data.image_store import upright_rgb
+    from qa_core.data.decode import upright_rgb
 
     with Image.open(source) as image:
         small = upright_rgb(image)
