@@ -103,6 +103,11 @@ def freezing(config: RunConfig) -> Freezing:
     return "partial" if config.freeze.partial_freeze else "none"
 
 
+def frozen_blocks(config: RunConfig, depth: int) -> int:
+    """How many blocks of an image tower of this depth a configuration freezes."""
+    return {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": depth}[freezing(config)]
+
+
 def mode_name(config: RunConfig) -> str:
     """The canonical mode of a configuration, or a name of the same form for other mixtures."""
     frozen = {"none": "", "partial": "_partial_freeze", "all": "_linear_probe"}[freezing(config)]

@@ -221,7 +221,7 @@ def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> N
     assert isinstance(work, TrialWork)
     if outcome.error is not None:  # a trial that ended by itself has written its own run
         context, started = ablation.context, time.time() - outcome.wall_s
-        context.tracker.write(work.record(result, work.identity(context), started))
+        context.tracker.write(work.record(context, result, started))
     value = result.value if result.state == "COMPLETE" else None
     text = f"{result.state.lower()}"
     text += f" {result.value:.4f}" if result.folds else f": {last_line(result.error)}"

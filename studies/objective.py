@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from qa_core.config import RunConfig
+from qa_core.modes import frozen_blocks
 from qa_core.tracking import RunRecord
 from studies.context import Context
 
@@ -81,8 +82,7 @@ class TrialWork:
             return known
         started = time.time()
         result, histories = self._train(context)
-        record = self.record(result, identity, started, mean_history(histories))
-        context.tracker.write(record)
+        context.tracker.write(self.record(context, result, started, mean_history(histories)))
         return result
 
     def identity(self, context: Context) -> str:
@@ -97,25 +97,30 @@ class TrialWork:
 
     def record(
         self,
+        context: Context,
         result: TrialResult,
-        identity: str,
         started_s: float,
         history: list[dict[str, float]] | None = None,
     ) -> RunRecord:
         """The MLflow run of a result."""
         tags = {"mode": self.mode, "trial": str(self.number), "state": result.state}
-        tags["identity"] = identity
+        tags["identity"] = self.identity(context)
         if result.error is not None:
             tags["error"] = result.error
         metrics = {f"fold_{k}": value for k, value in enumerate(result.folds)}
         if result.folds and result.error is None:
             metrics["objective"] = result.value
+        shown = {  # what the ready view in MLflow's pages compares all modes by
+            "mode": self.mode,
+            "frozen_blocks": frozen_blocks(self.config, context.workspace.spec.image_depth),
+            "log10_lr": math.log10(self.values["lr"]),
+        }
         return RunRecord(
             name=f"{self.mode} trial {self.number}",
             kind="trial",
             parent=self.parent,
             tags=tags,
-            params=self.values | {"log10_lr": math.log10(self.values["lr"])},
+            params=self.values | shown,
             metrics=metrics,
             history=history or (),
             started_s=started_s,

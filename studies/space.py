@@ -6,7 +6,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from qa_core.config import RunConfig, with_settings
-from qa_core.modes import BackboneSpec, freezing, mode_config
+from qa_core.modes import BackboneSpec, freezing, frozen_blocks, mode_config
 
 SCALE_RANGE = (0.05, 0.5)
 """Above 0.5 a correction can override the base, which defeats the purpose of bounding it."""
@@ -70,6 +70,5 @@ def expected_cost(config: RunConfig, spec: BackboneSpec, n_images: int) -> float
     Coarse: blocks that train cost their share, heads alone a twentieth. It decides only which jobs
     start first and how much time is said to be left.
     """
-    frozen = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": spec.image_depth}
-    share = 1 - frozen[freezing(config)] / spec.image_depth
+    share = 1 - frozen_blocks(config, spec.image_depth) / spec.image_depth
     return config.train.epochs * n_images * (0.05 + 0.95 * share)
