@@ -72,7 +72,7 @@ plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_I
 	@$(BIN)/python -m experiments.plan$(ABLATION_FLAGS)$(call flag,CARDS,cards)$(call flag,N_IMAGES,n_images)
 
 test: $(STAMP) ## run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(STAMP) ## ruff, pyright, import-linter
 	@$(BIN)/ruff format --check .
@@ -86,11 +86,8 @@ report: $(STAMP) ## build OUT/report.pdf again from MLflow
 calibrate: $(STAMP) ## simulate how often the report's tests err, runs/calibration.json (1 minute)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m reports.calibration
 
-ui: $(STAMP) ## open MLflow's pages on OUT (loopback; PORT=5000)
-	@test -f "$$OUT/mlflow.db" || { echo "There is no mlflow.db in $$OUT: run make ablation first."; exit 2; }
-	@echo "http://127.0.0.1:$$PORT/#/experiments/1  (Ctrl-C ends it)"
-	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port "$$PORT" --workers 1 \
-	  --backend-store-uri "sqlite:///$$OUT/mlflow.db" --default-artifact-root "$$OUT/artifacts"
+ui: $(STAMP) ## MLflow's pages on OUT, with links to ready views (loopback; PORT=5000)
+	@$(BIN)/python -m experiments.ui$(call flag,OUT,out)$(call flag,PORT,port)
 
 check-data: $(STAMP) ## summarise rated images, name every problem with its row
 	@$(BIN)/python -m experiments.check_data$(DATA_FLAGS)$(call flag,BACKBONE,backbone)$(call \

@@ -79,6 +79,7 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         workers = args.workers or len(os.sched_getaffinity(0))
         failed = run_studies(setup, args.profile, profile, args.out, workers, only)
         build_report(args.out)
+        publish_overview(args.out)
     print(f"\nreport      {args.out / 'report.pdf'}")
     print(f"comparison  make ui OUT={args.out}")
     if failed:
@@ -106,6 +107,14 @@ def build_report(out: Path) -> None:
         ) from None
     if code:
         raise UserError(f"The report could not be built, see above; make report OUT={out} retries.")
+
+
+def publish_overview(out: Path) -> None:
+    """Bring MLflow's pages up to date: report, descriptions, ready views."""
+    from experiments.overview import publish
+    from qa_core.tracking import Tracker
+
+    publish(Tracker.open(out), out)
 
 
 def base_config(args: AblationArgs) -> RunConfig:

@@ -1,6 +1,11 @@
 """Fixtures that several tests share: a narrow backbone and a small table of images."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +54,51 @@ def write_table(folder: Path, prompts: int = 12, images_per_prompt: int = 2) -> 
 def small_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The CSV of a small table: 12 prompts, 24 images of 32 px, both scores from 1 to 5."""
     yield write_table(tmp_path_factory.mktemp("table"))
+
+
+@dataclass(frozen=True)
+class FinishedAblation:
+    """An ablation that was killed on its way and finished by the same command.
+
+    Attributes:
+        command: The command.
+        out: Its folder.
+        said: What the second run printed.
+    """
+
+    command: list[str]
+    out: Path
+    said: str
+
+
+@pytest.fixture(scope="session")
+def finished_ablation(tmp_path_factory: pytest.TempPathFactory) -> FinishedAblation:
+    """A smoke ablation of 20 prompts, with a tuning pool, on a backbone of random weights.
+
+    Tests that use it belong to the group `ablation`, so that one worker makes it, once.
+    """
+    folder = tmp_path_factory.mktemp("ablation")
+    flags = {
+        "profile": "smoke",
+        "table": write_table(folder, prompts=20, images_per_prompt=4),
+        "range_q": "1:5",
+        "range_c": "1:5",
+        "protocol": "honest",
+        "pretrained": "none",
+        "workers": "1",
+        "out": folder / "out",
+        "cache": folder / "cache",
+    }
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "experiments.ablation", *words]
+    first = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert first.stdout is not None
+    for line in first.stdout:
+        if " confirm " in line:
+            os.killpg(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout + second.stderr
+    return FinishedAblation(command, folder / "out", second.stdout)

@@ -1,44 +1,15 @@
 """A whole ablation with real processes: killed on its way, finished by the same command."""
 
-import os
-import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import write_table
+from conftest import FinishedAblation
 
 from qa_core.errors import UserError
 from qa_core.tracking import Tracker, as_text
 from studies.parent_runs import MUST_AGREE, refuse_changes
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    """A smoke ablation of 20 prompts, with a tuning pool, on a backbone of random weights."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    flags = {
-        "profile": "smoke",
-        "table": write_table(folder, prompts=20, images_per_prompt=4),
-        "range_q": "1:5",
-        "range_c": "1:5",
-        "protocol": "honest",
-        "pretrained": "none",
-        "workers": "1",
-        "out": tmp_path / "out",
-        "cache": tmp_path / "cache",
-    }
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "experiments.ablation", *words]
-
-
-def start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
 
 
 def runs_by_content(tracker: Tracker) -> Counter[tuple[str, ...]]:
@@ -51,22 +22,15 @@ def runs_by_content(tracker: Tracker) -> Counter[tuple[str, ...]]:
     )
 
 
+@pytest.mark.xdist_group("ablation")
 def test_a_killed_ablation_is_finished_and_then_left_alone(
-    command: list[str], tmp_path: Path
+    finished_ablation: FinishedAblation,
 ) -> None:
-    first = start(command)
-    assert first.stdout is not None
-    for line in first.stdout:
-        if " confirm " in line:
-            os.killpg(first.pid, signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
-
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stdout + second.stderr
-    assert " tune " not in second.stdout
-    assert f"make ui OUT={tmp_path / 'out'}" in second.stdout
-    assert (tmp_path / "out" / "report.pdf").stat().st_size > 0
-    tracker = Tracker.open(tmp_path / "out")
+    out, said = finished_ablation.out, finished_ablation.said
+    assert " tune " not in said
+    assert f"make ui OUT={out}" in said
+    assert (out / "report.pdf").stat().st_size > 0
+    tracker = Tracker.open(out)
     found = runs_by_content(tracker)
     assert set(found.values()) == {1}
     kinds = Counter(content[0] for content in found)
@@ -75,7 +39,7 @@ def test_a_killed_ablation_is_finished_and_then_left_alone(
     statuses = {run.info.status for kind in kinds for run in tracker.runs(kind)}
     assert "RUNNING" not in statuses
 
-    third = subprocess.run(command, capture_output=True, text=True, check=False)
+    third = subprocess.run(finished_ablation.command, capture_output=True, text=True, check=False)
     assert third.returncode == 0 and "everything is there already" in third.stdout
     assert runs_by_content(tracker) == found
 

@@ -1,0 +1,226 @@
+"""What MLflow's pages show of an ablation as a whole: report, descriptions, means, ready views.
+
+All of it is made of what the store and `results.json` hold already; made twice, it is the same.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from experiments.mlflow_views import (
+    CURVES,
+    modes_view,
+    plain_link,
+    run_link,
+    trials_view,
+    view_link,
+    view_tag,
+)
+from qa_core.tracking import Tracker, as_metrics, epoch_metrics
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+COLOUR_TAG, NOTE_TAG = "mlflow.runColor", "mlflow.note.content"
+REPORT, RESULTS = "report.pdf", "results.json"
+
+
+def publish(tracker: Tracker, out: Path) -> "Run | None":
+    """Bring MLflow's pages up to date with an ablation.
+
+    Args:
+        tracker: The store that holds it.
+        out: Its folder, with report.pdf and results.json where they are built.
+
+    Returns:
+        The ablation's run, or None where the store holds none.
+    """
+    ablations = tracker.runs("ablation")
+    if not ablations:
+        return None
+    ablation = ablations[0]
+    tracker = tracker.of_ablation(ablation.info.run_id)
+    results = _results(out)
+    modes, trials = tracker.runs("mode"), tracker.runs("trial")
+    _describe_trials(tracker, trials, ablation.data.params)
+    _colour(tracker, [*modes, *trials])
+    if results.get("complete"):
+        _log_means(tracker, modes, results)
+    if _keeps_files_in(ablation, out):
+        for name in (REPORT, RESULTS):
+            if (out / name).is_file():
+                tracker.client.log_artifact(ablation.info.run_id, str(out / name))
+    _write_views(tracker, ablation, modes)
+    tracker.log(ablation.info.run_id, tags={NOTE_TAG: ablation_note(tracker, ablation, results)})
+    return ablation
+
+
+def links(tracker: Tracker, ablation: "Run", base: str) -> dict[str, str]:
+    """Links by what they show, for a server at `base`."""
+    experiment = tracker.experiment_id
+    modes = tracker.of_ablation(ablation.info.run_id).runs("mode")
+    return {
+        "trials": view_link(base, experiment, "trials"),
+        "as a table": view_link(base, experiment, "trials", charts=False),
+        "four modes": view_link(base, experiment, "modes"),
+        "plainly": plain_link(base, experiment, [run.info.run_id for run in modes]),
+        "the ablation": run_link(base, experiment, ablation.info.run_id),
+    }
+
+
+def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any]) -> str:
+    """Description of the ablation's run in Markdown: what it is, the verdicts, the report."""
+    params = ablation.data.params
+    what = (
+        f"Four ways to train CLIP ({params['backbone']}) for quality and consistency scores,"
+        f" compared on **{params['data_name']}**: {params['n_images']} images,"
+        f" {params['n_prompts']} prompts, protocol {params['protocol']}, {params['n_splits']}"
+        f" splits, {params['n_trials']} trials a mode, profile {params['profile']}."
+    )
+    if not results:
+        return f"{what}\n\nThe report is not built yet."
+    pdf = run_link("", tracker.experiment_id, ablation.info.run_id, REPORT)
+    return "\n\n".join(
+        [
+            what,
+            f"[The report as PDF]({pdf}), with figures, intervals and the reasons of all that was"
+            " not tested.",
+            _table(
+                ["mode, guide's setting", *(f"SROCC {t}" for t in _targets(params))],
+                [
+                    [mode, *(_interval(measures.get(f"srocc_{t}", {})) for t in _targets(params))]
+                    for mode, measures in results["guide_modes"].items()
+                ],
+            ),
+            _table(["claim", "on", "verdict", "effect"], _verdict_rows(results["claims"])),
+            "Every interval is adjusted as the report says; a verdict holds on this data.",
+        ]
+    )
+
+
+def _verdict_rows(claims: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    from reports.claims import CLAIMS
+
+    questions = {claim.id: claim.question for claim in CLAIMS}
+    rows = []
+    for claim in claims:
+        effect = {"mean": claim["effect"], "low": claim["low"], "high": claim["high"]}
+        words = _interval(effect) if claim["effect"] is not None else claim.get("reason", "")
+        question = questions.get(claim["id"], claim["id"])
+        rows.append([question, claim["target"], f"**{claim['verdict']}**", words])
+    return rows
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    if entry.get("mean") is None:
+        return "–"
+    words = f"{entry['mean']:.3f}"
+    if entry.get("low") is not None:
+        words += f" [{entry['low']:.3f}, {entry['high']:.3f}]"
+    return words
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |" for line in lines)
+
+
+def _targets(params: Mapping[str, str]) -> list[str]:
+    return params["targets"].split(",")
+
+
+def _results(out: Path) -> dict[str, Any]:
+    file = out / RESULTS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _keeps_files_in(ablation: "Run", out: Path) -> bool:
+    """False for a copied folder, whose store still names the folder that it came from."""
+    address = urlparse(ablation.info.artifact_uri)
+    return address.scheme != "file" or Path(unquote(address.path)).is_relative_to(out.resolve())
+
+
+def _describe_trials(tracker: Tracker, trials: Sequence["Run"], params: Mapping[str, str]) -> None:
+    """Give trials of earlier versions the parameters that the view shows."""
+    for run in trials:
+        if "frozen_blocks" not in run.data.params:
+            mode = run.data.tags["mode"]
+            whole = params["image_depth"] if mode == "linear_probe" else 0
+            depth = run.data.params.get("freeze_layers", whole)
+            tracker.log(run.info.run_id, params={"mode": mode, "frozen_blocks": depth})
+
+
+def _colour(tracker: Tracker, runs: Sequence["Run"]) -> None:
+    """Draw a mode's runs in the colour that the report gives it."""
+    from reports.style import COLOURS
+
+    for run in runs:
+        colour = COLOURS.get(run.data.tags["mode"])
+        if colour is not None and run.data.tags.get(COLOUR_TAG) != colour:
+            tracker.log(run.info.run_id, tags={COLOUR_TAG: colour})
+
+
+def _log_means(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, Any]) -> None:
+    """Write to each mode's run its means over the splits, once."""
+    for run in modes:
+        mode = run.data.tags["mode"]
+        means = _means(results["guide_modes"].get(mode, {}))
+        tuned = _means(results["modes"].get(mode, {}))
+        means |= {f"tuned_{name}": v for name, v in tuned.items() if name.startswith("srocc")}
+        new = {name: v for name, v in means.items() if run.data.metrics.get(name) != v}
+        if new:
+            tracker.log(run.info.run_id, metrics=as_metrics(new))
+        if not any(name.startswith(CURVES) for name in run.data.metrics):
+            curve = _mean_curve(tracker, mode)
+            tracker.log(run.info.run_id, metrics=epoch_metrics(curve))
+
+
+def _means(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    return {name: e["mean"] for name, e in measures.items() if e["mean"] is not None}
+
+
+def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
+    """Measures by epoch of a mode at the guide's setting, mean over its splits."""
+    from reports.histories import metric_histories
+
+    cells = tracker.runs("confirmation", mode=mode, setting="guide")
+    finished = [run.info.run_id for run in cells if run.info.status == "FINISHED"]
+    names = [f"{name}_{target}" for name in CURVES for target in ("quality", "consistency")]
+    frame: Any = metric_histories(tracker.client, finished, names).drop(columns="run_id")
+    means = frame.groupby("epoch").mean().sort_index()
+    return [{k: float(v) for k, v in row.items()} for row in means.to_dict("records")]
+
+
+def _write_views(tracker: Tracker, ablation: "Run", modes: Sequence["Run"]) -> None:
+    targets = _targets(ablation.data.params)
+    tags = dict(view_tag(v, ablation.info.start_time) for v in views(targets))
+    tags[NOTE_TAG] = experiment_note(tracker, ablation, modes)
+    for name, value in tags.items():
+        tracker.client.set_experiment_tag(tracker.experiment_id, name, value)
+
+
+def views(targets: Sequence[str]) -> tuple[Any, ...]:
+    """The ready views of an ablation with these scores."""
+    return trials_view(targets), modes_view(targets)
+
+
+def experiment_note(tracker: Tracker, ablation: "Run", modes: Sequence["Run"]) -> str:
+    """Description of the experiment in Markdown: what its runs are, and where to look first."""
+    experiment, run_id = tracker.experiment_id, ablation.info.run_id
+    plain = plain_link("", experiment, [run.info.run_id for run in modes])
+    return "\n".join(
+        [
+            "How much of CLIP may training touch? One run holds the ablation, one each mode; below"
+            " the modes stand their tuning trials and the confirmations on each split.",
+            "",
+            f"* [Trials]({view_link('', experiment, 'trials')}):"
+            " knobs, gap and SROCC of every setting that was tried"
+            f" ([as a table]({view_link('', experiment, 'trials', charts=False)}))",
+            f"* [Four modes, confirmed]({view_link('', experiment, 'modes')})"
+            f" ([MLflow's own comparison]({plain}))",
+            f"* [The ablation with its verdicts]({run_link('', experiment, run_id)}) and"
+            f" [the report as PDF]({run_link('', experiment, run_id, REPORT)})",
+        ]
+    )

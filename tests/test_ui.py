@@ -1,0 +1,155 @@
+"""`make ui` on a real ablation, its pages read by a headless browser; and what it refuses."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import FinishedAblation
+from playwright.sync_api import Page, sync_playwright
+
+from experiments.mlflow_views import VIEW_TAG
+from qa_core.modes import MODES
+from qa_core.tracking import Tracker
+
+CHROMIUM = shutil.which("chromium")
+BROWSER_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    " --disable-background-networking --disable-component-update"
+)
+PATIENCE_MS = 120_000
+CHART = ".js-plotly-plot, .parcoords"
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium; .ci/run installs it")
+pytestmark = pytest.mark.xdist_group("ablation")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ui(*flags: object) -> list[str]:
+    return [sys.executable, "-m", "experiments.ui", *map(str, flags)]
+
+
+@pytest.fixture(scope="module")
+def links(finished_ablation: FinishedAblation) -> Iterator[dict[str, str]]:
+    """What `make ui` prints, while it serves; then Ctrl-C."""
+    command = ui("--out", finished_ablation.out, "--port", free_port())
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"DISPLAY": ""}
+    )
+    assert server.stdout is not None
+    found: dict[str, str] = {}
+    for line in server.stdout:
+        if "Ctrl-C" in line:
+            break
+        what, _, link = line.partition("http")
+        if link:
+            found[what.strip()] = "http" + link.strip()
+    assert found, "the server did not start"
+    yield found
+    server.send_signal(signal.SIGINT)
+    assert server.stdout.read().strip() == "closed"
+    assert server.wait(timeout=30) == 0
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of a headless browser, as high as the longest view, so that all of it is drawn."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=BROWSER_FLAGS.split(), timeout=PATIENCE_MS
+        )
+        page = browser.new_page(viewport={"width": 1700, "height": 5000})
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+        browser.close()
+
+
+def open_charts(page: Page, link: str, count: int) -> str:
+    """Open a link and wait until so many charts are drawn; the page as HTML."""
+    page.goto(link)
+    drawn = "([chart, count]) => document.querySelectorAll(chart).length >= count"
+    page.wait_for_function(drawn, arg=[CHART, count])
+    return page.content()
+
+
+@needs_browser
+def test_the_trials_open_as_charts(links: dict[str, str], page: Page) -> None:
+    html = open_charts(page, links["trials"], 12)
+    for mode in MODES:
+        assert f"{mode} trial 0" in html
+    for heading in ("All modes: knobs and scores", "How much may training touch?"):
+        assert heading in html
+    assert page.locator(".parcoords").count() == 2
+    assert "train_val_gap_quality vs. val_srocc_quality" in html
+    assert "frozen_blocks vs. val_srocc_consistency" in html
+    assert page.get_by_test_id("experiment-view-compare-runs-card").count() == 12
+
+
+@needs_browser
+def test_the_modes_open_as_charts(links: dict[str, str], page: Page) -> None:
+    html = open_charts(page, links["four modes"], 15)
+    assert all(f">{mode}<" in html for mode in MODES)
+    assert "SROCC on test" in html and "alignment_retention" in html
+    assert page.get_by_test_id("experiment-view-compare-runs-card").count() == 15
+
+
+@needs_browser
+def test_the_plain_link_needs_no_view(
+    links: dict[str, str], page: Page, finished_ablation: FinishedAblation
+) -> None:
+    tracker = Tracker.open(finished_ablation.out)
+    for key in ("trials", "modes"):
+        tracker.client.set_experiment_tag(tracker.experiment_id, VIEW_TAG + key, "of the future")
+    html = open_charts(page, links["plainly"], 1)
+    assert all(mode in html for mode in MODES)
+    for words in ("Comparing 4 Runs", "alignment_retention"):
+        page.get_by_text(words).first.wait_for()
+
+
+def test_the_ablation_says_what_it_is_and_holds_the_report(
+    links: dict[str, str], finished_ablation: FinishedAblation
+) -> None:
+    tracker = Tracker.open(finished_ablation.out)
+    (ablation,) = tracker.runs("ablation")
+    note = ablation.data.tags["mlflow.note.content"]
+    assert "| residual | " in note and "Residual learning" in note and "**not tested**" in note
+    assert f"/runs/{ablation.info.run_id}/artifacts/report.pdf" in note
+    base = links["trials"].split("/#/")[0]
+    file = f"{base}/get-artifact?path=report.pdf&run_uuid={ablation.info.run_id}"
+    with urllib.request.urlopen(file) as answer:
+        assert answer.read() == (finished_ablation.out / "report.pdf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--out", "nowhere"), "There is no mlflow.db in nowhere: run make ablation OUT=nowhere"),
+        (("--port", "70000"), "PORT=70000 is no port: choose one from 1024 to 65535."),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(flags: tuple[str, ...], words: str) -> None:
+    if "--port" not in flags:
+        flags = (*flags, "--port", str(free_port()))
+    ended = subprocess.run(ui(*flags), capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {words}") and "Traceback" not in ended.stderr
+
+
+def test_a_busy_port_is_named_with_another(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        command = ui("--out", tmp_path, "--port", port)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert f"Port {port} cannot be used (Address already in use)" in ended.stderr
+    assert "make ui PORT=" in ended.stderr and "Traceback" not in ended.stderr
