@@ -1,6 +1,7 @@
 # Every target sets up .venv first. Variables (PROFILE=smoke, OUT=runs/mine ...): `make help`.
 
 PYTHON ?= python3
+TIMES ?= 100
 PROFILE ?= default
 OUT ?= runs/ablation
 CACHE ?= .cache
@@ -12,13 +13,13 @@ ORIGIN_OF_OUT := $(origin OUT)
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
   BACKBONE PRETRAINED WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED TOKENIZER IMAGE_VIEW
+  STRIKES SEED TOKENIZER IMAGE_VIEW PYTHON TIMES
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
 
-BIN := .venv/bin
-STAMP := .venv/installed
+override BIN := .venv/bin
+override STAMP := .venv/installed
 DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
   flag,DATA_TEST,data_test)$(call flag,DATA_TEST_ROOT,data_test_root)$(call flag,TABLE,table)$(call \
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
@@ -33,7 +34,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study status plan test lint report calibrate ui check-data floor bench soak backbone worth clean
+.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui check-data floor bench soak backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +53,7 @@ help: ## list the targets
 setup: $(STAMP) ## make .venv and install everything in it
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@test -x $(BIN)/python || "$$PYTHON" -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
@@ -73,6 +74,9 @@ plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_I
 
 test: $(STAMP) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+
+fuzz: $(STAMP) ## give readers, flags and checkpoints anything at all (TIMES=100 the tests' inputs; 15 minutes)
+	@FUZZ_TIMES="$$TIMES" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/test_fuzz.py
 
 lint: $(STAMP) ## ruff, pyright, import-linter
 	@$(BIN)/ruff format --check .
@@ -97,7 +101,7 @@ floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
 bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
-	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(if $(value ONLY), --only $$ONLY)
+	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)
 
 soak: $(STAMP) ## strike PROFILE=smoke at 20 random moments, see that it ends the same (STRIKES=20 SEED=0)
 	@$(BIN)/python -m benchmarks.soak$(call flag,STRIKES,strikes)$(call flag,SEED,seed)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _SPECIAL = {
+    **{chr(code): " " for code in (*range(32), 127)},  # TeX refuses control characters
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -14,6 +15,10 @@ _SPECIAL = {
     "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
     "−": "$-$",
     "–": "--",
     "≤": r"$\leq$",
@@ -24,7 +29,10 @@ _SPECIAL = {
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is; what the fonts lack is left to its engine."""
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    return "".join(
+        "-{}" if pair == "--" else _SPECIAL.get(pair[0], pair[0])  # two hyphens make a dash
+        for pair in (text[at : at + 2] for at in range(len(text)))
+    )
 
 
 def booktabs(

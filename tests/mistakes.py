@@ -430,7 +430,7 @@ def _(world: World) -> list[str]:
 def _(world: World) -> list[str]:
     words = world.predict()
     Path("one/broken.png").write_bytes(b"hello")
-    shutil.copy(world.table.parent / "p00_0.png", os.fsencode("one/") + b"\xff.png")
+    shutil.copy(world.table.parent / "p00_0.png", os.fsdecode(b"one/\xff.png"))
     return [*words, "--sheet", "sheet.html"]
 
 

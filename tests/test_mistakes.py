@@ -42,7 +42,8 @@ def test_page_and_test_are_one_list() -> None:
     assert ROWS.keys() == MISTAKES.keys()
     assert len(ROWS) == len([*rows_of_the_page()])
     tables = [line for line in PAGE.splitlines() if line.startswith("|")]
-    assert len(tables) == len(ROWS) + 2 * PAGE.count("\n|---|")  # no row that the pattern passes over
+    heads = 2 * PAGE.count("\n|---|")
+    assert len(tables) == heads + len(ROWS)  # no row is passed over
 
 
 @pytest.fixture(scope="module")

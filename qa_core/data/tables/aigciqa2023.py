@@ -89,7 +89,7 @@ def _read_prompts(path: Path) -> list[str]:
 def _read_vector(path: Path, key: str, count: int) -> np.ndarray:
     try:
         values = loadmat(path)[key].ravel()
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+    except Exception as error:  # a damaged file breaks SciPy's reader in many ways
         raise UserError(f"{path} cannot be read as a MATLAB file with {key!r}: {error}") from None
     if len(values) != count:
         raise UserError(

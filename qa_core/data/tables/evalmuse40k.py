@@ -54,6 +54,8 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
     for row, entry in enumerate(entries):
         if not isinstance(entry, dict) or not {"prompt", "img_path"} <= entry.keys():
             problems.add(row, "has no prompt or no img_path.")
+        elif not (isinstance(entry["prompt"], str) and isinstance(entry["img_path"], str)):
+            problems.add(row, "prompt or img_path is no text.")
         elif not _are_ratings(entry.get("total_score")):
             problems.add(
                 row, f"total_score is {entry.get('total_score')!r}, not a list of ratings."
