@@ -33,7 +33,6 @@ from qa_core.config import RunConfig
 from qa_core.data.image_store import UNREADABLE, decode_image
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.tables.agiqa3k import read_agiqa3k
-from qa_core.data.tables.aigciqa2023 import read_aigciqa2023
 from qa_core.data.tables.csv_table import read_csv_table
 from qa_core.data.tables.evalmuse40k import read_evalmuse40k
 from qa_core.errors import UserError
@@ -195,31 +194,6 @@ def test_any_json_is_a_table_or_a_user_error(content: str) -> None:
         path.write_text(content, encoding="utf-8", errors="surrogatepass")
         with contextlib.suppress(UserError):
             require_sound(read_evalmuse40k(Path(name), require_images=False))
-
-
-@pytest.fixture(scope="module")
-def matlab() -> Iterator[Path]:
-    """AIGCIQA2023 with a single prompt."""
-    from scipy.io import savemat
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "AIGCIQA2023_Prompts.csv").write_text("prompt\nx\n")
-        for number in (1, 3):
-            savemat(folder / f"mosz{number}.mat", {"MOSz": np.linspace(20, 80, 24)[:, None]})
-        yield folder
-
-
-@fuzzed(20)
-@given(data=st.data())
-def test_a_damaged_matlab_file_is_a_table_or_a_user_error(
-    matlab: Path, data: st.DataObject
-) -> None:
-    TRIED["MATLAB files"] += 1
-    whole = (matlab / "mosz3.mat").read_bytes()
-    (matlab / "mosz1.mat").write_bytes(data.draw(mutations(whole)))
-    with contextlib.suppress(UserError):
-        require_sound(read_aigciqa2023(matlab, require_images=False))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
