@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from qa_core.config import CachePrecision
 from qa_core.data.image_store import take_room
 from qa_core.locking import waiting_lock
 
-ACTIVATIONS_VERSION = 2
+ACTIVATIONS_VERSION = 3
 EMBEDDING = "embedding"
 Boundary = int | str
 """k: tokens after the stem and k blocks; `EMBEDDING`: normalised embeddings."""
@@ -31,6 +32,11 @@ Boundary = int | str
 Progress = Callable[[str], None]
 
 _BATCH = 64
+_AT_ONCE = 4
+"""Batches that are computed side by side; each holds its activations at all boundaries."""
+
+_Values = dict[Boundary, Tensor]
+_Slice = tuple[slice, _Values]
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class TowerInputs:
     embed: Callable[[slice, Tensor, int], Tensor]
 
 
+def _maker(backbone: Backbone) -> str:
+    """What determines the digits beside the inputs: weights, kind of device, version of torch."""
+    return f"{backbone.sha256}/{backbone.pixel_mean.device.type}/{torch.__version__}"
+
+
 def image_inputs(backbone: Backbone, images: Any, images_sha256: str) -> TowerInputs:
     """Images as inputs: uint8 pixels (n, [views,] 3, size, size), and their hash."""
     tower = backbone.image
@@ -72,7 +83,7 @@ def image_inputs(backbone: Backbone, images: Any, images_sha256: str) -> TowerIn
     def embed(_: slice, tokens: Tensor, start: int) -> Tensor:
         return tower.embed(tokens, start)
 
-    key, views = f"{backbone.sha256}/{images_sha256}", count_views(images)
+    key, views = f"{_maker(backbone)}/{images_sha256}", count_views(images)
     return TowerInputs("images", key, len(images), views, tower.depth, stem, block, embed)
 
 
@@ -96,7 +107,7 @@ def text_inputs(backbone: Backbone, token_ids: Tensor) -> TowerInputs:
 
     shape = repr(tuple(token_ids.shape)).encode()
     ids_sha256 = hashlib.sha256(shape + token_ids.numpy().tobytes()).hexdigest()
-    key = f"{backbone.sha256}/{ids_sha256}"
+    key = f"{_maker(backbone)}/{ids_sha256}"
     return TowerInputs("texts", key, len(token_ids), 1, tower.depth, stem, block, embed)
 
 
@@ -191,9 +202,9 @@ def _fill(
     progress: Progress | None,
 ) -> None:
     wanted, size = set(boundaries), max(1, _BATCH // inputs.views)
-    for start in range(0, inputs.size, size):
-        rows = slice(start, min(start + size, inputs.size))
-        for at, value in _values(inputs, rows, wanted).items():
+    slices = [slice(k, min(k + size, inputs.size)) for k in range(0, inputs.size, size)]
+    for rows, values in _in_order(slices, lambda rows: _values(inputs, rows, wanted)):
+        for at, value in values.items():
             if inputs.views > 1:
                 value = value.unflatten(0, (-1, inputs.views))
             if at not in arrays:
@@ -203,13 +214,29 @@ def _fill(
             progress(f"frozen activations: {rows.stop} of {inputs.size} {inputs.name}")
 
 
+def _in_order(slices: list[slice], compute: Callable[[slice], _Values]) -> Iterator[_Slice]:
+    """What each slice computes, in order, several at once on as many cores.
+
+    Each has one thread, so that its digits do not depend on how many cores there are.
+    """
+    workers, before = min(_AT_ONCE, len(os.sched_getaffinity(0))), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for start in range(0, len(slices), workers):  # no more in memory than are at work
+                window = slices[start : start + workers]
+                yield from zip(window, pool.map(compute, window), strict=True)
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.inference_mode()
-def _values(inputs: TowerInputs, rows: slice, boundaries: set[Boundary]) -> dict[Boundary, Tensor]:
+def _values(inputs: TowerInputs, rows: slice, boundaries: set[Boundary]) -> _Values:
     """Activations of some rows at each boundary, by one pass up to the highest."""
     tokens = inputs.stem(rows)
     below_embedding = inputs.depth - 1 if EMBEDDING in boundaries else 0
     highest = max(below_embedding, *(int(at) for at in boundaries if at != EMBEDDING), 0)
-    found: dict[Boundary, Tensor] = {}
+    found: _Values = {}
     for depth in range(highest + 1):
         tokens = inputs.block(rows, tokens, depth - 1) if depth else tokens
         if depth in boundaries:

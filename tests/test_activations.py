@@ -128,3 +128,19 @@ def test_the_budget_keeps_embeddings_then_the_deepest(narrow: Backbone) -> None:
     assert some.words is not None and "--cache_gb" in some.words
     doubled = plan_cache(narrow, 100, 10, 20, (sizes[EMBEDDING] + sizes[3]) / GB, "half")
     assert doubled.kept == {EMBEDDING, 2, 3}
+
+
+def test_digits_do_not_depend_on_the_number_of_threads(
+    narrow: Backbone, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = np.concatenate([images] * 3)  # four batches
+    before = torch.get_num_threads()
+    found = []
+    for threads, at_once in ((1, 1), (2, 4)):
+        torch.set_num_threads(threads)
+        monkeypatch.setattr(module, "_AT_ONCE", at_once)
+        found.append(activations(image_inputs(narrow, many, "i"), [1, EMBEDDING], None))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    for at in (1, EMBEDDING):
+        np.testing.assert_array_equal(found[0][at], found[1][at])
