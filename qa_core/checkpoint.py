@@ -2,7 +2,7 @@
 
 import errno
 import os
-import tempfile
+import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,17 +39,16 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         OSError: The disk is full, or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
+    scratch = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
     try:
-        with open(scratch, "wb") as file:  # a file, so that a full disk raises OSError
+        with scratch.open("wb") as file:  # a file, so that a full disk raises OSError
             torch.save({"format": FORMAT} | content, file)
         os.replace(scratch, path)
     except RuntimeError as error:  # what torch's writer makes of a write that failed
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     except BaseException:
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise
 
 

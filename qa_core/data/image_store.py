@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,9 +169,8 @@ def _is_intact(data_path: Path, note_path: Path, shape: tuple[int, ...]) -> bool
 
 
 def _temporary(path: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f"{path.stem}-", suffix=".part", dir=path.parent)
-    os.close(handle)
-    return Path(name)
+    """A new name beside it; tempfile's files could not be read by others who share a cache."""
+    return path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
 
 
 def _file_sha256(path: Path) -> str:
