@@ -143,7 +143,7 @@ def _told_apart(
     apart: list[str] = []
     close: list[str] = []
     measure = f"test_srocc_{target}"
-    level = 1.0 - 0.05 / math.comb(len(rivals) + 1, 2)
+    level = 1.0 - 0.05 / max(math.comb(len(rivals) + 1, 2), 1)
     for rival in rivals:
         own = ablation.by_split(best, measure)
         difference = (own - ablation.by_split(rival, measure)).dropna()
