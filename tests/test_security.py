@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from qa_core.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = (
     "a b",
@@ -107,3 +109,17 @@ def test_servers_listen_on_loopback() -> None:
     assert not any("0.0.0.0" in text for text in texts)
     page = (ROOT / "docs" / "data.md").read_text("utf-8")
     assert "--host 127.0.0.1" in page[page.index("models serve") :][:300]
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"text_cfg": {"hf_model_name": "someone/their-code"}, "vision_cfg": {}},
+        {"text_cfg": {}, "vision_cfg": {"timm_model_name": "hf-hub:someone/theirs"}},
+    ],
+)
+def test_a_checkpoint_has_nothing_fetched(architecture: dict[str, dict[str, str]]) -> None:
+    from qa_core.backbones.blueprint import Blueprint
+
+    with pytest.raises(UserError, match="not supported"):
+        Blueprint.restore({"name": "x", "architecture": architecture, "tokenizer": None})

@@ -49,7 +49,16 @@ class Blueprint:
 
     @classmethod
     def restore(cls, values: dict[str, Any]) -> "Blueprint":
-        """The blueprint of plain values."""
+        """The blueprint of plain values.
+
+        Raises:
+            UserError: It names parts that would be fetched; a stranger's checkpoint must not ask.
+        """
+        text, image = (
+            values["architecture"].get(f"{tower}_cfg", {}) for tower in ("text", "vision")
+        )
+        if text.get("hf_model_name") or ":" in str(image.get("timm_model_name", "")):
+            raise unsupported(values["name"])
         files = values["tokenizer"]
         tokenizer = None if files is None else TokenizerFiles(**files)
         return cls(values["name"], values["architecture"], tokenizer)
