@@ -32,6 +32,7 @@ def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTabl
         "loss": f"w_q {loss.w_q:g}, w_c {loss.w_c:g}",
         "explanations": explanations,
         "freezing": freezing_words(config, spec),
+        "keeping CLIP": ", ".join(config.keep.words()) or "no further measure",
         "prediction": "\n".join(prediction_lines(config)),
     }
     lines |= {f"note {i}": note for i, note in enumerate(table.notes, 1)}
@@ -67,10 +68,12 @@ def prediction_lines(config: RunConfig) -> list[str]:
     head, inputs = config.head, ", ".join(config.head.fusion_inputs)
     if head.residual_learning:
         schedule = "" if head.scale_schedule == "fixed" else f" ({head.scale_schedule})"
+        q_base, c_base = "sigmoid(Linear(img))", "a * (cos + 1) / 2 + b"
+        if head.antonym_prompts:
+            q_base = c_base = "E[level of the prompt, from bad to perfect]"
         return [
-            f"q = clamp(sigmoid(Linear(img)) + {head.residual_scale_q:g} * tanh(MLP(img)))",
-            f"c = clamp(a * (cos + 1) / 2 + b + {head.residual_scale_c:g}"
-            f" * tanh(Fusion({inputs})))",
+            f"q = clamp({q_base} + {head.residual_scale_q:g} * tanh(MLP(img)))",
+            f"c = clamp({c_base} + {head.residual_scale_c:g} * tanh(Fusion({inputs})))",
             f"residual scales {head.residual_scale_q:g} and {head.residual_scale_c:g}{schedule},"
             f" base from {head.base_init}",
         ]

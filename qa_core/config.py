@@ -102,6 +102,8 @@ class HeadConfig:
     """Direct mode: c is the mean of the fusion head and sigmoid(s * cos + t)."""
     dropout: float = 0.1
     """Dropout inside the MLP heads."""
+    antonym_prompts: bool = False
+    """Bases are expectations over five prompts each, from badly to perfectly."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -114,6 +116,11 @@ class HeadConfig:
         _require(
             len(set(self.fusion_inputs)) == len(self.fusion_inputs),
             f"--fusion_inputs {' '.join(self.fusion_inputs)} names an input twice.",
+        )
+        _require(
+            not self.antonym_prompts or (self.residual_learning and self.base_init == "unit"),
+            "--antonym_prompts replace the bases of residual learning: leave out"
+            " --no_residual_learning and --base_init fit.",
         )
 
 
@@ -204,6 +211,44 @@ class OptimConfig:
         _require_range("step_lr_gamma", self.step_lr_gamma, 0.0, 1.0)
         _require_range("step_lr_step_size", self.step_lr_step_size, 1, 10_000)
         _require_range("grad_accum_steps", self.grad_accum_steps, 1, 10_000)
+
+
+@dataclass(frozen=True)
+class KeepConfig:
+    """Ways to keep what CLIP knows while it is fine-tuned; all are off by default."""
+
+    probe_share: float = 0.0
+    """LP-FT: share of the epochs in which the heads train alone, before CLIP does."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each block to the one below it; 1: all alike."""
+    ema_decay: float = 0.0
+    """Decay a step of an average of the weights, which is what is tested; 0: no average."""
+    wise_ft: bool = False
+    """Interpolate CLIP's weights with the pretrained ones, how far chosen on validation."""
+    lora_rank: int = 0
+    """Train low-rank changes of CLIP's matrices, of this rank, instead of CLIP; 0: CLIP."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_range("probe_share", self.probe_share, 0.0, 0.9)
+        _require_range("layer_decay", self.layer_decay, 0.01, 1.0)
+        _require_range("ema_decay", self.ema_decay, 0.0, 0.9999)
+        _require_range("lora_rank", self.lora_rank, 0, 1024)
+        _require(
+            not (self.wise_ft and self.lora_rank),
+            "--wise_ft interpolates weights, and --lora_rank leaves them as they are: give one.",
+        )
+
+    def words(self) -> list[str]:
+        """What is on, in words."""
+        found = {
+            f"heads alone for the first {self.probe_share:.0%} of the epochs": self.probe_share > 0,
+            f"rate times {self.layer_decay:g} a block downwards": self.layer_decay < 1,
+            f"average of the weights, decay {self.ema_decay:g} a step": self.ema_decay > 0,
+            "weights interpolated with the pretrained ones": self.wise_ft,
+            f"low-rank changes, rank {self.lora_rank}": self.lora_rank > 0,
+        }
+        return [words for words, on in found.items() if on]
 
 
 @dataclass(frozen=True)
@@ -333,6 +378,7 @@ class RunConfig:
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    keep: KeepConfig = field(default_factory=KeepConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     data: DataConfig = field(default_factory=DataConfig)
 
@@ -341,6 +387,11 @@ class RunConfig:
         _require(
             not (self.freeze.freeze_clip and self.optim.lr_head is not None),
             "With --freeze_clip only the heads train, at --lr: leave --lr_head out.",
+        )
+        keeps = ", ".join(self.keep.words())
+        _require(
+            not (self.freeze.freeze_clip and keeps),
+            f"With --freeze_clip nothing of CLIP changes, so this has no meaning: {keeps}.",
         )
 
     def flat(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qa_core.antonyms import Anchors, ExpectedLevel
 from qa_core.config import FusionInput, HeadConfig
 
 
@@ -121,16 +122,42 @@ class ResidualHeads(nn.Module):
         self.residual_scale_q = ResidualScale(config.residual_scale_q, schedule, share)
         self.residual_scale_c = ResidualScale(config.residual_scale_c, schedule, share)
 
-    def forward(self, img: Tensor, txt: Tensor, cos: Tensor) -> HeadOutput:
+    def forward(
+        self, img: Tensor, txt: Tensor, cos: Tensor, anchors: Anchors | None = None
+    ) -> HeadOutput:
         """Scores of normalised embeddings (batch, embed_dim) and their cos (batch,)."""
         wide = math.sqrt(img.shape[-1]) * img
-        q_base = torch.sigmoid(self.q_base_head(wide)).squeeze(-1)
+        q_base, c_base = self.bases(img, cos, anchors)
         q_delta = torch.tanh(self.q_delta_head(wide)).squeeze(-1)
-        c_base = self.c_base_scale(cos)
         c_delta = torch.tanh(self.c_delta_head(fuse(img, txt, cos, self.inputs))).squeeze(-1)
         q = (q_base + self.residual_scale_q() * q_delta).clamp(0, 1)
         c = (c_base + self.residual_scale_c() * c_delta).clamp(0, 1)
         return HeadOutput(q, c, q_base, q_delta, c_base, c_delta)
+
+    def bases(self, img: Tensor, cos: Tensor, anchors: Anchors | None) -> tuple[Tensor, Tensor]:
+        """Bases (batch,) of quality and of consistency."""
+        q_base = torch.sigmoid(self.q_base_head(math.sqrt(img.shape[-1]) * img)).squeeze(-1)
+        return q_base, self.c_base_scale(cos)
+
+
+class AntonymHeads(ResidualHeads):
+    """Residual heads whose bases are expectations over prompts from bad to perfect.
+
+    Args:
+        embed_dim: Width of the embeddings.
+        config: The heads' configuration.
+        logit_scale: The factor on cosines that pretraining learnt.
+    """
+
+    def __init__(self, embed_dim: int, config: HeadConfig, logit_scale: float):
+        super().__init__(embed_dim, config)
+        self.q_base_head = ExpectedLevel(logit_scale)
+        self.c_base_scale = ExpectedLevel(logit_scale)
+
+    def bases(self, img: Tensor, cos: Tensor, anchors: Anchors | None) -> tuple[Tensor, Tensor]:
+        """Bases (batch,) of quality and of consistency."""
+        assert anchors is not None, "these heads read the texts of `with_antonyms`"
+        return self.q_base_head(img, anchors.quality), self.c_base_scale(img, anchors.matching)
 
 
 class SimilarityBranch(nn.Module):
@@ -157,7 +184,9 @@ class DirectHeads(nn.Module):
         self.c_head = _mlp(fused, embed_dim, config.dropout, zero_last=False)
         self.c_similarity = SimilarityBranch() if config.use_two_branch else None
 
-    def forward(self, img: Tensor, txt: Tensor, cos: Tensor) -> HeadOutput:
+    def forward(
+        self, img: Tensor, txt: Tensor, cos: Tensor, anchors: Anchors | None = None
+    ) -> HeadOutput:
         """Scores of normalised embeddings (batch, embed_dim) and their cos (batch,)."""
         q = torch.sigmoid(self.q_head(math.sqrt(img.shape[-1]) * img)).squeeze(-1)
         c = torch.sigmoid(self.c_head(fuse(img, txt, cos, self.inputs))).squeeze(-1)

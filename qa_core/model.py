@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qa_core.antonyms import read_anchors
 from qa_core.backbone import Backbone, average_views
 from qa_core.config import RunConfig
 from qa_core.explanations import ExplanationHead
 from qa_core.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval
-from qa_core.heads import DirectHeads, ResidualHeads, ResidualScale
+from qa_core.heads import AntonymHeads, DirectHeads, ResidualHeads, ResidualScale
+from qa_core.lora import add_low_rank_changes
 from qa_core.refinement import Refinement
 
 
@@ -46,8 +48,9 @@ class Batch:
     Attributes:
         images: uint8 pixels (batch, 3, size, size), tokens, or embeddings, as `entry` says; where
             an image has several views, (batch, views, ...).
-        texts: Token ids (prompts, length), tokens, or embeddings of the distinct prompts.
-        token_ids: Token ids (prompts, length) of the distinct prompts.
+        texts: Token ids (texts, length), tokens, or embeddings: of the distinct prompts, and of
+            what `with_antonyms` adds to them where the heads read that.
+        token_ids: Token ids (texts, length) of the texts.
         text_of: Which of the distinct prompts each image has (batch,).
         entry: Where the batch enters the towers.
         views: Views of each image.
@@ -105,6 +108,10 @@ class QualityModel(nn.Module):
     Args:
         backbone: The CLIP to start from; it is changed in place by training.
         config: A resolved configuration.
+
+    Attributes:
+        plan: What of CLIP is frozen.
+        trained: Names of the parameters that training may change.
     """
 
     def __init__(self, backbone: Backbone, config: RunConfig):
@@ -112,18 +119,38 @@ class QualityModel(nn.Module):
         self.backbone = backbone
         self.plan = plan_freezing(config, backbone)
         width = backbone.embed_dim
-        head_type = ResidualHeads if config.head.residual_learning else DirectHeads
-        self.heads = head_type(width, config.head)
+        self.heads = _make_heads(backbone, config)
         use_refinement = config.refinement.use_refinement
         self.refinement = (
             Refinement(width, config.refinement, config.head.dropout) if use_refinement else None
         )
         self.explanation_head = ExplanationHead(width) if config.loss.use_explanations else None
         apply_freezing(backbone, self.plan)
+        if config.keep.lora_rank:
+            self._train_low_ranks(config.keep.lora_rank)
+        named = self.named_parameters()
+        self.trained = frozenset(name for name, p in named if p.requires_grad)
+        self._held = False
+
+    def _train_low_ranks(self, rank: int) -> None:
+        """Freeze CLIP but for changes of low rank to the matrices of the blocks that train."""
+        self.backbone.requires_grad_(False)
+        for name, members in self.backbone.groups().items():
+            is_block = name.rsplit(".", 1)[-1].isdigit()
+            if is_block and name not in self.plan.frozen:
+                add_low_rank_changes([m for m in members if isinstance(m, nn.Module)], rank)
+
+    def hold_clip(self, held: bool) -> None:
+        """Let nothing of CLIP train for the time being, or let it train as planned."""
+        self._held = held
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(not held and f"backbone.{name}" in self.trained)
 
     def train(self, mode: bool = True) -> "QualityModel":
         """Set training mode; frozen groups stay in eval mode."""
         super().train(mode)
+        if self._held:
+            self.backbone.eval()
         set_frozen_eval(self.backbone, self.plan)
         return self
 
@@ -159,24 +186,33 @@ class QualityModel(nn.Module):
         return average_views(tokens.unflatten(0, (-1, batch.views)))
 
     def embed_texts(self, batch: Batch) -> Tensor:
-        """L2-normalised text embeddings (batch, embed_dim), one for each image."""
+        """L2-normalised embeddings (texts, embed_dim) of a batch's texts."""
         if batch.entry.embedded:
-            return batch.texts[batch.text_of]
+            return batch.texts
         tower, start = self.backbone.text, batch.entry.text
         tokens = tower.stem(batch.texts) if start is None else batch.texts
-        return tower.embed(tokens, batch.token_ids, start or 0)[batch.text_of]
+        return tower.embed(tokens, batch.token_ids, start or 0)
 
     def forward(self, batch: Batch) -> QualityOutput:
         """Scores of a batch with every named part."""
-        img, txt = self.embed_images(batch), self.embed_texts(batch)
-        img, txt = img.float(), txt.float()  # heads and cosines in full precision under autocast
+        img, texts = self.embed_images(batch), self.embed_texts(batch)
+        img, texts = img.float(), texts.float()  # heads in full precision under autocast
         with torch.autocast(img.device.type, enabled=False):
-            return self.score(img, txt)
+            return self.score(img, texts, batch.text_of)
 
-    def score(self, img: Tensor, txt: Tensor) -> QualityOutput:
-        """Scores of normalised embeddings (batch, embed_dim)."""
+    def score(self, img: Tensor, texts: Tensor, text_of: Tensor) -> QualityOutput:
+        """Scores of normalised embeddings.
+
+        Args:
+            img: Of the images (batch, embed_dim).
+            texts: Of their texts, as `Batch` has them (texts, embed_dim).
+            text_of: Which prompt each image has (batch,).
+        """
+        txt, anchors = texts[text_of], None
+        if isinstance(self.heads, AntonymHeads):
+            anchors = read_anchors(texts, text_of)
         cos = (img * txt).sum(dim=-1)
-        head = self.heads(img, txt, cos)
+        head = self.heads(img, txt, cos, anchors)
         c, coarse, correction = head.c, None, None
         if self.refinement is not None:
             coarse = head.c
@@ -188,3 +224,12 @@ class QualityModel(nn.Module):
             head.q_base, head.q_delta, head.c_base, head.c_delta,
             coarse, correction, explanation,
         )  # fmt: skip
+
+
+def _make_heads(backbone: Backbone, config: RunConfig) -> ResidualHeads | DirectHeads:
+    if not config.head.residual_learning:
+        return DirectHeads(backbone.embed_dim, config.head)
+    if not config.head.antonym_prompts:
+        return ResidualHeads(backbone.embed_dim, config.head)
+    scale = float(backbone.clip.logit_scale.detach().exp())
+    return AntonymHeads(backbone.embed_dim, config.head, scale)

@@ -1,7 +1,7 @@
 """The four canonical modes, the recipes, and every default that depends on mode or backbone."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal
 
 from qa_core.config import RunConfig, with_settings
@@ -19,6 +19,10 @@ MODES: dict[str, dict[str, Any]] = {
 
 GUIDE_HEAD_LR = 1e-3
 """Rate of the heads wherever CLIP trains: at a backbone's rate they would hardly move."""
+
+LORA_RATE_FACTOR = 10
+"""Low-rank changes take about ten times the rate of the weights (Schulman et al. 2025, "LoRA
+Without Regret")."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,14 @@ class BackboneSpec:
         return PUBLISHED_RATES if self.published else TINY_RATES
 
 
+def recommended_rates(config: RunConfig, spec: BackboneSpec) -> LearningRates:
+    """What `--lr` should be: by mode and backbone, ten times as much where low ranks train."""
+    rates = spec.rates[freezing(config)]
+    if not config.keep.lora_rank:
+        return rates
+    return LearningRates(*(LORA_RATE_FACTOR * rate for rate in astuple(rates)))
+
+
 def canonical_freeze_layers(depth: int) -> int:
     """Number of blocks that `--partial_freeze` alone freezes: 8 of 12, 18 of 24, else 3/4."""
     return {12: 8, 24: 18}.get(depth, round(0.75 * depth))
@@ -136,7 +148,7 @@ def resolve(config: RunConfig, spec: BackboneSpec) -> RunConfig:
         UserError: `freeze_layers` is beyond the image tower's depth.
     """
     changes: dict[str, Any] = {}
-    rates = spec.rates[freezing(config)]
+    rates = recommended_rates(config, spec)
     if config.optim.lr is None:
         changes["lr"] = rates.guide
     if config.optim.lr_head is None and freezing(config) != "all":
@@ -189,10 +201,10 @@ def _recipe_depth(layers: int, depth: int) -> int:
     return round(layers / _RECIPE_DEPTH * depth)
 
 
-def mode_config(mode: str, base: RunConfig, spec: BackboneSpec) -> RunConfig:
-    """The guide's setting of a canonical mode, other settings taken from `base`."""
+def mode_config(mode: str, base: RunConfig, spec: BackboneSpec, **flags: Any) -> RunConfig:
+    """The guide's setting of a canonical mode but for `flags`, other settings from `base`."""
     neutral = replace(base, freeze=type(base.freeze)(), optim=replace(base.optim, lr_head=None))
-    return resolve(with_settings(neutral, **MODES[mode]), spec)
+    return resolve(with_settings(neutral, **MODES[mode], **flags), spec)
 
 
 def warnings(
@@ -228,7 +240,7 @@ def warnings(
 
 def rate_advice(resolved: RunConfig, spec: BackboneSpec) -> list[str]:
     """A sentence where the rate is outside what the guide recommends for this mode."""
-    rates, lr = spec.rates[freezing(resolved)], resolved.optim.lr
+    rates, lr = recommended_rates(resolved, spec), resolved.optim.lr
     if lr is None or rates.low <= lr <= rates.high:
         return []
     return [

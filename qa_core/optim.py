@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from qa_core.backbone import Backbone, Member
 from qa_core.config import OptimConfig
 from qa_core.model import QualityModel
 
@@ -31,19 +32,25 @@ def lr_factor(step: int, total_steps: int, steps_per_epoch: int, config: OptimCo
     return 0.5 * (1 + math.cos(math.pi * passed))
 
 
-def make_optimizer(model: QualityModel, config: OptimConfig) -> AdamW:
+def make_optimizer(model: QualityModel, config: OptimConfig, layer_decay: float = 1.0) -> AdamW:
     """AdamW with CLIP at `lr` and the heads at `lr_head` (at `lr` where CLIP is frozen).
 
     Biases, norms, positions, a, b and the scales (tensors of fewer than two dimensions, and
     embeddings of positions and class) are not decayed.
+
+    Args:
+        model: What trains.
+        config: Rates and decay.
+        layer_decay: Factor on the rate from each group of a tower to the one below it.
     """
     assert config.lr is not None, "resolve the configuration first"
     head_lr = config.lr if config.lr_head is None else config.lr_head
+    depth = depth_factors(model.backbone, layer_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        lr = config.lr if name.startswith("backbone.") else head_lr
+        lr = config.lr * depth[id(parameter)] if name.startswith("backbone.") else head_lr
         decay = 0.0 if is_undecayed(name, parameter.ndim) else config.weight_decay
         groups.setdefault((lr, decay), []).append(parameter)
     return AdamW(
@@ -53,6 +60,24 @@ def make_optimizer(model: QualityModel, config: OptimConfig) -> AdamW:
         ],
         fused=True,
     )
+
+
+def depth_factors(backbone: Backbone, layer_decay: float) -> dict[int, float]:
+    """Factor on the rate of each parameter of the backbone, by its id.
+
+    1 at a tower's tail (final norm and projection), `layer_decay` at its last block, and so on
+    down to the stem (Bao et al., "BEiT", ICLR 2022, appendix H).
+    """
+    towers: dict[str, list[Sequence[Member]]] = {}
+    for name, members in backbone.groups().items():
+        towers.setdefault(name.split(".")[0], []).append(members)
+    return {
+        id(parameter): layer_decay**steps_down
+        for groups in towers.values()
+        for steps_down, members in enumerate(reversed(groups))
+        for member in members
+        for parameter in ([member] if isinstance(member, nn.Parameter) else member.parameters())
+    }
 
 
 def is_undecayed(name: str, dimensions: int) -> bool:

@@ -34,6 +34,7 @@ _PLAIN = {
     "cache": True,
     "use_refinement": False,
     "use_explanations": False,
+    "antonym_prompts": False,
     "w_plcc": 0.0,
     "w_rank": 0.0,
     "grad_accum_steps": 1,

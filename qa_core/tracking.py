@@ -27,6 +27,7 @@ _IS_RUNNING = "attributes.status = 'RUNNING'"
 _BATCH = 1000  # the most metrics that MLflow takes in one call
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 8000
+_ON_THE_LINE = ("selection", "val_srocc", "alignment_retention", "retention_r_at_1")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class RunRecord:
         metrics: Final measures; values that are not finite go to `undefined`.
         undefined: Measures without value, and why.
         history: Measures by epoch; entry e is logged with step e.
+        by_percent: Measures by per cent of the way to the fine-tuned weights, logged as
+            `wise_ft_*` with the per cent as step.
         artifacts: (file, folder below the run's artifacts) to copy.
         started_s: Start in seconds since 1970, or None for now.
         status: FINISHED, KILLED or FAILED.
@@ -55,6 +58,7 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     undefined: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
+    by_percent: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     artifacts: Sequence[tuple[Path, str | None]] = ()
     started_s: float | None = None
     status: str = "FINISHED"
@@ -137,6 +141,7 @@ class Tracker:
         # MLflow shows a name's last step, so an epoch's value would hide the final one.
         history = [_without(values, record.metrics) for values in record.history]
         metrics = epoch_metrics(history) + as_metrics(record.metrics)
+        metrics += line_metrics(record.by_percent)
         self.log(run_id, metrics=metrics, tags=tags)
         for file, folder in record.artifacts:
             self.client.log_artifact(run_id, str(file), folder)
@@ -234,7 +239,11 @@ class SingleRun:
         """Note the final measures of a `RunResult`; written when the run ends."""
         artifacts = () if result.checkpoint is None else ((result.checkpoint, "checkpoint"),)
         self._record = dataclasses.replace(
-            self._record, metrics=result.metrics, undefined=result.undefined, artifacts=artifacts
+            self._record,
+            metrics=result.metrics,
+            by_percent=result.by_percent,
+            undefined=result.undefined,
+            artifacts=artifacts,
         )
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -278,6 +287,17 @@ def as_metrics(values: Mapping[str, float], step: int = 0) -> list["Metric"]:
 def epoch_metrics(history: Sequence[Mapping[str, float]]) -> list["Metric"]:
     """Measures by epoch as MLflow metrics, the epoch as step."""
     return [metric for epoch, values in enumerate(history) for metric in as_metrics(values, epoch)]
+
+
+def line_metrics(by_percent: Mapping[int, Mapping[str, float]]) -> list["Metric"]:
+    """Measures between pretrained and fine-tuned weights, the per cent of the way as step."""
+    return [
+        metric
+        for percent, values in by_percent.items()
+        for metric in as_metrics(
+            {f"wise_ft_{n}": v for n, v in values.items() if n.startswith(_ON_THE_LINE)}, percent
+        )
+    ]
 
 
 def as_text(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The training loop: epochs, validation, the best epoch, early stopping, exact resume."""
 
+import contextlib
 import logging
 import math
 import time
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from qa_core.averaging import WeightAverage
 from qa_core.config import RunConfig
 from qa_core.epoch_measures import gap_measures, validation_measures
 from qa_core.errors import UserError
@@ -38,6 +40,7 @@ class TrainingData:
 
     Attributes:
         features: Inputs of all rows.
+        probe_features: Inputs while nothing of CLIP trains; None where it trains from the start.
         mos: MOS in [0, 1] of all rows by target; a target that the table lacks is left out.
         explanations: Teacher embeddings (n, embed_dim), or None.
         train: Rows to learn from.
@@ -46,6 +49,7 @@ class TrainingData:
     """
 
     features: Features
+    probe_features: Features | None
     mos: dict[str, np.ndarray]
     explanations: Tensor | None
     train: np.ndarray
@@ -109,12 +113,28 @@ class Trainer:
 
     def __init__(self, model: QualityModel, data: TrainingData, config: RunConfig, device: str):
         self.model, self.data, self.config, self.device = model, data, config, device
-        self.optimizer = make_optimizer(model, config.optim)
         self.progress = Progress()
         self.rows_at_once = config.train.batch_size
         per_step = config.train.batch_size * config.optim.grad_accum_steps
         self.steps_per_epoch = math.ceil(len(data.train) / per_step)
         self.total_steps = self.steps_per_epoch * config.train.epochs
+        self.probe_epochs = probe_epochs(config)
+        self.enter_phase(epoch=1)
+
+    def enter_phase(self, epoch: int) -> None:
+        """Start what an epoch belongs to: training the heads alone, or all that trains."""
+        self.probing = epoch <= self.probe_epochs
+        self.model.hold_clip(self.probing)
+        keep = self.config.keep
+        self.optimizer = make_optimizer(self.model, self.config.optim, keep.layer_decay)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.average = WeightAverage(trained, keep.ema_decay) if keep.ema_decay else None
+
+    @property
+    def features(self) -> Features:
+        """Inputs of all rows for the present phase."""
+        probing = self.data.probe_features if self.probing else None
+        return self.data.features if probing is None else probing
 
     def fit(
         self, on_epoch: EpochListener | None = None, on_step: StepListener | None = None
@@ -134,16 +154,19 @@ class Trainer:
 
     def _one_epoch(self, on_step: StepListener | None) -> bool:
         epoch, started = self.progress.epoch + 1, time.perf_counter()
+        if self.probing and epoch > self.probe_epochs:
+            self.enter_phase(epoch)
         measures = self._train_epoch(epoch, on_step)
-        measures |= self.validation_measures()
-        measures |= gap_measures(self._columns(self.data.train_subset), measures)
-        measures["seconds_per_epoch"] = time.perf_counter() - started
-        least = self.config.train.early_stopping_min_delta
-        return self.progress.record(measures, least, lambda: trained_state(self.model))
+        with self.average.in_place() if self.average else contextlib.nullcontext():
+            measures |= self.measures()
+            measures["seconds_per_epoch"] = time.perf_counter() - started
+            least = self.config.train.early_stopping_min_delta
+            return self.progress.record(measures, least, lambda: trained_state(self.model))
 
     def _is_stalled(self) -> bool:
         patience = self.config.train.early_stopping_patience
-        return 0 < patience <= self.progress.epoch - self.progress.improved_epoch
+        since = max(self.progress.improved_epoch, self.probe_epochs)
+        return 0 < patience <= self.progress.epoch - since
 
     def _train_epoch(self, epoch: int, on_step: StepListener | None) -> dict[str, float]:
         seed_everything(self.config.train.seed, "epoch", epoch)
@@ -152,16 +175,24 @@ class Trainer:
         lr = 0.0
         for step, micro_batches in enumerate(self._steps(epoch)):
             position = (epoch - 1) * self.steps_per_epoch + step
-            factor = lr_factor(position, self.total_steps, self.steps_per_epoch, self.config.optim)
+            factor = self._lr_factor(position)
             set_lr(self.optimizer, factor)
             lr = factor * float(self.config.optim.lr or 0.0)
             self.model.set_progress(position / self.total_steps)
             for name, value in self._step(micro_batches, epoch).items():
                 sums[name] = sums.get(name, 0.0) + value
+            if self.average is not None:
+                self.average.update()
             if on_step is not None:
                 on_step(position + 1, self.total_steps)
         means = {name: value / len(self.data.train) for name, value in sums.items()}
         return means | {"lr": lr}
+
+    def _lr_factor(self, position: int) -> float:
+        """Factor on the rates at a step of the run; each phase has its own schedule."""
+        probing = self.probe_epochs * self.steps_per_epoch
+        first, last = (0, probing) if position < probing else (probing, self.total_steps)
+        return lr_factor(position - first, last - first, self.steps_per_epoch, self.config.optim)
 
     def _steps(self, epoch: int) -> Iterator[list[np.ndarray]]:
         seed = derived_seed(self.config.train.seed, "order", epoch)
@@ -202,7 +233,7 @@ class Trainer:
         sums: dict[str, float] = {}
         for rows in pieces:
             with self._autocast():
-                output = self.model(self.data.features.batch(rows, self.device, draw=True))
+                output = self.model(self.features.batch(rows, self.device, draw=True))
             loss, parts = total_loss(
                 output, self._labels(rows), self.config.loss, self.config.refinement.strict_residual
             )
@@ -234,7 +265,12 @@ class Trainer:
     def predict(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Scores and parts of rows by name, each (rows,), in eval mode."""
         with self._autocast():
-            return predict(self.model, self.data.features, rows, self.device)
+            return predict(self.model, self.features, rows, self.device)
+
+    def measures(self) -> dict[str, float]:
+        """Measures of the model as it is on validation, and the gap of training to it."""
+        found = self.validation_measures()
+        return found | gap_measures(self._columns(self.data.train_subset), found)
 
     def validation_measures(self) -> dict[str, float]:
         """Measures on the validation part by name; undefined ones are left out.
@@ -291,14 +327,19 @@ def _split_words(config: RunConfig, at_once: int) -> str:
     )
 
 
+def probe_epochs(config: RunConfig) -> int:
+    """Epochs in which the heads train alone before CLIP does: a share, but neither none nor all."""
+    share, epochs = config.keep.probe_share, config.train.epochs
+    return min(max(1, round(share * epochs)), epochs - 1) if share else 0
+
+
 def trained_state(model: QualityModel) -> dict[str, Tensor]:
     """A copy, on the CPU, of what training may change, the heads' buffers included.
 
     Batch statistics change wherever a module trains.
     """
-    trains = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    modules = {name.rpartition(".")[0] for name in trains}
-    fixed = {name for name, _ in model.named_parameters()} - trains
+    modules = {name.rpartition(".")[0] for name in model.trained}
+    fixed = {name for name, _ in model.named_parameters()} - model.trained
     return {
         name: value.detach().cpu().clone()
         for name, value in model.state_dict().items()

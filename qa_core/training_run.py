@@ -22,6 +22,7 @@ from qa_core.errors import UserError
 from qa_core.evaluation import PARTS, score_predictions
 from qa_core.freezing import count_parameters
 from qa_core.identity import library_versions, run_identity
+from qa_core.interpolation import Interpolation, interpolate
 from qa_core.model import QualityModel
 from qa_core.modes import checkpoint_name, mode_name
 from qa_core.retention import measure_retention
@@ -32,6 +33,7 @@ from qa_core.trainer import (
     Trainer,
     TrainingData,
     TrainingDiverged,
+    probe_epochs,
     trained_state,
 )
 from qa_core.workspace import Workspace
@@ -51,6 +53,8 @@ class RunResult:
         best_epoch: The epoch chosen on validation.
         best_selection: Its selection metric.
         metrics: Final measures by name, `test_*` only where the test part was read.
+        by_percent: Measures by per cent of the way from the pretrained to the fine-tuned weights,
+            where weights were interpolated.
         undefined: Measures that have no value, and why.
         predictions: Scores of the test part, or None.
         checkpoint: The best checkpoint, or None where none was written.
@@ -61,6 +65,7 @@ class RunResult:
     best_epoch: int
     best_selection: float
     metrics: dict[str, float]
+    by_percent: dict[int, dict[str, float]]
     undefined: dict[str, str]
     predictions: pd.DataFrame | None
     checkpoint: Path | None
@@ -119,7 +124,8 @@ def train_run(
 
     def report(epoch: int, measures: dict[str, float], is_best: bool) -> None:
         if path is not None and is_best:
-            content = _description(config, workspace, model, whole=standalone)
+            state = trainer.progress.best_state
+            content = _description(config, workspace, model, state, whole=standalone)
             save_checkpoint(path, content | {"epoch": epoch, "measures": measures})
         if path is not None and standalone:
             _save_last(trainer, path.with_name(LAST_CHECKPOINT), identity)
@@ -132,7 +138,14 @@ def train_run(
         raise TrainingDiverged(f"{error}{_kept_words(trainer, path, standalone)}") from error
     model.load_state_dict(progress.best_state, strict=False)
     findings = _Findings()
-    _training_findings(findings, progress, model, workspace.device)
+    line = _interpolate(trainer, workspace, split, retention=test) if config.keep.wise_ft else None
+    best = progress.history[progress.best_epoch] if line is None else line.chosen
+    _training_findings(findings, progress, best, model, workspace.device)
+    if line is not None:
+        findings.metrics["wise_ft_percent"] = line.percent
+        if path is not None:
+            content = _description(config, workspace, model, trained_state(model), standalone)
+            save_checkpoint(path, content | {"epoch": progress.best_epoch, "measures": best})
     if trainer.rows_at_once < config.train.batch_size:
         findings.metrics["rows_at_once"] = trainer.rows_at_once
     predictions = None
@@ -146,8 +159,9 @@ def train_run(
     return RunResult(
         tuple(progress.history),
         progress.best_epoch,
-        progress.best_selection,
+        best["selection"],
         findings.metrics,
+        {} if line is None else line.curve,
         findings.undefined,
         predictions,
         path,
@@ -172,6 +186,7 @@ def prepare_run(
         fit_bases(model, workspace, mos, split.train)
     data = TrainingData(
         features=workspace.features(config),
+        probe_features=workspace.probe_features(config) if probe_epochs(config) else None,
         mos=mos,
         explanations=_explanation_teacher(config, workspace),
         train=split.train,
@@ -222,10 +237,28 @@ def _kept_words(trainer: Trainer, path: Path | None, standalone: bool) -> str:
     return f" Kept: {', '.join(filter(None, (best, last)))}."
 
 
+def _interpolate(
+    trainer: Trainer, workspace: Workspace, split: Split, retention: bool
+) -> Interpolation:
+    """Move the model to the best place, on validation, between pretrained and fine-tuned CLIP."""
+
+    def measure() -> dict[str, float]:
+        found = trainer.measures()
+        if retention:
+            found |= measure_retention(trainer.model, workspace, split)[0]
+        return found
+
+    return interpolate(trainer.model, workspace.backbone.state_dict(), measure)
+
+
 def _training_findings(
-    findings: _Findings, progress: Progress, model: QualityModel, device: str
+    findings: _Findings,
+    progress: Progress,
+    best: dict[str, float],
+    model: QualityModel,
+    device: str,
 ) -> None:
-    best, last = progress.history[progress.best_epoch], progress.history[-1]
+    last = progress.history[-1]
     for target in PARTS:
         if f"val_srocc_{target}" in best:
             findings.metrics[f"best_val_srocc_{target}"] = best[f"val_srocc_{target}"]
@@ -236,7 +269,7 @@ def _training_findings(
     epochs = progress.history[1:]
     findings.metrics |= {
         "best_epoch": progress.best_epoch,
-        "best_selection": progress.best_selection,
+        "best_selection": best["selection"],
         "epochs_run": progress.epoch,
         "seconds_per_epoch": float(np.mean([m["seconds_per_epoch"] for m in epochs])),
         "trainable_parameters": count_parameters(model, trainable_only=True),
@@ -263,8 +296,13 @@ def _test(
 
 
 def _description(
-    config: RunConfig, workspace: Workspace, model: QualityModel, whole: bool
+    config: RunConfig,
+    workspace: Workspace,
+    model: QualityModel,
+    state: dict[str, Tensor],
+    whole: bool,
 ) -> dict[str, Any]:
+    """A checkpoint's content; `state` is what training changed, which stands over the model's."""
     table = workspace.table
     return {
         "config": config.flat(),
@@ -279,7 +317,7 @@ def _description(
         "range_consistency": table.range_consistency,
         "data": {"name": table.name, "version": table.version, "sha256": table.sha256},
         "versions": library_versions(),
-        "state": dict(model.state_dict()) if whole else trained_state(model),
+        "state": dict(model.state_dict()) | state if whole else state,
     }
 
 
@@ -290,6 +328,7 @@ def _save_last(trainer: Trainer, path: Path, identity: str) -> None:
             "identity": identity,
             "state": trained_state(trainer.model),
             "optimizer": trainer.optimizer.state_dict(),
+            "average": trainer.average.state() if trainer.average else None,
             "progress": dataclasses.asdict(trainer.progress),
         },
     )
@@ -303,8 +342,11 @@ def _resume(trainer: Trainer, path: Path, identity: str) -> None:
             " same to go on from it."
         )
     trainer.model.load_state_dict(content["state"], strict=False)
-    trainer.optimizer.load_state_dict(content["optimizer"])
     trainer.progress = Progress(**content["progress"])
+    trainer.enter_phase(trainer.progress.epoch)
+    trainer.optimizer.load_state_dict(content["optimizer"])
+    if trainer.average is not None:
+        trainer.average.load(content["average"])
 
 
 def _reset_peak_memory(device: str) -> None:

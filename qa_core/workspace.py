@@ -20,6 +20,7 @@ from qa_core.activations import (
     image_inputs,
     text_inputs,
 )
+from qa_core.antonyms import rows_with_antonyms, with_antonyms
 from qa_core.backbone import Backbone, average_views, load_backbone
 from qa_core.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.config import CachePrecision, RunConfig
@@ -59,12 +60,14 @@ class Features:
     Attributes:
         images: Pixels, tokens or embeddings (n, ...), in memory, on disk or on the device; where an
             image has several views, (n, views, ...).
-        texts: Token ids, tokens or embeddings of the distinct prompts (prompts, ...).
-        token_ids: Token ids of the distinct prompts (prompts, longest).
-        lengths: How many tokens each distinct prompt needs (prompts,).
+        texts: Token ids, tokens or embeddings of the distinct prompts (texts, ...), and of what
+            `with_antonyms` adds to them where `antonyms`.
+        token_ids: Token ids of the texts (texts, longest).
+        lengths: How many tokens each text needs (texts,).
         prompt_of: Which distinct prompt each image has (n,).
         entry: Where they enter.
         views: Views of each image.
+        antonyms: Whether the prompts from bad to perfect are there too.
     """
 
     images: "Rows"
@@ -74,6 +77,7 @@ class Features:
     prompt_of: np.ndarray
     entry: Entry
     views: int
+    antonyms: bool = False
 
     def batch(self, rows: np.ndarray, device: str, draw: bool = False) -> Batch:
         """The batch of these rows, texts cut to the longest of them.
@@ -84,7 +88,8 @@ class Features:
             draw: Of several views take some at random, as training does; otherwise all.
         """
         prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
-        chosen, texts = torch.from_numpy(prompts), self.texts[prompts]
+        kept = rows_with_antonyms(prompts, len(self.texts)) if self.antonyms else prompts
+        chosen, texts = torch.from_numpy(kept), self.texts[kept]
         token_ids, longest = self.token_ids[chosen], int(self.lengths[chosen].max())
         if not self.entry.embedded:
             texts, token_ids = texts[:, :longest], token_ids[:, :longest]
@@ -141,10 +146,17 @@ class Workspace:
             table.frame["prompt"].to_numpy(dtype=str), return_inverse=True
         )
         self.prompts: list[str] = prompts.tolist()
-        self._token_ids = backbone.tokenize(self.prompts)
-        self._lengths = backbone.text.lengths(self._token_ids)
+        self._tokenized: dict[bool, tuple[Tensor, Tensor]] = {}
         self.views = count_views(images)
-        self._features: dict[tuple[Entry, CachePrecision], Features] = {}
+        self._features: dict[tuple[Entry, CachePrecision, bool], Features] = {}
+
+    def _tokens(self, antonyms: bool) -> tuple[Tensor, Tensor]:
+        """Token ids (texts, longest) of all texts, and how many tokens each needs (texts,)."""
+        if antonyms not in self._tokenized:
+            texts = with_antonyms(self.prompts) if antonyms else self.prompts
+            ids = self.backbone.tokenize(texts)
+            self._tokenized[antonyms] = ids, self.backbone.text.lengths(ids)
+        return self._tokenized[antonyms]
 
     @functools.cached_property
     def images_sha256(self) -> str:
@@ -191,7 +203,7 @@ class Workspace:
 
     def cache_plan(self, config: RunConfig) -> CachePlan:
         """Which activations a configuration's budget has room for."""
-        n_texts, length = self._token_ids.shape
+        n_texts, length = self._tokens(config.head.antonym_prompts)[0].shape
         gb, precision = config.train.cache_gb, config.train.cache_precision
         n_images, views = len(self.images), self.views
         return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, views)
@@ -204,7 +216,7 @@ class Workspace:
 
     def cache_bytes(self, configs: Sequence[RunConfig]) -> int:
         """Bytes that the activations for all these configurations take."""
-        n_texts, length = self._token_ids.shape
+        n_texts, length = self._tokens(False)[0].shape
         pictures = len(self.images) * self.views
         entries: set[tuple[Entry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
@@ -217,7 +229,14 @@ class Workspace:
 
     def features(self, config: RunConfig) -> Features:
         """Inputs for runs of this configuration."""
-        return self._features_at(self.entry(config), config.train.cache_precision)
+        precision, antonyms = config.train.cache_precision, config.head.antonym_prompts
+        return self._features_at(self.entry(config), precision, antonyms)
+
+    def probe_features(self, config: RunConfig) -> Features:
+        """Inputs for runs of this configuration while nothing of CLIP trains."""
+        entry = Entry(embedded=True) if config.train.cache else RAW
+        precision, antonyms = config.train.cache_precision, config.head.antonym_prompts
+        return self._features_at(entry, precision, antonyms)
 
     def warm(self, configs: Sequence[RunConfig]) -> None:
         """Fill the cache for all these configurations in one pass over images and prompts."""
@@ -242,18 +261,21 @@ class Workspace:
         inputs = text_inputs(self.backbone, self.backbone.tokenize(prompts))
         return activations(inputs, [EMBEDDING], None)[EMBEDDING]
 
-    def _features_at(self, entry: Entry, precision: CachePrecision = "full") -> Features:
-        key = (entry, precision)
+    def _features_at(
+        self, entry: Entry, precision: CachePrecision = "full", antonyms: bool = False
+    ) -> Features:
+        key = (entry, precision, antonyms)
         if key not in self._features:
-            images, texts = self.images, self._token_ids.numpy()
+            ids, lengths = self._tokens(antonyms)
+            images, texts = self.images, ids.numpy()
             image_at, text_at = _image_boundary(entry), _text_boundary(entry)
             if image_at is not None:
                 images = self._image_activations({image_at}, precision)[image_at]
             if text_at is not None:
-                texts = self._text_activations({text_at}, precision)[text_at]
+                texts = self._text_activations({text_at}, precision, antonyms)[text_at]
             images = _resident(images, self.device)
             self._features[key] = Features(
-                images, texts, self._token_ids, self._lengths, self._prompt_of, entry, self.views
+                images, texts, ids, lengths, self._prompt_of, entry, self.views, antonyms
             )
         return self._features[key]
 
@@ -264,9 +286,9 @@ class Workspace:
         return activations(inputs, boundaries, self.cache_dir, precision, self._progress)
 
     def _text_activations(
-        self, boundaries: set[Boundary], precision: CachePrecision
+        self, boundaries: set[Boundary], precision: CachePrecision, antonyms: bool = False
     ) -> dict[Boundary, np.ndarray]:
-        inputs = text_inputs(self.backbone, self._token_ids)
+        inputs = text_inputs(self.backbone, self._tokens(antonyms)[0])
         return activations(inputs, boundaries, self.cache_dir, precision, self._progress)
 
 

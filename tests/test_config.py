@@ -9,6 +9,7 @@ from qa_core.config import (
     DataConfig,
     FreezeConfig,
     HeadConfig,
+    KeepConfig,
     LossConfig,
     OptimConfig,
     RefinementConfig,
@@ -51,7 +52,7 @@ def test_bad_settings_are_refused_by_name(flags: dict, says: str) -> None:
 def test_flag_names_are_unique_across_parts() -> None:
     parts = (
         BackboneConfig, FreezeConfig, HeadConfig, RefinementConfig,
-        LossConfig, OptimConfig, TrainConfig, DataConfig,
+        LossConfig, OptimConfig, KeepConfig, TrainConfig, DataConfig,
     )  # fmt: skip
     names = [item.name for part in parts for item in dataclasses.fields(part)]
     assert len(names) == len(set(names)) == len(RunConfig().flat())

@@ -85,7 +85,7 @@ def test_a_step_changes_only_what_trains(narrow: Backbone) -> None:
     ids = narrow.tokenize(["a thing", "another"])
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     img, txt = narrow.encode_images(images), narrow.encode_texts(ids)
-    out = model.score(img, txt)
+    out = model.score(img, txt, torch.arange(2))
     (out.q.sum() + out.c.sum()).backward()
     for parameter in model.parameters():
         if parameter.grad is not None:
