@@ -9,6 +9,7 @@ from typing import Literal
 
 from experiments import cli
 from experiments.data_flags import DataFlags, data_settings
+from qa_core.arms import parse_arms
 from qa_core.config import (
     CachePrecision,
     ImageView,
@@ -46,6 +47,8 @@ class AblationArgs(DataFlags):
     """Where report.pdf, results.json, mlflow.db and artifacts go."""
     cache: Path = Path(".cache")
     """Decoded images and frozen activations, shared by all runs and safe to delete."""
+    arms: str = ""
+    """Further arms beside the four modes, as in lp_ft,llrd,ema; all for all of them."""
     cache_gb: float = 20.0
     """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
     cache_precision: CachePrecision = "full"
@@ -72,12 +75,13 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         raise UserError(f"--workers {args.workers} is negative.")
     args.out.mkdir(parents=True, exist_ok=True)
     with sole_owner(args.out / ".ablation.lock", "An ablation"):
+        arms = parse_arms(args.arms)
         from studies.ablation import run_studies  # torch and MLflow: --help must not wait
         from studies.context import Setup
 
         setup = Setup(base, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
         workers = args.workers or len(os.sched_getaffinity(0))
-        failed = run_studies(setup, args.profile, profile, args.out, workers, only)
+        failed = run_studies(setup, args.profile, profile, args.out, workers, only, arms)
         build_report(args.out)
         publish_overview(args.out)
     print(f"\nreport      {args.out / 'report.pdf'}")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.ablation import AblationArgs, base_config
+from qa_core.arms import parse_arms
 from qa_core.config import with_settings
 from qa_core.errors import UserError
-from qa_core.modes import MODES, mode_config
 from studies.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def print_calibrated(args: PlanArgs) -> None:
     """Print what this machine will take, by trying every mode for a moment."""
     from studies.context import Setup, open_workspace  # torch: --help must not wait
     from studies.plan import plan_ablation
-    from studies.space import mode_space
+    from studies.space import all_spaces
 
     base, profile = base_config(args), PROFILES[args.profile]
     undecoded = with_settings(base, cache=False)
     setup = Setup(undecoded, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
     workspace, splits = open_workspace(setup)
-    spaces = {mode: mode_space(mode, base, workspace.spec) for mode in MODES}
+    spaces = all_spaces(parse_arms(args.arms), base, workspace.spec)
     workers = args.workers or len(os.sched_getaffinity(0))
     print_plan(plan_ablation(workspace, spaces, splits, profile, workers), workers)
     left_out = workspace.cache_plan(base).words
@@ -80,9 +80,11 @@ def print_plan(plan: "Plan", workers: int) -> None:
 def print_on_paper(args: PlanArgs, n_images: int) -> None:
     """Print what an architecture would take on H100 cards."""
     from studies.paper_plan import SHARE_OF_PEAK, backbone_spec, plan_on_paper
+    from studies.space import all_spaces
 
     spec = backbone_spec(args.backbone)
-    configs = {mode: mode_config(mode, base_config(args), spec) for mode in MODES}
+    spaces = all_spaces(parse_arms(args.arms), base_config(args), spec)
+    configs = {name: space.guide for name, space in spaces.items()}
     plan = plan_on_paper(configs, PROFILES[args.profile], n_images, args.cards)
     print(f"{args.backbone}, {n_images} images, {args.cards} H100, bf16; on paper:")
     print(f"{SHARE_OF_PEAK:.0%} of the cards' peak is assumed, nothing is measured.")

@@ -124,8 +124,8 @@ def train_run(
 
     def report(epoch: int, measures: dict[str, float], is_best: bool) -> None:
         if path is not None and is_best:
-            state = trainer.progress.best_state
-            content = _description(config, workspace, model, state, whole=standalone)
+            best = trainer.progress.best_state
+            content = _description(config, workspace, model, standalone, best)
             save_checkpoint(path, content | {"epoch": epoch, "measures": measures})
         if path is not None and standalone:
             _save_last(trainer, path.with_name(LAST_CHECKPOINT), identity)
@@ -144,7 +144,7 @@ def train_run(
     if line is not None:
         findings.metrics["wise_ft_percent"] = line.percent
         if path is not None:
-            content = _description(config, workspace, model, trained_state(model), standalone)
+            content = _description(config, workspace, model, standalone)
             save_checkpoint(path, content | {"epoch": progress.best_epoch, "measures": best})
     if trainer.rows_at_once < config.train.batch_size:
         findings.metrics["rows_at_once"] = trainer.rows_at_once
@@ -299,10 +299,11 @@ def _description(
     config: RunConfig,
     workspace: Workspace,
     model: QualityModel,
-    state: dict[str, Tensor],
     whole: bool,
+    trained: dict[str, Tensor] | None = None,
 ) -> dict[str, Any]:
-    """A checkpoint's content; `state` is what training changed, which stands over the model's."""
+    """A checkpoint's content; `trained` stands in for what training changed in the model."""
+    state = trained_state(model) if trained is None else trained
     table = workspace.table
     return {
         "config": config.flat(),

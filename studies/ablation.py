@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
-from qa_core.modes import MODES
 from qa_core.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.cells import adopt_cells, cells_of, run_cells
@@ -31,7 +31,7 @@ from studies.progress import Board, last_line
 from studies.reference_rows import write_reference_rows
 from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
-from studies.space import ModeSpace, expected_cost, mode_space
+from studies.space import ModeSpace, all_spaces, expected_cost
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,12 @@ def run_studies(
     out: Path,
     workers: int,
     only: StudyRequest | None = None,
+    arms: Sequence[str] = (),
 ) -> int:
     """Everything but the report, in MLflow below `out`; returns the number of failed cells.
 
-    With `only`, that study alone, in the same ablation.
+    With `only`, that study alone, in the same ablation. Further `arms` may be added to an ablation
+    that is complete.
 
     Raises:
         UserError: Data, backbone or folder cannot be used, or the machine failed.
@@ -84,7 +86,9 @@ def run_studies(
         )
         run = parent_runs.open_ablation_run(tracker, params, out)
         tracker = tracker.of_ablation(run.info.run_id)
-        if only is None and run.data.tags.get("complete") == "true":
+        there = run.data.tags.get("arms", "").split()
+        complete = run.data.tags.get("complete") == "true"
+        if only is None and complete and set(arms) <= set(there):
             board.say("everything is there already")
             close_parents(tracker, "FINISHED")  # open where it was killed in its last moment
             return 0
@@ -92,7 +96,7 @@ def run_studies(
         opener = functools.partial(
             open_context, setup, tracker.uri, tracker.experiment_id, run.info.run_id
         )
-        spaces = {mode: mode_space(mode, setup.base, workspace.spec) for mode in MODES}
+        spaces = all_spaces(arms, setup.base, workspace.spec)
         with (
             open_session(tracker, spaces) as mode_runs,
             LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
@@ -117,16 +121,20 @@ def _size_words(name: str, n_images: int, plan: Any) -> str:
 
 def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
+    ablation_id = context.tracker.ablation_id
+    assert ablation_id is not None
+    context.tracker.log(ablation_id, tags={"complete": "false"})
     write_reference_rows(context, board.say)
     context.workspace.warm([c for space in ablation.spaces.values() for c in space.depths()])
     failed = _confirm(ablation, _tune(ablation))
     failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
     if not failed:
-        ablation_id = context.tracker.ablation_id
-        assert ablation_id is not None
         if champion := register_champion(context.tracker):
             board.say(f"champion registered: {champion}")
-        context.tracker.log(ablation_id, tags={"complete": "true"})
+        there = context.tracker.client.get_run(ablation_id).data.tags.get("arms", "").split()
+        arms = set(there) | (ablation.spaces.keys() & ARMS.keys())
+        tags = {"complete": "true", "arms": " ".join(sorted(arms))}
+        context.tracker.log(ablation_id, tags=tags)
     return failed
 
 

@@ -178,6 +178,7 @@ class ConfirmationWork:
             metrics=result.metrics,
             undefined=result.undefined,
             history=result.history,
+            by_percent=result.by_percent,
             artifacts=artifacts,
             started_s=started_s,
         )

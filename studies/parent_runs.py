@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qa_core.arms import ARMS
 from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
@@ -156,8 +157,8 @@ def _short(value: str | None) -> str:
 
 
 def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
-    """Run id of a mode in this ablation, created where missing."""
-    params = {"guide_setting": setting_text(space.guide)}
+    """Run id of a mode or arm in this ablation, created where missing."""
+    params = {"guide_setting": setting_text(space, space.guide)}
     found = tracker.runs("mode", mode=space.mode)
     if found:
         run_id = found[0].info.run_id
@@ -165,26 +166,25 @@ def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
         tracker.log(run_id, params=params)  # missing where its process died between two writes
         return run_id
     tags = {"mode": space.mode}
+    if space.mode in ARMS:
+        tags |= {"arm_of": ARMS[space.mode].of, "words": ARMS[space.mode].words}
     return tracker.start(RunRecord(space.mode, "mode", tracker.ablation_id, tags, params))
 
 
 def log_choice(tracker: Tracker, mode_run: str, space: ModeSpace, choice: Choice) -> None:
     """Note a mode's tuned setting and why it was chosen."""
     tags = {"tuned_is_guide": json.dumps(choice.is_guide), "tuned_reason": choice.reason}
-    params = {"tuned_setting": setting_text(space.config(choice.values))}
+    params = {"tuned_setting": setting_text(space, space.config(choice.values))}
     tracker.log(mode_run, params=params, tags=tags)
 
 
-def setting_text(config: RunConfig) -> str:
+def setting_text(space: ModeSpace, config: RunConfig) -> str:
     """The settings that tuning can change, as JSON; those that a mode lacks are null."""
-    residual, flat = config.head.residual_learning, config.flat()
+    flat = config.flat()
+    common = ("freeze_layers", "residual_scale_q", "residual_scale_c", "lr")
+    own = [name for name in space.distributions if name not in common]
     return json.dumps(
-        {
-            "freeze_layers": flat["freeze_layers"],
-            "residual_scale_q": flat["residual_scale_q"] if residual else None,
-            "residual_scale_c": flat["residual_scale_c"] if residual else None,
-            "lr": flat["lr"],
-        }
+        {name: flat[name] if name in space.distributions else None for name in (*common, *own)}
     )
 
 

@@ -1,12 +1,21 @@
 """What adaptive search may change in a mode: its knobs, their ranges, and the guide's values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+from qa_core.arms import ARMS, arm_config
 from qa_core.config import RunConfig, with_settings
-from qa_core.modes import BackboneSpec, freezing, frozen_blocks, mode_config
+from qa_core.modes import (
+    MODES,
+    BackboneSpec,
+    freezing,
+    frozen_blocks,
+    mode_config,
+    recommended_rates,
+)
 
 SCALE_RANGE = (0.05, 0.5)
 """Above 0.5 a correction can override the base, which defeats the purpose of bounding it."""
@@ -14,10 +23,10 @@ SCALE_RANGE = (0.05, 0.5)
 
 @dataclass(frozen=True)
 class ModeSpace:
-    """The knobs of one mode.
+    """The knobs of one mode or arm.
 
     Attributes:
-        mode: Name of the mode.
+        mode: Its name.
         guide: The resolved configuration of the guide's setting.
         distributions: Range of each knob by flag name.
     """
@@ -44,6 +53,24 @@ class ModeSpace:
         return with_settings(self.guide, **values)
 
 
+def all_spaces(arms: Sequence[str], base: RunConfig, spec: BackboneSpec) -> dict[str, ModeSpace]:
+    """The knobs of the four modes, and of further arms, by name."""
+    spaces = {mode: mode_space(mode, base, spec) for mode in MODES}
+    return spaces | {arm: arm_space(arm, base, spec) for arm in arms}
+
+
+def arm_space(arm: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
+    """The knobs of the mode that an arm modifies, and the arm's own (whole ones: log scale)."""
+    guide = arm_config(arm, base, spec)
+    ranges = _ranges(guide, spec)
+    for name, (low, high) in ARMS[arm].knobs.items():
+        if isinstance(low, int) and isinstance(high, int):
+            ranges[name] = IntDistribution(low, high, log=True)
+        else:
+            ranges[name] = FloatDistribution(low, high)
+    return ModeSpace(arm, guide, ranges)
+
+
 def mode_space(mode: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
     """The knobs that a canonical mode has.
 
@@ -52,16 +79,19 @@ def mode_space(mode: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
     backbone.
     """
     guide = mode_config(mode, base, spec)
-    how = freezing(guide)
+    return ModeSpace(mode, guide, _ranges(guide, spec))
+
+
+def _ranges(guide: RunConfig, spec: BackboneSpec) -> dict[str, BaseDistribution]:
     ranges: dict[str, BaseDistribution] = {}
-    if how == "partial":
+    if freezing(guide) == "partial":
         ranges["freeze_layers"] = IntDistribution(1, spec.image_depth - 1)
     if guide.head.residual_learning:
         ranges["residual_scale_q"] = FloatDistribution(*SCALE_RANGE)
         ranges["residual_scale_c"] = FloatDistribution(*SCALE_RANGE)
-    rates = spec.rates[how]
+    rates = recommended_rates(guide, spec)
     ranges["lr"] = FloatDistribution(rates.low, rates.high, log=True)
-    return ModeSpace(mode, guide, ranges)
+    return ranges
 
 
 def expected_cost(config: RunConfig, spec: BackboneSpec, n_images: int) -> float:

@@ -28,6 +28,7 @@ FLAGS = {
     "backbone",
     "pretrained",
     "workers",
+    "arms",
     "out",
     "cache",
     "cache_gb",
