@@ -303,7 +303,10 @@ def _description(
     trained: dict[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """A checkpoint's content; `trained` stands in for what training changed in the model."""
-    state = trained_state(model) if trained is None else trained
+    if whole:
+        state = dict(model.state_dict()) | (trained or {})
+    else:
+        state = trained_state(model) if trained is None else trained
     table = workspace.table
     return {
         "config": config.flat(),
@@ -318,7 +321,7 @@ def _description(
         "range_consistency": table.range_consistency,
         "data": {"name": table.name, "version": table.version, "sha256": table.sha256},
         "versions": library_versions(),
-        "state": dict(model.state_dict()) | state if whole else state,
+        "state": state,
     }
 
 
