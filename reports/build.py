@@ -109,6 +109,7 @@ def _decide(
     uri: str, downloads: Path, own: "tuple[Claim, ...]", predictions: str | None
 ) -> Decided:
     """Read an ablation and decide the claims on it."""
+    from reports.arms import arm_results
     from reports.claims import CLAIMS, decide
     from reports.contrasts import Evidence
     from reports.load import load_ablation
@@ -125,6 +126,7 @@ def _decide(
     if ablation.is_tuned:
         tuned = decide(claims, Evidence(ablation, "tuned"), ablation.targets)
     results = build_results(ablation, guide, tuned, pooled_entries(ablation))
+    results |= arm_results(ablation)
     return Decided(ablation, guide, tuned, results)
 
 
@@ -138,9 +140,12 @@ def _words_of(variable: str, text: str) -> list[str]:
 
 def _write(decided: Decided, out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
+    from reports.arm_pages import draw_arms
+    from reports.arms import arm_content, write_arm_tables
     from reports.commands import command_rows
     from reports.content import build_content
     from reports.pages import draw_all
+    from reports.published import published_content
     from reports.results import write_json
     from reports.style import with_arms
     from reports.tables import write_csv, write_latex
@@ -152,15 +157,18 @@ def _write(decided: Decided, out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     write_json(out / "results.json", results)
     write_csv(tables, ablation, results, command_rows(ablation))
+    write_arm_tables(tables, ablation, results)
     with with_arms(ablation.mode_names):
         drawn, not_drawn = draw_all(ablation, figures)
+    of_arms = draw_arms(ablation, figures)
     content = build_content(ablation, results, (decided.guide, decided.tuned), drawn, not_drawn)
+    content |= arm_content(ablation, results, of_arms) | published_content(ablation, results)
     write_latex(tables, content)
-    files = {f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in drawn}
+    files = {f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in (*drawn, *of_arms)}
     for number, case in enumerate(content["worst"]):
         picture = f"worst_{number}.jpg"
         files[picture], case["source"] = Path(case["source"]), picture
-    write_pictures(figures, [one["name"] for one in drawn])
+    write_pictures(figures, [one["name"] for one in (*drawn, *of_arms)])
     (out / "report.pdf").write_bytes(compile_pdf("template.typ", content, files))
     return out / "report.pdf"
 

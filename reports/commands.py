@@ -69,6 +69,8 @@ def ablation_command(ablation: Ablation) -> str:
         named["TOKENIZER"] = cell.get("tokenizer")
     if p.get("image_view", "whole") != "whole":
         named["IMAGE_VIEW"] = p["image_view"]
+    if ablation.arms is not None:
+        named["ARMS"] = ",".join(ablation.arms.modes["mode"])
     words += [f"{name}={shlex.quote(value)}" for name, value in named.items() if value]
     return " ".join(words)
 
@@ -90,7 +92,9 @@ def command_rows(ablation: Ablation) -> list[dict[str, str]]:
     whole = ablation_command(ablation)
     own = {
         cell["run_id"]: run_command(cell["params"], ablation, cell["split"])
-        for cell in ablation.cells.to_dict("records")
+        for one in (ablation, ablation.arms)
+        if one is not None
+        for cell in one.cells.to_dict("records")
     }
     of_studies = {name: study_command(ablation, s) for name, s in ablation.studies.items()}
     return [

@@ -79,11 +79,12 @@ def build_content(
         "figures": figures,
         "missing": missing_sections(ablation, results, guide, not_drawn),
         "worst": worst_cases(ablation),
-        "tuning": tuning_rows(ablation),
+        "tuning": [row for one in _with_arms(ablation) for row in tuning_rows(one)],
         "configuration": _configuration(ablation),
         "commands": [
             [f"{label(mode)}, {say(setting)}", page_text(command, LONGEST_COMMAND)]
-            for mode, setting, command in cell_commands(ablation)
+            for one in _with_arms(ablation)
+            for mode, setting, command in cell_commands(one)
         ],
         "commands_note": ""
         if not ablation.is_smoke
@@ -152,6 +153,11 @@ def table_content(
             n=str(_family_size(guide)),
         ),
     }
+
+
+def _with_arms(ablation: Ablation) -> list[Ablation]:
+    """The four modes, then the further arms where there are any."""
+    return [ablation] if ablation.arms is None else [ablation, ablation.arms]
 
 
 def _configuration(ablation: Ablation) -> list[list[str]]:

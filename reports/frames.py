@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from qa_core.arms import ARMS
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+ARM_ORDER = tuple(ARMS)
 MODE_ORDER = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 REFERENCE_ORDER = ("zeroshot", "ridge", "floor", "ceiling")
 TARGETS = ("quality", "consistency")
@@ -60,8 +63,9 @@ def is_finished(run: "Run") -> bool:
 
 
 def mode_rank(mode: str) -> tuple[int, str]:
-    """Sort key that puts the canonical modes first, in their order."""
-    return (MODE_ORDER.index(mode) if mode in MODE_ORDER else len(MODE_ORDER), mode)
+    """Sort key that puts the canonical modes first, in their order, then arms in theirs."""
+    known = MODE_ORDER + ARM_ORDER
+    return (known.index(mode) if mode in known else len(known), mode)
 
 
 def _loads(text: str | None) -> dict[str, Any] | None:
@@ -84,10 +88,13 @@ def modes_frame(runs: list["Run"]) -> pd.DataFrame:
                 "tuned_setting": tuned,
                 "tuned_is_guide": kept,
                 "tuned_reason": run.data.tags.get("tuned_reason", ""),
+                "arm_of": run.data.tags.get("arm_of", ""),
+                "words": run.data.tags.get("words", ""),
             }
         )
     rows.sort(key=lambda row: mode_rank(row["mode"]))
-    columns = ["mode", "guide_setting", "tuned_setting", "tuned_is_guide", "tuned_reason"]
+    columns = ["mode", "guide_setting", "tuned_setting", "tuned_is_guide", "tuned_reason",
+               "arm_of", "words"]  # fmt: skip
     return pd.DataFrame(rows, columns=pd.Index(columns)).astype({"tuned_is_guide": bool})
 
 

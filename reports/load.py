@@ -1,7 +1,7 @@
 """An ablation read from MLflow into tidy frames; nothing else is ever read."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,10 @@ class Ablation:
         thumbnails: Files by (run_id, row).
         studies: Designed studies by name.
         reference_predictions: Test predictions of the references, where `has_one_part`.
+        arms: The further arms as an ablation of their own, without references; None where there
+            are none.
+        lines: Measures on the line from pretrained to fine-tuned weights, one row a cell that
+            interpolates them and per cent.
     """
 
     id: str
@@ -88,6 +92,8 @@ class Ablation:
     thumbnails: dict[tuple[str, int], Path] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
     reference_predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    arms: "Ablation | None" = None
+    lines: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def mode_names(self) -> tuple[str, ...]:
@@ -177,6 +183,21 @@ def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
     parent = _choose_parent(runs, tracking_uri)
     own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
     own = [r for r in own if r.info.run_id != parent.info.run_id]
+    names = {r.data.tags["mode"] for r in own if is_kind(r, "mode") and "arm_of" in r.data.tags}
+    of_arms = [r for r in own if r.data.tags.get("mode") in names]
+    of_modes = [r for r in own if r.data.tags.get("mode") not in names]
+    whole = replace(
+        _read_runs(client, parent, of_modes, downloads),
+        runs=runs_frame([parent, *own]),
+        studies=read_studies(own),
+    )
+    return replace(whole, arms=_read_runs(client, parent, of_arms, downloads)) if names else whole
+
+
+def _read_runs(
+    client: "MlflowClient", parent: "Run", own: list["Run"], downloads: Path | None
+) -> Ablation:
+    """An ablation of some of its runs."""
     cells = cells_frame([r for r in own if is_confirmation(r) and is_finished(r)])
     references = references_frame([r for r in own if is_kind(r, "reference") and is_finished(r)])
     predictions, thumbnails = _read_artifacts(client, cells, ("mode", "setting"), downloads)
@@ -194,10 +215,10 @@ def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
         cells=cells,
         curves=_curves_frame(client, cells),
         references=references,
-        runs=runs_frame([parent, *own]),
+        runs=runs_frame(own),
         predictions=predictions,
         thumbnails=thumbnails,
-        studies=read_studies(own),
+        lines=_lines_frame(client, cells),
         reference_predictions=_read_artifacts(client, tested, ("reference",), downloads)[0],
     )
 
@@ -252,6 +273,17 @@ def _curves_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
     if not keys:
         return identity.assign(epoch=0).iloc[:0]
     return identity.merge(metric_histories(client, list(cells["run_id"]), keys), on="run_id")
+
+
+def _lines_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
+    """Measures between pretrained and fine-tuned weights; the step is the per cent of the way."""
+    if "wise_ft_percent" not in cells:
+        return pd.DataFrame()
+    own: Any = cells.dropna(subset=["wise_ft_percent"])
+    keys = [key for key in cells if key.startswith("wise_ft_") and key != "wise_ft_percent"]
+    lines = metric_histories(client, list(own["run_id"]), keys)
+    identity = own[["run_id", "mode", "setting", "split", "seed"]]
+    return identity.merge(lines.rename(columns={"epoch": "percent"}), on="run_id")
 
 
 def refuse_mixed(predictions: pd.DataFrame) -> None:

@@ -45,9 +45,9 @@ def missing_sections(
         figures: Question and reason of each figure that would show nothing.
     """
     sections = [
-        (say("Runs"), _runs(ablation)),
+        (say("Runs"), _runs(ablation) + _cells_left(ablation.arms)),
         (say("Reference rows"), _references(ablation, results["baselines"])),
-        (say("Measures"), _measures(results["guide_modes"])),
+        (say("Measures"), lacking_measures(results["guide_modes"])),
         (say("Figures"), [say("{figure} ({reason})", figure=q, reason=r) for q, r in figures]),
         (say("Claims not tested"), _claims(claims)),
     ]
@@ -56,6 +56,22 @@ def missing_sections(
 
 def _runs(ablation: Ablation) -> list[str]:
     """Cells that did not finish, and runs that failed."""
+    items = _cells_left(ablation)
+    failed = sum(status in ("FAILED", "FAIL") for status in ablation.runs["status"])
+    if failed:
+        items.append(
+            say("{n} runs failed; the appendix lists them with their errors", n=str(failed))
+        )
+    reasons = sorted({r.removeprefix("no tuning: ") for r in ablation.modes["tuned_reason"] if r})
+    if not ablation.is_tuned and reasons:
+        items.append(say("No tuning: {reason}", reason=reasons[0]))
+    return items
+
+
+def _cells_left(ablation: Ablation | None) -> list[str]:
+    """Modes or arms, and settings, of which not all splits finished."""
+    if ablation is None:
+        return []
     planned = int(ablation.params.get("n_splits", 0))
     items: list[str] = []
     for mode in ablation.modes["mode"]:
@@ -71,14 +87,6 @@ def _runs(ablation: Ablation) -> list[str]:
                         planned=str(planned),
                     )
                 )
-    failed = sum(status in ("FAILED", "FAIL") for status in ablation.runs["status"])
-    if failed:
-        items.append(
-            say("{n} runs failed; the appendix lists them with their errors", n=str(failed))
-        )
-    reasons = sorted({r.removeprefix("no tuning: ") for r in ablation.modes["tuned_reason"] if r})
-    if not ablation.is_tuned and reasons:
-        items.append(say("No tuning: {reason}", reason=reasons[0]))
     return items
 
 
@@ -97,7 +105,7 @@ def _references(ablation: Ablation, baselines: dict[str, dict[str, Entry]]) -> l
     return items
 
 
-def _measures(modes: dict[str, dict[str, Entry]]) -> list[str]:
+def lacking_measures(modes: dict[str, dict[str, Entry]]) -> list[str]:
     """Measures that no split of a mode has, grouped by reason."""
     lacking: dict[tuple[str, str], list[str]] = {}
     for mode, entries in modes.items():

@@ -13,7 +13,7 @@ from reports.language import say
 from reports.results import write_json
 
 HERE = Path(__file__).parent
-COMMON = HERE / "common.typ"
+SHARED = tuple(HERE / f"{name}.typ" for name in ("common", "arms", "published"))
 FIXED_TIMESTAMP = 1_700_000_000
 PICTURE_PPI = 200
 
@@ -31,7 +31,7 @@ def compile_pdf(template: str, content: dict[str, Any], files: Mapping[str, Path
     """
     with TemporaryDirectory(prefix="report-") as name:
         folder = Path(name)
-        for source in (COMMON, HERE / template):
+        for source in (*SHARED, HERE / template):
             shutil.copy(source, folder)
         for target, source in files.items():
             shutil.copy(source, folder / target)
@@ -81,7 +81,7 @@ def words_of_template(template: str) -> set[str]:
     """The English words that a template says itself, in t("…")."""
     return {
         word
-        for path in (COMMON, HERE / template)
+        for path in (*SHARED, HERE / template)
         for word in findall(r'\bt\("([^"]+)"\)', path.read_text(encoding="utf-8"))
     }
 

@@ -24,10 +24,15 @@ HOSTILE = (
 )
 _MEANS = {"traditional": 0.70, "residual": 0.72, "residual_partial_freeze": 0.75,
           "linear_probe": 0.74}  # fmt: skip
+ARMS = ("lp_ft", "wise_ft")
+"""Arms that can be made; both modify the residual mode and are a little better than it."""
+_MEANS |= {"lp_ft": 0.735, "wise_ft": 0.73}
 _GAPS = {"traditional": 0.15, "residual": 0.12, "residual_partial_freeze": 0.07,
          "linear_probe": 0.03}  # fmt: skip
 _RETENTION = {"traditional": 0.71, "residual": 0.78, "residual_partial_freeze": 0.91,
               "linear_probe": 1.0}  # fmt: skip
+_GAPS |= dict.fromkeys(ARMS, 0.1)
+_RETENTION |= {"lp_ft": 0.8, "wise_ft": 0.95}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Made:
 
     targets: tuple[str, ...] = ("quality", "consistency")
     modes: tuple[str, ...] = MODES
+    arms: tuple[str, ...] = ()
     n_splits: int = 10
     epochs: int = 8
     n_trials: int = 8
@@ -123,7 +129,7 @@ def make_ablation(out: Path, made: Made | None = None) -> str:
         "FINISHED" if made.complete else None,
     )
     writer.ablation_id = parent
-    for mode in made.modes:
+    for mode in (*made.modes, *made.arms):
         _write_mode(writer, made, mode, parent, rng)
     if made.references:
         _write_references(writer, made, rng)
@@ -159,6 +165,8 @@ def _write_mode(
         guide["freeze_layers"] = 8
     moved = made.n_trials > 0 and mode == "residual"
     tags = {"mode": mode, "mlflow.parentRunId": parent}
+    if mode in ARMS:
+        tags |= {"arm_of": "residual", "words": f"what {mode} does"}
     params = {"guide_setting": json.dumps(guide)}
     if made.n_trials:
         params["tuned_setting"] = json.dumps(guide | ({"lr": 3e-4} if moved else {}))
@@ -221,6 +229,12 @@ def _write_cell(
         ("peak_memory_mb", 700, 0),
         ("best_epoch", made.epochs, 0), ("epochs_run", made.epochs, 0), ("wall_s", 41.5, 0),
     ]  # fmt: skip
+    if mode == "wise_ft":
+        metrics.append(("wise_ft_percent", 60 + 10 * (split % 2), 0))
+        for percent in range(0, 101, 10):
+            metrics += [(f"wise_ft_val_srocc_{t}", 0.7 - (percent / 100 - 0.65) ** 2 / 10, percent)
+                        for t in made.targets]  # fmt: skip
+            metrics.append(("wise_ft_alignment_retention", 1 - 0.2 * percent / 100, percent))
     undefined["retention_r_at_1"] = "pretrained R@1 is below three times chance"
     tags = {"mode": mode, "setting": setting, "split": str(split), "seed": "0",
             "identity": f"{mode}-{setting}-{split}", "mlflow.parentRunId": parent,

@@ -7,8 +7,10 @@ from string import Formatter
 import pytest
 
 import reports
+from qa_core.arms import ARMS
 from qa_core.errors import UserError
-from reports import style
+from reports import published, style
+from reports.arm_pages import ARM_PAGES
 from reports.claims import CLAIMS
 from reports.content import COST_HEADER, MAIN_HEADER
 from reports.figures.knob import LABELS as KNOB_LABELS
@@ -40,6 +42,8 @@ def sentences() -> set[str]:
     found |= {*MAIN_HEADER, *COST_HEADER, *AXES.values(), *KNOBS.values()}
     found |= {text for claim in CLAIMS for text in (claim.question, claim.rule)}
     found |= {page.question for page in PAGES}
+    found |= {text for _, *both in ARM_PAGES.values() for text in both}
+    found |= {arm.words for arm in ARMS.values()} | set(published.HEADER)
     found |= {*KNOB_LABELS.values(), *(caption for _, caption in LAYOUTS.values())}
     found |= words_of_template("template.typ") | words_of_template("side_by_side.typ")
     for path in FOLDER.rglob("*.py"):

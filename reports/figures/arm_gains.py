@@ -1,0 +1,58 @@
+"""Further arms: test SROCC minus that of the mode that each modifies."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports import style
+from reports.arms import difference
+from reports.language import say
+from reports.load import Ablation
+from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class ArmGainsData:
+    """Differences by arm (splits), with their unadjusted intervals."""
+
+    target: str
+    differences: dict[str, FloatArray]
+    intervals: dict[str, Interval]
+
+
+def compute_arm_gains(ablation: Ablation, target: str) -> ArmGainsData:
+    """Test SROCC of each arm minus that of its mode on the same split."""
+    names = ablation.arms.mode_names if ablation.arms is not None else ()
+    found = {
+        arm: values.to_numpy(float)
+        for arm in names
+        if len(values := difference(ablation, arm, f"test_srocc_{target}"))
+    }
+    factor = ablation.variance_factor
+    intervals = {arm: nadeau_bengio_interval(values, factor) for arm, values in found.items()}
+    return ArmGainsData(target, found, intervals)
+
+
+def draw_arm_gains(data: ArmGainsData, ax: "Axes") -> None:
+    """A row an arm: points are splits, the mark their mean, the bar its interval."""
+    if not data.differences:
+        style.empty(ax, say("needs an arm and its mode on the same split"))
+        return
+    ax.axvline(0, color=style.RULE, lw=0.8, zorder=0)
+    for row, (arm, values) in enumerate(data.differences.items()):
+        tint, interval = style.colour(arm), data.intervals[arm]
+        ys = [row + 0.2 + offset for offset in style.jitter(len(values), 0.12)]
+        ax.scatter(values, ys, s=9, color=tint, alpha=0.45, linewidths=0)
+        if interval.low is not None and interval.high is not None:
+            ax.plot([interval.low, interval.high], [row - 0.12] * 2, color=tint, lw=1.6)
+        ax.scatter([interval.mean], [row - 0.12], s=28, marker=style.marker(arm), color=tint)
+    ax.set_yticks(range(len(data.differences)), [style.label(arm) for arm in data.differences])
+    ax.set_ylim(len(data.differences) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, -2.0), min(high, 2.0))  # what a difference of two SROCCs can be
+    style.score_axes(ax, "x")
+    ax.set_title(say(data.target))
+    ax.set_xlabel(say("test SROCC, arm − its mode"))

@@ -1,0 +1,53 @@
+"""WiSE-FT: measures on the line from the pretrained to the fine-tuned weights."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reports import style
+from reports.frames import select
+from reports.language import say
+from reports.load import Ablation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ARM = "wise_ft"
+
+
+@dataclass(frozen=True)
+class LineData:
+    """By per cent of the way, one column a split, and where each split chose to stay."""
+
+    table: pd.DataFrame
+    chosen: dict[int, float]
+
+
+def compute_line(ablation: Ablation, measure: str) -> LineData:
+    """A measure on the line by split, at the arm's own values."""
+    arms = ablation.arms
+    if arms is None or measure not in arms.lines:
+        return LineData(pd.DataFrame(), {})
+    own = select(arms.lines, mode=ARM, setting="guide").dropna(subset=[measure])
+    table = own.pivot_table(index="percent", columns="split", values=measure)
+    chosen = arms.by_split(ARM, "wise_ft_percent")
+    return LineData(table, {int(split): float(at) for split, at in chosen.items()})  # pyright: ignore[reportArgumentType]
+
+
+def draw_line(data: LineData, ax: "Axes") -> None:
+    """A thin line a split, a ring where it chose; thick: the median."""
+    if data.table.empty:
+        style.empty(ax, say("no run interpolated weights with this measure"))
+        return
+    tint = style.colour(ARM)
+    for split in data.table.columns:
+        own = data.table[split].dropna()
+        ax.plot(own.index, own, color=tint, lw=0.6, alpha=0.45)
+        at = data.chosen.get(int(split))
+        if at is not None and at in own.index:
+            ax.scatter([at], [own.loc[at]], s=20, facecolor="white", edgecolor=tint, zorder=3)
+    median = data.table.median(axis=1)
+    ax.plot(median.index, median, color=tint, lw=1.8)
+    style.score_axes(ax, "y")
+    ax.set_xlabel(say("% of the way to the fine-tuned weights"))
