@@ -60,7 +60,7 @@ def test_gains_are_paired_with_the_mode_and_adjusted_in_a_family_of_their_own(
         plain = nadeau_bengio_interval((own - other).to_numpy(float), ablation.variance_factor)
         assert gain.interval == plain
         p_values.append(plain.p)
-    np.testing.assert_allclose([gain.p for gain in gains], holm(p_values))
+    np.testing.assert_allclose(np.array([gain.p for gain in gains], float), holm(p_values))
     for gain in gains:
         assert gain.adjusted.low is not None and gain.interval.low is not None
         assert gain.adjusted.low <= gain.interval.low
