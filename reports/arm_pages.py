@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports import style
+from reports.captions import bar_of_splits
 from reports.figures.arm_gains import compute_arm_gains, draw_arm_gains
 from reports.figures.line import ARM, compute_line, draw_line
 from reports.figures.tradeoff import compute_tradeoff, draw_tradeoff
@@ -32,7 +33,7 @@ def draw_arms(ablation: Ablation, folder: Path) -> list[dict[str, str]]:
             continue
         style.save(figure, path)
         n = str(len(set(ablation.arms.cells["split"])))
-        caption = say(caption, n=n)
+        caption = say(caption, n=n, bar=bar_of_splits(ablation))
         drawn.append({"name": name, "question": say(question), "caption": caption})
     return drawn
 
@@ -78,8 +79,7 @@ ARM_PAGES: dict[str, tuple[Draw, str, str]] = {
         _gains,
         "What do the further arms earn?",
         "Difference of each arm from the mode that it modifies, on the same split. Points: splits; "
-        "mark: mean; bar: 95 % Nadeau–Bengio interval, unadjusted. n = {n} splits, each at its own "
-        "values.",
+        "mark: mean; {bar}. n = {n} splits, each at its own values.",
     ),
     "arms_retention": (
         _retention,

@@ -73,25 +73,20 @@ def arm_gains(ablation: Ablation, setting: str = "guide") -> list[Gain]:
         for target in ablation.targets
         if len(values := difference(ablation, arm, f"test_srocc_{target}", setting))
     }
-    factor = ablation.variance_factor
-    plain = {key: nadeau_bengio_interval(values, factor) for key, values in found.items()}
+    plain = {key: ablation.interval(values) for key, values in found.items()}
     known = [key for key, interval in plain.items() if interval.p is not None]
     p_values = np.array([plain[key].p for key in known], dtype=float)
     adjusted = dict(zip(known, holm(p_values), strict=True)) if known else {}
     levels = dict(zip(known, holm_levels(p_values, ALPHA), strict=True)) if known else {}
-    return [
-        Gain(
-            arm,
-            modified_mode(ablation, arm),
-            target,
-            interval,
-            float(adjusted[arm, target]) if (arm, target) in adjusted else None,
-            nadeau_bengio_interval(found[arm, target], factor, float(levels[arm, target]))
-            if (arm, target) in levels
-            else interval,
-        )
-        for (arm, target), interval in plain.items()
-    ]
+    gains: list[Gain] = []
+    for (arm, target), interval in plain.items():
+        of, p, wider = modified_mode(ablation, arm), None, interval
+        if (arm, target) in adjusted:
+            factor, level = ablation.variance_factor(interval.n), float(levels[arm, target])
+            wider = nadeau_bengio_interval(found[arm, target], factor, level)
+            p = float(adjusted[arm, target])
+        gains.append(Gain(arm, of, target, interval, p, wider))
+    return gains
 
 
 def arm_results(ablation: Ablation) -> Entry:

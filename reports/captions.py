@@ -18,7 +18,8 @@ def _n(ablation: Ablation) -> str:
     )
 
 
-def _bar_of_splits(ablation: Ablation) -> str:
+def bar_of_splits(ablation: Ablation) -> str:
+    """What a bar beside a mean is, or why there is none."""
     if ablation.has_one_part:
         return say("no bar, since these splits are no re-splits")
     return say("bar: 95 % Nadeau–Bengio interval, unadjusted")
@@ -31,7 +32,7 @@ def strips(ablation: Ablation) -> str:
         "{bar}, cut where it leaves what SROCC can be. Filled: "
         "the guide’s setting; hollow: the tuned one, where tuning moved it. Vertical lines: means "
         "of the reference rows. {n}.",
-        bar=_bar_of_splits(ablation),
+        bar=bar_of_splits(ablation),
         n=_n(ablation),
     )
 
@@ -44,7 +45,7 @@ def paired(ablation: Ablation) -> str:
         "mean; {bar}. {n}.",
         bar=say("bar: 95 % bootstrap interval over prompts")
         if ablation.has_one_part
-        else _bar_of_splits(ablation),
+        else bar_of_splits(ablation),
         n=_n(ablation),
     )
 

@@ -7,7 +7,7 @@ from reports import style
 from reports.arms import difference
 from reports.language import say
 from reports.load import Ablation
-from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
+from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +30,7 @@ def compute_arm_gains(ablation: Ablation, target: str) -> ArmGainsData:
         for arm in names
         if len(values := difference(ablation, arm, f"test_srocc_{target}"))
     }
-    factor = ablation.variance_factor
-    intervals = {arm: nadeau_bengio_interval(values, factor) for arm, values in found.items()}
+    intervals = {arm: ablation.interval(values) for arm, values in found.items()}
     return ArmGainsData(target, found, intervals)
 
 
