@@ -30,8 +30,8 @@ _SPECIAL = {
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is; what the fonts lack is left to its engine."""
     return "".join(
-        "-{}" if pair == "--" else _SPECIAL.get(pair[0], pair[0])  # two hyphens make a dash
-        for pair in (text[at : at + 2] for at in range(len(text)))
+        _SPECIAL.get(letter, letter) + ("{}" if letter in "-–" and after in ("-", "–") else "")
+        for letter, after in zip(text, f"{text[1:]} ", strict=False)  # hyphens in a row make dashes
     )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 import sqlite3
 import struct
 import zlib
@@ -397,6 +398,12 @@ def _(world: World) -> list[str]:
     shutil.copy(world.out / "mlflow.db", "mlflow.db")
     make_ablation(Path(), Made(n_splits=2, n_trials=0, modes=("residual",), references=False))
     return ["reports.build", "--out", ".", "--predictions", "mine.csv"]
+
+
+@makes("a busy port")
+def _(world: World) -> list[str]:
+    taken = world.on_exit.enter_context(socket.create_server(("127.0.0.1", 0)))
+    return ["experiments.ui", "--port", str(taken.getsockname()[1]), "--out", str(world.out)]
 
 
 @makes("two ablations in one folder")

@@ -317,7 +317,7 @@ TEX = {
     r"\textbackslash{}": "\\", r"\{": "{", r"\}": "}", r"\$": "$", r"\&": "&", r"\#": "#",
     r"\%": "%", r"\_": "_", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^",
     r"\textless{}": "<", r"\textgreater{}": ">", r"\textbar{}": "|", r"\textasciigrave{}": "`",
-    "-{}": "-", "$-$": "−", "--": "–", r"$\leq$": "≤", r"$\pm$": "±",
+    "-{}": "-", "--{}": "–", "$-$": "−", "--": "–", r"$\leq$": "≤", r"$\pm$": "±",
 }  # fmt: skip
 """What LaTeX prints of each command, by its own manuals; the longest is read first."""
 
