@@ -5,58 +5,32 @@ job it was running; that job is sent to another.
 """
 
 import contextlib
-import heapq
-import itertools
+import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
-from studies.engine.interface import InfrastructureError, Job, Outcome, machine_fault
+from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
+from studies.engine.interface import Job, Outcome
+from studies.engine.processes import GPU_VARIABLE, in_environment, next_gpu, thread_variables
 
-MAX_DEATHS = 2
-"""Times that a job is started again after its worker was killed."""
-MAX_RETRIES = 1
-"""Times that a job is started again after it raised."""
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GRACE_S = 5.0
-
-
-@dataclass
-class _Attempt:
-    job: Job
-    deaths: int = 0
-    errors: int = 0
 
 
 @dataclass
 class _Worker:
     process: Any  # multiprocessing's SpawnProcess has no public name
     connection: Connection
-    attempt: _Attempt | None = None
-
-
-@dataclass(frozen=True)
-class _Reply:
-    value: Any = None
-    error: str | None = None
-    fault: str | None = None
-    wall_s: float = 0.0
-
-
-@dataclass(order=True)
-class _Waiting:
-    rank: tuple[float, int]
-    attempt: _Attempt = field(compare=False)
+    gpu: str | None
+    attempt: Attempt | None = None
 
 
 class LocalEngine:
@@ -66,13 +40,20 @@ class LocalEngine:
         open_context: Called once in each worker; its result is passed to the jobs. Picklable.
         workers: Number of processes.
         threads: Threads each may use.
+        gpus: GPUs to divide among them, as CUDA_VISIBLE_DEVICES names them.
     """
 
-    def __init__(self, open_context: Callable[[], Any], workers: int, threads: int = 1):
-        self.workers, self._threads, self._open_context = workers, threads, open_context
+    def __init__(
+        self,
+        open_context: Callable[[], Any],
+        workers: int,
+        threads: int = 1,
+        gpus: Sequence[str] = (),
+    ):
+        self.workers, self._threads, self._gpus = workers, threads, gpus
+        self._open_context = open_context
         self._spawn_context = multiprocessing.get_context("spawn")
-        self._queue: list[_Waiting] = []
-        self._order = itertools.count()
+        self._queue = AttemptQueue()
         self._pool: list[_Worker] = []
 
     def __enter__(self) -> "LocalEngine":
@@ -100,7 +81,7 @@ class LocalEngine:
 
     def submit(self, job: Job) -> None:
         """Queue a job; the most expensive one starts first, equals in order."""
-        self._enqueue(_Attempt(job))
+        self._queue.put(Attempt(job))
 
     def next_outcome(self, timeout_s: float) -> Outcome | None:
         """The next outcome, or None if there is none within this time.
@@ -132,10 +113,6 @@ class LocalEngine:
             worker.connection.close()
         self._pool.clear()
 
-    def _enqueue(self, attempt: _Attempt) -> None:
-        rank = (-attempt.job.cost, next(self._order))
-        heapq.heappush(self._queue, _Waiting(rank, attempt))
-
     def _dispatch(self) -> None:
         """Give waiting jobs to idle workers, and start workers while more are allowed."""
         while self._queue:
@@ -144,7 +121,7 @@ class LocalEngine:
                 if len(self._pool) >= self.workers:
                     return
                 worker = self._start_worker()
-            attempt = heapq.heappop(self._queue).attempt
+            attempt = self._queue.take()
             worker.attempt = attempt
             with contextlib.suppress(BrokenPipeError):  # dead: `_collect` will see it
                 worker.connection.send(attempt.job.work)
@@ -154,10 +131,12 @@ class LocalEngine:
         process = self._spawn_context.Process(
             target=_serve, args=(theirs, self._open_context), daemon=True
         )
-        with _threads_in_environment(self._threads), interrupts_held():
+        gpu = next_gpu(self._gpus, [w.gpu for w in self._pool if w.gpu is not None])
+        variables = thread_variables(self._threads) | ({} if gpu is None else {GPU_VARIABLE: gpu})
+        with in_environment(variables), interrupts_held():
             process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, gpu)
         self._pool.append(worker)
         return worker
 
@@ -165,47 +144,20 @@ class LocalEngine:
         """A worker's outcome, or None where its job has to be started again."""
         attempt, worker.attempt = worker.attempt, None
         assert attempt is not None
+        lost = False
         try:
-            reply: _Reply = worker.connection.recv()
+            reply: Reply = worker.connection.recv()
         except (EOFError, OSError):  # the latter where it died in the middle of its answer
-            reply = self._bury(worker)
-            attempt.deaths += 1
-            again = attempt.deaths <= MAX_DEATHS
-        else:
-            attempt.errors += reply.error is not None
-            again = reply.error is not None and attempt.errors <= MAX_RETRIES
-        if reply.fault is not None:
-            fault = InfrastructureError(reply.fault)
-            fault.add_note(reply.error or "")
-            raise fault
-        if again:
-            self._enqueue(attempt)
-            return None
-        attempts = attempt.deaths + attempt.errors + (reply.error is None)
-        return Outcome(attempt.job, reply.value, reply.error, attempts, reply.wall_s)
+            reply, lost = self._bury(worker), True
+        return self._queue.settle(attempt, reply, lost)
 
-    def _bury(self, worker: _Worker) -> _Reply:
+    def _bury(self, worker: _Worker) -> Reply:
         worker.process.join()
         worker.connection.close()
         self._pool.remove(worker)
         code = worker.process.exitcode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return _Reply(error=f"The worker process ended by {how} while it ran this job.")
-
-
-@contextlib.contextmanager
-def _threads_in_environment(threads: int) -> Iterator[None]:
-    """Number of threads for processes started inside; numerical libraries read it at import."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        return Reply(error=f"The worker process ended by {how} while it ran this job.")
 
 
 @contextlib.contextmanager
@@ -221,21 +173,13 @@ def interrupts_held() -> Iterator[None]:
 def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
     """A worker's life: open the context, then run what comes until the driver is gone."""
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    context: Any = None
+    context = functools.cache(open_context)  # a failure is not kept: the next job tries again
     while True:
         try:
             work = connection.recv()
         except EOFError:
             return
-        try:
-            if context is None:
-                context = open_context()
-            started = time.monotonic()
-            value = work.run(context)
-            reply = _Reply(value, wall_s=time.monotonic() - started)
-        except Exception as error:
-            reply = _Reply(error=traceback.format_exc(), fault=machine_fault(error))
-        connection.send(reply)
+        connection.send(answer(work, context))
 
 
 def _end_with_driver() -> None:
