@@ -11,6 +11,7 @@ ORIGIN_OF_OUT := $(origin OUT)
 
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
+  ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
   STRIKES SEED TOKENIZER IMAGE_VIEW PYTHON TIMES
@@ -23,10 +24,12 @@ override STAMP := .venv/installed
 DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
   flag,DATA_TEST,data_test)$(call flag,DATA_TEST_ROOT,data_test_root)$(call flag,TABLE,table)$(call \
   flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
+MACHINE_FLAGS = $(call flag,ENGINE,engine)$(call flag,TRACKING_URI,tracking_uri)$(call \
+  flag,OPTUNA_STORAGE,optuna_storage)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
   flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call \
-  flag,ARMS,arms)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)
+  flag,ARMS,arms)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
 
 # Several runs side by side have a folder of their own, unless one is named.
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
@@ -48,6 +51,8 @@ help: ## list the targets
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"
 	@echo "            IMAGE_VIEW=whole|padded|crops"
 	@echo "  arms:     ARMS=lp_ft,llrd,ema,wise_ft,lora,learnable_scale,curriculum_scale,antonym_heads (or all)"
+	@echo "  machines: ENGINE=local|ray RAY_ADDRESS=auto|HOST:6379 (docs/cluster.md)"
+	@echo "  records:  TRACKING_URI=http://HOST:PORT OPTUNA_STORAGE=postgresql://USER@HOST:PORT/DATABASE"
 	@echo "variables of report: OUT  TRACKING_URI  RUNS='runs/a runs/b'  PREDICTIONS=name:file.csv"
 	@echo "                     CLAIMS=my_claims.py  REPORT_LANG=en|zh  REPORT_FONT=file"
 

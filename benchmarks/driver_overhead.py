@@ -115,7 +115,7 @@ def measure_trials(count: int) -> dict[str, float]:
     whole, sampler, storage = Clock(), Clock(), Clock()
     optuna.Study.ask = sampler.timed(optuna.Study.ask)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as scratch, LocalEngine(dict, workers=1) as engine:
-        journal = sweep.open_journal(f"sqlite:///{scratch}/optuna.db", MODE)
+        journal = sweep.Journals(f"sqlite:///{scratch}/optuna.db").open(MODE)
         journal.add_trial = storage.timed(journal.add_trial)  # type: ignore[method-assign]
         one = sweep.ModeSweep(mode_space(MODE, RunConfig(), SPEC), journal, count)
         _start_worker(engine)

@@ -1,11 +1,10 @@
 """The whole ablation: data in, PDF out. Run again, it goes on where it stopped."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from experiments import cli
 from experiments.data_flags import DataFlags, data_settings
@@ -18,9 +17,12 @@ from qa_core.config import (
     run_config_from_flat,
 )
 from qa_core.errors import UserError
-from qa_core.locking import sole_owner
 from studies.engine.local import interrupts_held
+from studies.engine.machines import EngineChoice, EngineName
 from studies.profiles import PROFILES, StudyRequest
+
+if TYPE_CHECKING:
+    from studies.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ class AblationArgs(DataFlags):
     image_view: ImageView = "whole"
     """whole: resized to the model's square; padded: its aspect ratio kept; crops: whole and windows
     at native resolution, some at random in training, all in testing, averaged."""
+    engine: EngineName = "local"
+    """local: processes of this machine; ray: the cluster at RAY_ADDRESS (docs/cluster.md)."""
     workers: int = 0
-    """Worker processes, one thread each (default: the cores of this machine)."""
+    """Workers at a time, one thread each (default: one a GPU, without any one a core)."""
     out: Path = Path("runs/ablation")
     """Where report.pdf, results.json, mlflow.db and artifacts go."""
     cache: Path = Path(".cache")
@@ -53,6 +57,10 @@ class AblationArgs(DataFlags):
     """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
     cache_precision: CachePrecision = "full"
     """half: frozen activations in half precision, in half the room."""
+    tracking_uri: str | None = None
+    """An MLflow server that holds the runs, http://HOST:PORT; needs --optuna_storage beside it."""
+    optuna_storage: str | None = None
+    """A PostgreSQL database that holds the trials, postgresql://USER@HOST:PORT/DATABASE."""
     debug: bool = False
     """Show the traceback of a mistake as well."""
 
@@ -71,21 +79,20 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         UserError: Flags, data or the folder cannot be used, or cells failed.
     """
     base, profile = base_config(args), PROFILES[args.profile]
-    if args.workers < 0:
-        raise UserError(f"--workers {args.workers} is negative.")
-    args.out.mkdir(parents=True, exist_ok=True)
-    with sole_owner(args.out / ".ablation.lock", "An ablation"):
-        arms = parse_arms(args.arms)
-        from studies.ablation import run_studies  # torch and MLflow: --help must not wait
+    choice, arms = engine_choice(args), parse_arms(args.arms)
+    from studies.stores import stores_of  # MLflow and Optuna: --help must not wait
+
+    stores = stores_of(args.out, args.tracking_uri, args.optuna_storage)
+    with stores.held():
+        from studies.ablation import run_studies  # torch
         from studies.context import Setup
 
         setup = Setup(base, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
-        workers = args.workers or len(os.sched_getaffinity(0))
-        failed = run_studies(setup, args.profile, profile, args.out, workers, only, arms)
-        build_report(args.out)
-        publish_overview(args.out)
+        failed = run_studies(setup, args.profile, profile, stores, choice, only, arms)
+        build_report(args.out, stores.tracking_uri)
+        publish_overview(stores)
     print(f"\nreport      {args.out / 'report.pdf'}")
-    print(f"comparison  make ui OUT={args.out}")
+    print(f"comparison  {stores.tracking_uri or f'make ui OUT={args.out}'}")
     if failed:
         raise UserError(
             f"{failed} cells failed and are missing in the report; their traces are in"
@@ -93,13 +100,15 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         )
 
 
-def build_report(out: Path) -> None:
+def build_report(out: Path, tracking_uri: str | None = None) -> None:
     """Build the report of a folder, in a process of its own: what we loaded would only weigh.
 
     Raises:
         UserError: It could not be built.
     """
     command = [sys.executable, "-m", "reports.build", "--out", str(out)]
+    if tracking_uri is not None:
+        command += ["--tracking_uri", tracking_uri]
     with interrupts_held():
         build = subprocess.Popen(command)
     try:
@@ -113,12 +122,22 @@ def build_report(out: Path) -> None:
         raise UserError(f"The report could not be built, see above; make report OUT={out} retries.")
 
 
-def publish_overview(out: Path) -> None:
+def publish_overview(stores: "Stores") -> None:
     """Bring MLflow's pages up to date: report, descriptions, ready views."""
     from experiments.overview import publish
-    from qa_core.tracking import Tracker
 
-    publish(Tracker.open(out), out)
+    publish(stores.open_tracker(), stores.out)
+
+
+def engine_choice(args: AblationArgs) -> EngineChoice:
+    """Which engine the flags name.
+
+    Raises:
+        UserError: They make no sense.
+    """
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers} is negative.")
+    return EngineChoice(args.engine, args.workers)
 
 
 def base_config(args: AblationArgs) -> RunConfig:

@@ -1,11 +1,10 @@
 """What an ablation will take, before it starts: time, disk and memory, by mode."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from experiments.ablation import AblationArgs, base_config
+from experiments.ablation import AblationArgs, base_config, engine_choice
 from qa_core.arms import parse_arms
 from qa_core.config import with_settings
 from qa_core.errors import UserError
@@ -44,6 +43,7 @@ def main() -> None:
 def print_calibrated(args: PlanArgs) -> None:
     """Print what this machine will take, by trying every mode for a moment."""
     from studies.context import Setup, open_workspace  # torch: --help must not wait
+    from studies.engine.machines import open_machines
     from studies.plan import plan_ablation
     from studies.space import all_spaces
 
@@ -52,7 +52,8 @@ def print_calibrated(args: PlanArgs) -> None:
     setup = Setup(undecoded, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
     workspace, splits = open_workspace(setup)
     spaces = all_spaces(parse_arms(args.arms), base, workspace.spec)
-    workers = args.workers or len(os.sched_getaffinity(0))
+    with open_machines(engine_choice(args)) as machines:
+        workers = machines.workers
     print_plan(plan_ablation(workspace, spaces, splits, profile, workers), workers)
     left_out = workspace.cache_plan(base).words
     if left_out:

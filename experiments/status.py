@@ -21,7 +21,7 @@ class StatusArgs:
     out: Path = Path("runs/ablation")
     """Folder of the ablation."""
     tracking_uri: str | None = None
-    """MLflow store or server to read; by default OUT/mlflow.db."""
+    """MLflow store to read, or server with an experiment of OUT's name; by default OUT/mlflow.db."""
     debug: bool = False
     """Show the traceback of a mistake as well."""
 
@@ -34,12 +34,13 @@ def main() -> None:
         raise UserError(f"There is no {store}: no ablation was started in {args.out}.")
     from rich.console import Console
 
+    from qa_core.mlflow_store import experiment_name
     from qa_core.tracking import Tracker  # MLflow: --help must not wait
     from studies.state import read_states
 
     console = Console(highlight=False, soft_wrap=True)
     uri = args.tracking_uri or f"sqlite:///{store.resolve()}"
-    for state in read_states(Tracker.at(uri)):
+    for state in read_states(Tracker.at(uri, experiment_name(uri, args.out))):
         console.print(f"{state.name}: {'complete' if state.complete else 'not complete'}")
         console.print(driver_words(state, args.out))
         console.print(table_of(state))

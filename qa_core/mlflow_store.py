@@ -3,6 +3,8 @@
 import functools
 import logging
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "ablation"
+_TO_ANSWER_S = 10.0
 
 
 def open_store(out: Path) -> str:
@@ -28,6 +31,55 @@ def open_store(out: Path) -> str:
             if not store.exists():
                 _create_store(store)
     return _address(store)
+
+
+def experiment_name(tracking_uri: str | None, out: Path) -> str:
+    """Name of an ablation's experiment: a server has one a folder, by the folder's name."""
+    at_server = tracking_uri is not None and tracking_uri.startswith(("http:", "https:"))
+    return out.resolve().name if at_server else EXPERIMENT
+
+
+def open_experiment(uri: str, name: str) -> str:
+    """Id of a server's experiment, created where missing.
+
+    Raises:
+        UserError: No server answers, or the experiment was deleted.
+    """
+    refuse_silence(uri)
+    client = open_client(uri)
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return client.create_experiment(name)
+        except MlflowException as error:  # another command was quicker
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise error
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"The experiment {name} on {uri} was deleted: restore it there, or choose another"
+            " folder with OUT=."
+        )
+    return experiment.experiment_id
+
+
+def refuse_silence(uri: str) -> None:
+    """Find out in seconds whether a server answers; MLflow would try for minutes.
+
+    Raises:
+        UserError: It does not.
+    """
+    try:
+        urllib.request.urlopen(f"{uri}/health", timeout=_TO_ANSWER_S).close()
+    except urllib.error.HTTPError:
+        pass  # it answers
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"No MLflow server answers at {uri} ({getattr(error, 'reason', error)}): start one, as"
+            " docs/cluster.md shows, or leave out TRACKING_URI."
+        ) from error
 
 
 def _create_store(store: Path) -> None:

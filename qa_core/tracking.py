@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_core.mlflow_store import EXPERIMENT, open_client, open_store
+from qa_core.errors import UserError
+from qa_core.mlflow_store import (
+    EXPERIMENT,
+    experiment_name,
+    open_client,
+    open_experiment,
+    open_store,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -78,15 +85,26 @@ class Tracker:
         self.client = open_client(uri)
 
     @classmethod
-    def open(cls, out: Path) -> "Tracker":
-        """The tracker of a folder's store, created where missing."""
+    def open(cls, out: Path, server: str | None = None) -> "Tracker":
+        """The tracker of a folder's store, or of its experiment on a server; created where missing.
+
+        Raises:
+            UserError: The server does not answer.
+        """
+        if server is not None:
+            return cls(server, open_experiment(server, experiment_name(server, out)))
         return cls.at(open_store(out))
 
     @classmethod
-    def at(cls, uri: str) -> "Tracker":
-        """The tracker of a store that is there."""
-        experiment = open_client(uri).get_experiment_by_name(EXPERIMENT)
-        assert experiment is not None, f"{uri} has no experiment {EXPERIMENT!r}"
+    def at(cls, uri: str, name: str = EXPERIMENT) -> "Tracker":
+        """The tracker of an experiment that is there.
+
+        Raises:
+            UserError: It is not.
+        """
+        experiment = open_client(uri).get_experiment_by_name(name)
+        if experiment is None:
+            raise UserError(f"There is no ablation {name} in {uri}.")
         return cls(uri, experiment.experiment_id)
 
     def of_ablation(self, ablation_id: str) -> "Tracker":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from qa_core.errors import UserError, in_words
+from qa_core.mlflow_store import EXPERIMENT, experiment_name
 
 if TYPE_CHECKING:
     from reports.claims import Claim, Verdict
@@ -30,7 +31,8 @@ class BuildConfig:
     """Folder of the ablation, where the report is written (default: runs/ablation; with --runs:
     runs/side_by_side)."""
     tracking_uri: str | None = None
-    """MLflow store or server to read; by default OUT/mlflow.db."""
+    """MLflow store or server to read; by default OUT/mlflow.db. A server has one experiment a
+    folder, by the folder's name."""
     runs: str | None = None
     """Folders of several ablations, blanks between them, to set side by side."""
     predictions: str | None = None
@@ -67,7 +69,9 @@ def build_report(
     own = read_claims(claims) if claims else ()
     uri = tracking_uri or _store_below(out)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
-        return _write(_decide(uri, Path(downloads), own, predictions), out)
+        return _write(
+            _decide(uri, Path(downloads), own, predictions, experiment_name(tracking_uri, out)), out
+        )
 
 
 def build_side_by_side(
@@ -106,7 +110,11 @@ def _language() -> Any:
 
 
 def _decide(
-    uri: str, downloads: Path, own: "tuple[Claim, ...]", predictions: str | None
+    uri: str,
+    downloads: Path,
+    own: "tuple[Claim, ...]",
+    predictions: str | None,
+    experiment: str = EXPERIMENT,
 ) -> Decided:
     """Read an ablation and decide the claims on it."""
     from reports.arms import arm_results
@@ -117,7 +125,7 @@ def _decide(
     from reports.pooled import pooled_entries
     from reports.results import build_results
 
-    ablation = load_ablation(uri, downloads)
+    ablation = load_ablation(uri, downloads, experiment)
     for wanted in _words_of("PREDICTIONS", predictions or ""):
         ablation = with_predictions(ablation, wanted)
     claims = (*CLAIMS, *own)

@@ -167,19 +167,22 @@ class Ablation:
         return "not logged by any run"
 
 
-def load_ablation(tracking_uri: str, downloads: Path | None = None) -> Ablation:
+def load_ablation(
+    tracking_uri: str, downloads: Path | None = None, experiment: str = EXPERIMENT
+) -> Ablation:
     """The one ablation of a tracking store.
 
     Args:
         tracking_uri: Store or server.
         downloads: Where the artifacts of a remote store are kept for as long as the ablation is
             used; by default in a temporary folder that stays.
+        experiment: Name of its experiment.
 
     Raises:
         UserError: If there is none, or what is there must not be pooled.
     """
     client = open_client(tracking_uri)
-    runs = _all_runs(client, tracking_uri)
+    runs = _all_runs(client, tracking_uri, experiment)
     parent = _choose_parent(runs, tracking_uri)
     own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
     own = [r for r in own if r.info.run_id != parent.info.run_id]
@@ -223,9 +226,9 @@ def _read_runs(
     )
 
 
-def _all_runs(client: "MlflowClient", tracking_uri: str) -> list["Run"]:
+def _all_runs(client: "MlflowClient", tracking_uri: str, name: str) -> list["Run"]:
     """Every active run of the experiment, page by page."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
         raise UserError(f"There is no ablation in {tracking_uri}: run `make ablation` first.")
     runs: list[Run] = []

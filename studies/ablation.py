@@ -7,23 +7,21 @@ import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
-from qa_core.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion
 from studies.confirmation import Setting
-from studies.context import Context, Setup, open_context, open_workspace
+from studies.context import Context, Setup, conditions, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
-from studies.engine.interface import Job, Outcome
-from studies.engine.local import LocalEngine
+from studies.engine.interface import Engine, Job, Outcome
+from studies.engine.machines import EngineChoice, open_machines
 from studies.objective import TrialResult, TrialWork
 from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile, StudyRequest
@@ -32,6 +30,7 @@ from studies.reference_rows import write_reference_rows
 from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
 from studies.space import ModeSpace, all_spaces, expected_cost
+from studies.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class Ablation:
     """What the phases share.
 
     Attributes:
-        out: Folder of stores and report.
         profile: Its size.
         base: The configuration that all modes share.
         context: Data, splits and the way to MLflow.
@@ -47,28 +45,29 @@ class Ablation:
         board: Shows progress.
         spaces: The modes' knobs, by mode.
         mode_runs: Run ids of the modes.
+        journals: Where Optuna keeps its trials.
     """
 
-    out: Path
     profile: Profile
     base: RunConfig
     context: Context
-    engine: LocalEngine
+    engine: Engine
     board: Board
     spaces: dict[str, ModeSpace]
     mode_runs: dict[str, str]
+    journals: sweep.Journals
 
 
 def run_studies(
     setup: Setup,
     profile_name: str,
     profile: Profile,
-    out: Path,
-    workers: int,
+    stores: Stores,
+    choice: EngineChoice,
     only: StudyRequest | None = None,
     arms: Sequence[str] = (),
 ) -> int:
-    """Everything but the report, in MLflow below `out`; returns the number of failed cells.
+    """Everything but the report; returns the number of failed cells.
 
     With `only`, that study alone, in the same ablation. Further `arms` may be added to an ablation
     that is complete.
@@ -76,15 +75,20 @@ def run_studies(
     Raises:
         UserError: Data, backbone or folder cannot be used, or the machine failed.
     """
-    with Board() as board, ends_told(out, board):
-        board.say(f"opening {out}")
+    with (
+        Board() as board,
+        ends_told(stores.place, board),
+        open_machines(choice) as machines,
+    ):
+        board.say(f"opening {stores.place}")
         workspace, plan = open_workspace(setup, progress=board.note)  # before anything is written
-        tracker = Tracker.open(out)
+        tracker = stores.open_tracker()
         board.say(_size_words(workspace.table.name, len(workspace.table.frame), plan))
         params = parent_runs.ablation_params(
-            profile_name, profile, setup.base, workspace, plan, workers
+            profile_name, profile, setup.base, workspace, plan, machines.workers
         )
-        run = parent_runs.open_ablation_run(tracker, params, out)
+        run = parent_runs.open_ablation_run(tracker, params, stores.place)
+        stores.claim(tracker, run)
         tracker = tracker.of_ablation(run.info.run_id)
         there = run.data.tags.get("arms", "").split()
         complete = run.data.tags.get("complete") == "true"
@@ -94,21 +98,29 @@ def run_studies(
             return 0
         context = Context(workspace, plan, tracker)
         opener = functools.partial(
-            open_context, setup, tracker.uri, tracker.experiment_id, run.info.run_id
+            open_context,
+            setup,
+            tracker.uri,
+            tracker.experiment_id,
+            run.info.run_id,
+            conditions(workspace),
         )
         spaces = all_spaces(arms, setup.base, workspace.spec)
         with (
             open_session(tracker, spaces) as mode_runs,
-            LocalEngine(opener, workers, setup.base.train.threads or 1) as engine,
+            machines.start(opener) as engine,
             signs_of_life(tracker, board),
         ):
             if only is None and PLANNED not in run.data.params:
                 board.say("planning: trying every mode for a moment")
-                expected = plan_ablation(workspace, spaces, plan, profile, workers)
+                expected = plan_ablation(workspace, spaces, plan, profile, machines.workers)
                 tracker.log(run.info.run_id, params=expected.params())
                 board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
             board.watch(engine)
-            ablation = Ablation(out, profile, setup.base, context, engine, board, spaces, mode_runs)
+            journals = stores.journals(run.info.run_id)
+            ablation = Ablation(
+                profile, setup.base, context, engine, board, spaces, mode_runs, journals
+            )
             return _run_phases(ablation) if only is None else _run_study(ablation, only)
 
 
@@ -167,7 +179,7 @@ def _run_study(ablation: Ablation, request: StudyRequest) -> int:
         context=ablation.context,
         engine=ablation.engine,
         board=ablation.board,
-        storage=sweep.storage_address(ablation.out),
+        journals=ablation.journals,
     )
     return study.run()
 
@@ -177,9 +189,8 @@ def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
     if not ablation.context.plan.folds:
         return _no_tuning(ablation)
     board, profile = ablation.board, ablation.profile
-    storage = sweep.storage_address(ablation.out)
     sweeps = [
-        sweep.ModeSweep(space, sweep.open_journal(storage, mode), profile.n_trials)
+        sweep.ModeSweep(space, ablation.journals.open(mode), profile.n_trials)
         for mode, space in ablation.spaces.items()
     ]
     for one in sweeps:

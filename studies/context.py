@@ -1,5 +1,6 @@
 """What every process of an ablation holds: data, splits, backbone and the way to MLflow."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from qa_core.config import ProtocolName, RunConfig
 from qa_core.data.protocols import plan_protocol, resolve_protocol
 from qa_core.data.splits import SplitPlan
 from qa_core.tracking import Tracker
+from studies.engine.interface import InfrastructureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,10 +73,73 @@ def open_workspace(
     return workspace, plan_protocol(frame, protocol, setup.split_seed, setup.n_splits)
 
 
-def open_context(setup: Setup, tracker_uri: str, experiment_id: str, ablation_id: str) -> Context:
-    """The context of a worker; the store exists already."""
+def open_context(
+    setup: Setup,
+    tracker_uri: str,
+    experiment_id: str,
+    ablation_id: str,
+    driver: dict[str, str] | None = None,
+) -> Context:
+    """The context of a worker; the store exists already.
+
+    Args:
+        setup: What to open.
+        tracker_uri: Address of the MLflow store.
+        experiment_id: The experiment.
+        ablation_id: Run id of the ablation.
+        driver: What `conditions` are at the driver's, to be the same here; None skips the check.
+
+    Raises:
+        InfrastructureError: They differ.
+    """
+    refuse_far_file(tracker_uri, driver)
     workspace, plan = open_workspace(setup)
+    if driver is not None:
+        refuse_differences(driver, conditions(workspace))
     return Context(workspace, plan, Tracker(tracker_uri, experiment_id, ablation_id))
+
+
+def conditions(workspace: "Workspace") -> dict[str, str]:
+    """What of a process determines results and may differ from machine to machine, by name."""
+    from qa_core.identity import RESULTS_VERSION, device_name, library_versions
+
+    return {
+        "data": workspace.table.sha256,
+        "decoded images": workspace.images_sha256,
+        "backbone": workspace.backbone_sha256,
+        "device": device_name(workspace.device),
+        "results_version": str(RESULTS_VERSION),
+        "host": socket.gethostname(),
+        **library_versions(),
+    }
+
+
+def refuse_differences(driver: dict[str, str], worker: dict[str, str]) -> None:
+    """Refuse a worker whose results would not be those of the driver's machine.
+
+    Raises:
+        InfrastructureError: They would not; it names what in.
+    """
+    for name, there in driver.items():
+        if name != "host" and worker[name] != there:
+            raise InfrastructureError(
+                f"{name} is {worker[name][:40]} there and {there[:40]} where the command was"
+                " started, and such results must not be mixed"
+            )
+
+
+def refuse_far_file(tracker_uri: str, driver: dict[str, str] | None) -> None:
+    """Refuse to write to an sqlite file from another machine, whose locks may not hold.
+
+    Raises:
+        InfrastructureError: The store is a file and the driver elsewhere.
+    """
+    elsewhere = driver is not None and driver["host"] != socket.gethostname()
+    if elsewhere and tracker_uri.startswith("sqlite"):
+        raise InfrastructureError(
+            "several machines cannot write to one sqlite file: give TRACKING_URI and"
+            " OPTUNA_STORAGE (docs/cluster.md)"
+        )
 
 
 def first_prompts(workspace: "Workspace", count: int) -> np.ndarray:

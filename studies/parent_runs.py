@@ -104,16 +104,16 @@ def ablation_params(
     } | _versions()
 
 
-def open_ablation_run(tracker: Tracker, params: dict[str, Any], out: Path) -> "Run":
-    """The ablation's run in this folder, created where missing.
+def open_ablation_run(tracker: Tracker, params: dict[str, Any], place: str) -> "Run":
+    """The ablation's run in this place, created where missing.
 
     Raises:
-        UserError: The folder holds an ablation of other parameters.
+        UserError: The place holds an ablation of other parameters.
     """
     found = tracker.runs("ablation")
     whole = [run for run in found if "ablation_id" in run.data.tags]
     if whole:
-        refuse_changes(whole[0].data.params, params, out)
+        refuse_changes(whole[0].data.params, params, place)
         return whole[0]
     tracker.retire(found)  # of a process that died while it wrote them
     name = f"{params['data_name']} {params['profile']}"
@@ -126,13 +126,13 @@ def open_ablation_run(tracker: Tracker, params: dict[str, Any], out: Path) -> "R
     return tracker.client.get_run(run_id)
 
 
-def refuse_changes(there: dict[str, str], params: dict[str, Any], out: Path) -> None:
+def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) -> None:
     """Refuse to mix results that differ in what determines them.
 
     Args:
-        there: Parameters of the ablation that the folder holds, as MLflow keeps them.
+        there: Parameters of the ablation that the place holds, as MLflow keeps them.
         params: Those of the present session.
-        out: The folder.
+        place: Folder or server, in words.
 
     Raises:
         UserError: They differ; it names what in.
@@ -145,8 +145,8 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], out: Path) -> 
     others = [MUST_AGREE[other] for other in changed[1:]]
     beside = f" Also different: {', '.join(others)}." if others else ""
     raise UserError(
-        f"{out} holds another ablation: {MUST_AGREE[name]} was {_short(there.get(name))} there and"
-        f" is {_short(as_text(params[name]))} now.{beside}"
+        f"{place} holds another ablation: {MUST_AGREE[name]} was {_short(there.get(name))} there"
+        f" and is {_short(as_text(params[name]))} now.{beside}"
         " Choose another folder with OUT=, or delete that one."
     )
 

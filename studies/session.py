@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from qa_core.errors import UserError
 from qa_core.tracking import Tracker, as_metrics
@@ -46,7 +45,7 @@ def close_parents(tracker: Tracker, status: str) -> None:
 
 
 @contextlib.contextmanager
-def ends_told(out: Path, board: Board) -> Iterator[None]:
+def ends_told(place: str, board: Board) -> Iterator[None]:
     """Say in a sentence why the work ended before its time, and how to go on.
 
     Raises:
@@ -57,13 +56,13 @@ def ends_told(out: Path, board: Board) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{board.kept_words()} in {out}; the same command goes on"
+            f"{board.kept_words()} in {place}; the same command goes on"
         ) from None
     except Exception as error:
         fault = machine_fault(error)
         if fault is None:
             raise
         raise UserError(
-            f"The machine failed, not the study: {fault}. {board.kept_words()} in {out}; once"
+            f"The machine failed, not the study: {fault}. {board.kept_words()} in {place}; once"
             " that is mended, the same command goes on."
         ) from error

@@ -9,12 +9,12 @@ an unfinished round is asked again, gives the same trials, and finds those that 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.engine.interface import Engine, Job, Outcome
@@ -45,17 +45,29 @@ class Choice:
     reason: str
 
 
-def open_journal(storage: str, name: str) -> optuna.Study:
-    """The persistent study that keeps the trials of finished rounds."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", load_if_exists=True
-    )
+@dataclass(frozen=True)
+class Journals:
+    """Persistent studies that keep finished trials.
 
+    Attributes:
+        address: Of the Optuna storage, for SQLAlchemy.
+        prefix: What the names of all studies start with there.
+    """
 
-def storage_address(out: Path) -> str:
-    """Address of the Optuna storage in a folder."""
-    return f"sqlite:///{out.resolve() / 'optuna.db'}"
+    address: str
+    prefix: str = ""
+
+    def open(self, name: str) -> optuna.Study:
+        """The study of this name, created where missing."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        # a server may have ended an idle connection
+        storage = RDBStorage(self.address, engine_kwargs={"pool_pre_ping": True})
+        return optuna.create_study(
+            storage=storage,
+            study_name=self.prefix + name,
+            direction="maximize",
+            load_if_exists=True,
+        )
 
 
 class ModeSweep:
@@ -112,7 +124,7 @@ class ModeSweep:
         for number in numbers:
             if number == 0:
                 self._scratch.enqueue_trial(self.space.guide_values)
-            seed = stable_seed(self._journal.study_name, number)
+            seed = stable_seed(self.space.mode, number)
             self._scratch.sampler = TPESampler(seed=seed, n_startup_trials=ROUND)
             self._open.append(self._scratch.ask(self.space.distributions))
         return {trial.number: trial.params for trial in self._open}
@@ -158,9 +170,9 @@ def folds_saved(trials: Sequence[FrozenTrial]) -> tuple[int, int]:
     return sum(FOLDS - len(t.intermediate_values) for t in pruned), FOLDS * len(trials)
 
 
-def stable_seed(study: str, number: int) -> int:
-    """A seed in [0, 2^32) that a study's name and a trial's number give on any machine."""
-    return int.from_bytes(hashlib.sha256(f"{study}/{number}".encode()).digest()[:4], "big")
+def stable_seed(mode: str, number: int) -> int:
+    """A seed in [0, 2^32) that a mode's name and a trial's number give on any machine."""
+    return int.from_bytes(hashlib.sha256(f"{mode}/{number}".encode()).digest()[:4], "big")
 
 
 def run_sweeps(

@@ -47,10 +47,10 @@ def test_a_killed_ablation_is_finished_and_then_left_alone(
 def test_another_ablation_in_the_folder_is_refused_by_what_differs() -> None:
     params = dict.fromkeys(MUST_AGREE, 1) | {"profile": "smoke"}
     there = {name: as_text(value) for name, value in params.items()}
-    refuse_changes(there, params, Path("runs/a"))
+    refuse_changes(there, params, "runs/a")
     changed = params | {"profile": "default", "epochs": 8}
     with pytest.raises(UserError) as refusal:
-        refuse_changes(there, changed, Path("runs/a"))
+        refuse_changes(there, changed, "runs/a")
     assert str(refusal.value) == (
         "runs/a holds another ablation: PROFILE was smoke there and is default now. Also different:"
         " the number of epochs. Choose another folder with OUT=, or delete that one."

@@ -27,12 +27,15 @@ FLAGS = {
     "protocol",
     "backbone",
     "pretrained",
+    "engine",
     "workers",
     "arms",
     "out",
     "cache",
     "cache_gb",
     "cache_precision",
+    "tracking_uri",
+    "optuna_storage",
     "debug",
 }
 
@@ -88,6 +91,9 @@ def test_data_is_a_folder_with_a_table(small_table: Path) -> None:
         ({"data": Path("agiqa3k"), "data_root": Path("nowhere")}, "no folder nowhere"),
         ({"data_root": Path()}, "--data_root needs --data beside it"),
         ({"workers": -1}, "negative"),
+        ({"tracking_uri": "http://h:5000"}, "go together"),
+        ({"tracking_uri": "sqlite:///x", "optuna_storage": "postgresql://h/d"}, "MLflow server's"),
+        ({"tracking_uri": "http://h:5000", "optuna_storage": "sqlite:///x"}, "postgresql://USER"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(

@@ -28,7 +28,7 @@ from studies.designed.runner import DesignedStudy
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.progress import Board
-from studies.sweep import open_journal
+from studies.sweep import Journals
 
 TINY = BackboneSpec(image_depth=12, text_depth=4, published=False)
 LARGE = BackboneSpec(image_depth=24, text_depth=12, published=True)
@@ -207,8 +207,8 @@ def run_on(
     n_splits: int = 2,
 ) -> None:
     board, name = Board(Console(quiet=True)), context.tracker.ablation_id
-    storage = f"sqlite:///{tmp_path}/{name}.db"
-    study = DesignedStudy(design, n_splits, 2, setup.base, context, engine, board, storage)
+    journals = Journals(f"sqlite:///{tmp_path}/{name}.db")
+    study = DesignedStudy(design, n_splits, 2, setup.base, context, engine, board, journals)
     assert study.run() == 0
 
 
@@ -247,7 +247,7 @@ def test_the_same_command_again_adds_nothing_and_more_splits_only_the_new_cells(
     assert run(SCALES, context, setup, tmp_path) == []
     (parent,) = context.tracker.runs("study")
     assert (parent.info.status, parent.data.tags["n_splits"]) == ("FINISHED", "2")
-    journal = open_journal(f"sqlite:///{tmp_path}/again.db", "scale, 2 epochs")
+    journal = Journals(f"sqlite:///{tmp_path}/again.db").open("scale, 2 epochs")
     splits = [(t.params["residual_scale"], t.params["split"]) for t in journal.trials]
     assert sorted(splits) == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
 

@@ -17,10 +17,10 @@ from studies.engine.local import LocalEngine
 from studies.objective import TrialResult, prune_after
 from studies.space import ModeSpace, mode_space
 from studies.sweep import (
+    Journals,
     ModeSweep,
     choose,
     folds_saved,
-    open_journal,
     paired_gain,
     pruning_bars,
     run_sweeps,
@@ -87,7 +87,7 @@ def spaces() -> list[ModeSpace]:
 def sweep_all(
     storage: str, engine: Engine, n_trials: int = 10, failing: tuple[int, ...] = ()
 ) -> list[ModeSweep]:
-    sweeps = [ModeSweep(s, open_journal(storage, s.mode), n_trials) for s in spaces()]
+    sweeps = [ModeSweep(s, Journals(storage).open(s.mode), n_trials) for s in spaces()]
 
     def make_job(
         space: ModeSpace, number: int, values: dict[str, Any], bars: tuple[float | None, ...]
@@ -150,7 +150,7 @@ def test_a_round_recorded_in_part_is_completed(tmp_path: Path, undisturbed: list
     storage = f"sqlite:///{tmp_path}/o.db"
     whole = sweep_all(f"sqlite:///{tmp_path}/whole.db", InlineEngine())
     for sweep in whole:
-        open_journal(storage, sweep.space.mode).add_trials(sweep.trials[:6])
+        Journals(storage).open(sweep.space.mode).add_trials(sweep.trials[:6])
     assert contents(sweep_all(storage, InlineEngine())) == undisturbed
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from studies.sweep import open_journal
+from studies.sweep import Journals
 
 _MOST_SPLITS = 10_000
 
 
 def record_in_optuna(
-    storage: str,
+    journals: Journals,
     study: str,
     knobs: Sequence[dict[str, Any]],
     values: Sequence[Sequence[float | None]],
@@ -20,12 +20,12 @@ def record_in_optuna(
     """Add the finished cells that the journal has not: a trial a point and split.
 
     Args:
-        storage: Address of the Optuna storage.
+        journals: Where they are kept.
         study: Name of the study.
         knobs: What each point varies, by name.
         values: Selection metric on validation by point and split; None for a failed cell.
     """
-    journal = open_journal(storage, study)
+    journal = journals.open(study)
     there = {_key(trial.params) for trial in journal.get_trials(deepcopy=False)}
     choices = {
         name: {k[name]: None for k in knobs if name in k} for point in knobs for name in point

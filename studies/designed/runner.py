@@ -21,6 +21,7 @@ from studies.designed.journal import record_in_optuna
 from studies.designed.probe_stack import score_together
 from studies.engine.interface import Engine
 from studies.progress import Board
+from studies.sweep import Journals
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class DesignedStudy:
         context: Data, splits and the way to MLflow.
         engine: Runs the cells.
         board: Shows progress.
-        storage: Address of the Optuna storage.
+        journals: Where Optuna keeps its trials.
     """
 
     design: Design
@@ -62,7 +63,7 @@ class DesignedStudy:
     context: Context
     engine: Engine
     board: Board
-    storage: str
+    journals: Journals
 
     def run(self) -> int:
         """Compute what is missing and list what belongs; returns the number of failed cells."""
@@ -81,7 +82,7 @@ class DesignedStudy:
         values = self._selection("confirmation")
         grid = [[values.get(i) for i in self._identities(one.setting)] for one in chosen]
         journal = f"{self.design.name}, {self.epochs} epochs"
-        record_in_optuna(self.storage, journal, knobs, grid)
+        record_in_optuna(self.journals, journal, knobs, grid)
         context.tracker.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
         return failed
 
