@@ -21,7 +21,7 @@ class StatusArgs:
     out: Path = Path("runs/ablation")
     """Folder of the ablation."""
     tracking_uri: str | None = None
-    """MLflow store to read, or server with an experiment of OUT's name; by default OUT/mlflow.db."""
+    """MLflow store, or server with an experiment of OUT's name; by default OUT/mlflow.db."""
     debug: bool = False
     """Show the traceback of a mistake as well."""
 

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from conftest import FinishedAblation
