@@ -30,6 +30,8 @@ FLAGS = {
     "engine",
     "workers",
     "arms",
+    "tokenizer",
+    "image_view",
     "out",
     "cache",
     "cache_gb",
