@@ -1,4 +1,4 @@
-"""What every target of docs/performance.md measures, as ratios, both sides in one run.
+"""What caches and shared work earn, as ratios to a plain loop, both sides in one run.
 
 Medians of repeats; the two sides take turns, so that a slow moment of the machine hits both. The
 rows on ViT-B-32 have random weights: time does not depend on them.
