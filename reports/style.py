@@ -1,6 +1,7 @@
 """One look for every figure: palette, marker shapes, type; Typst sets the text afterwards."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -153,7 +154,10 @@ def save(figure: "Figure", path: Path) -> None:
     """Write an SVG that is the same, byte for byte, for the same data."""
     import matplotlib.pyplot as plt
 
-    figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # it only measures, and knows a file of several faces by the first alone
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
     plt.close(figure)
 
 
