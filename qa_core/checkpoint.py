@@ -109,6 +109,9 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
     config = _config_of(path, content["config"])
     if content["whole"]:
         backbone = _rebuilt(path, content["blueprint"])
+        name = backbone.blueprint.name
+        if name != config.clip.backbone:
+            raise UserError(f"{path} holds a {name}, but its settings say {config.clip.backbone}.")
     else:
         backbone = load_backbone(config.clip)
     if not content["whole"] and backbone.sha256 != content["backbone_sha256"]:
