@@ -155,7 +155,6 @@ def _write(decided: Decided, out: Path) -> Path:
     from reports.pages import draw_all
     from reports.published import published_content
     from reports.results import write_json
-    from reports.style import with_arms
     from reports.tables import write_csv, write_latex
     from reports.typeset import compile_pdf, write_pictures
 
@@ -166,8 +165,7 @@ def _write(decided: Decided, out: Path) -> Path:
     write_json(out / "results.json", results)
     write_csv(tables, ablation, results, command_rows(ablation))
     write_arm_tables(tables, ablation, results)
-    with with_arms(ablation.mode_names):
-        drawn, not_drawn = draw_all(ablation, figures)
+    drawn, not_drawn = draw_all(ablation, figures)
     of_arms = draw_arms(ablation, figures)
     content = build_content(ablation, results, (decided.guide, decided.tuned), drawn, not_drawn)
     content |= arm_content(ablation, results, of_arms) | published_content(ablation, results)

@@ -2,9 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +49,6 @@ MARKERS = {
     "curriculum_scale": "h",
     "antonym_heads": "p",
 }
-# For arms beside the four modes, in their order: the rest of the palette, and shapes of their own.
-ARM_LOOKS = (
-    ("#56b4e9", "v"), ("#e69f00", "P"), ("#6a3d9a", "X"), ("#8c6d1f", "<"),
-    ("#444444", ">"), ("#b03060", "h"), ("#3f7f7f", "p"), ("#999933", "*"),
-)  # fmt: skip
 LABELS = {
     "traditional": "traditional",
     "residual": "residual",
@@ -117,18 +110,6 @@ _RC: dict[str, Any] = {
 _EMPTY = "empty: "
 MODES_A_ROW = 4
 
-_arms: ContextVar[tuple[str, ...]] = ContextVar("arms", default=())
-
-
-@contextmanager
-def with_arms(modes: Sequence[str]) -> Iterator[None]:
-    """Figures drawn inside give the arms among these modes a look each, by their order."""
-    token = _arms.set(tuple(mode for mode in modes if mode not in COLOURS))
-    try:
-        yield
-    finally:
-        _arms.reset(token)
-
 
 def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["Figure", Any]:
     """A figure of the page's width and its axes (rows, columns), in the report's style."""
@@ -170,17 +151,12 @@ def close(figure: "Figure") -> None:
 
 def colour(mode: str) -> str:
     """A mode's colour, the same in every figure."""
-    return COLOURS.get(mode) or _look_of_arm(mode)[0]
+    return COLOURS.get(mode, MUTED)
 
 
 def marker(mode: str) -> str:
     """A mode's marker shape, the same in every figure."""
-    return MARKERS.get(mode) or _look_of_arm(mode)[1]
-
-
-def _look_of_arm(name: str) -> tuple[str, str]:
-    arms = _arms.get()
-    return ARM_LOOKS[arms.index(name) % len(ARM_LOOKS)] if name in arms else (MUTED, "v")
+    return MARKERS.get(mode, "v")
 
 
 def label(name: str) -> str:
