@@ -98,7 +98,8 @@ class Features:
             drawn = draw_views(len(rows), views)
             images, views = images[torch.arange(len(rows))[:, None], drawn], drawn.shape[1]
         parts = (images, torch.from_numpy(texts), token_ids, torch.from_numpy(text_of))
-        moved = (part.to(device) for part in parts)
+        # torch aligns its memory, NumPy does not, and MKL's last digits may depend on it
+        moved = (part.to(device, copy=True) for part in parts)
         floats = (p.float() if p.dtype == torch.half else p for p in moved)
         return Batch(*floats, entry=self.entry, views=views)
 
