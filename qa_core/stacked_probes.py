@@ -26,6 +26,9 @@ from qa_core.trainer import Progress, Trainer, TrainingDiverged
 from qa_core.training_run import prepare_run
 from qa_core.workspace import Workspace, draw_views, take
 
+WIDTH = 16
+"""Members of one computation. More would save little, and their gradients would be too large for
+the allocator to use the same memory again; `benchmarks.bench --only probes` has the figures."""
 FREE = ("lr", "weight_decay", "warmup_ratio", "residual_scale_q", "residual_scale_c", "seed")
 """Settings in which members may differ."""
 
@@ -59,6 +62,11 @@ def train_probes(configs: Sequence[RunConfig], workspace: Workspace, split: Spli
         UserError: The configurations cannot be trained together.
     """
     require_stackable(configs)
+    stacks = [configs[start : start + WIDTH] for start in range(0, len(configs), WIDTH)]
+    return [outcome for own in stacks for outcome in _train_stack(own, workspace, split)]
+
+
+def _train_stack(configs: Sequence[RunConfig], workspace: Workspace, split: Split) -> list[Outcome]:
     stack = _Stack([prepare_run(config, workspace, split)[1] for config in configs])
     members = [Progress(history=[measures]) for measures in stack.validation_measures()]
     diverged: dict[int, TrainingDiverged] = {}
@@ -121,7 +129,8 @@ class _Stack:
         self.kept = tuple(heads[0].state_dict())
         self.template = copy.deepcopy(heads[0])
         self.hidden = _give_dropout(self.template)
-        self.parameters, self.buffers = stack_module_state(list(heads))
+        stacked, self.buffers = stack_module_state(list(heads))
+        self.parameters = {name: _in_order_of_gradient(value) for name, value in stacked.items()}
         self.optimizer = StackedAdamW(self.parameters, [config.optim for config in self.configs])
         self.seeds = sorted({config.train.seed for config in self.configs})
         self.seed_of = np.array([self.seeds.index(c.train.seed) for c in self.configs])
@@ -266,6 +275,16 @@ class _Stack:
             elif f"{name}.value" in self.buffers:
                 scales[name] = self.buffers[f"{name}.value"].cpu().numpy()
         return scales
+
+
+def _in_order_of_gradient(value: Tensor) -> Tensor:
+    """Stacked weights (members, out, in) in the memory order of their gradients, input first.
+
+    The optimizer then need not copy gradients, which are too large together for any cache.
+    """
+    if value.ndim < 3:
+        return value
+    return value.detach().mT.contiguous().mT.requires_grad_()
 
 
 def _give_dropout(heads: nn.Module) -> dict[str, int]:

@@ -47,10 +47,11 @@ class ProbeStack:
     def identity(self, context: Context) -> str:
         """Hash of everything that determines the scores, the other members included."""
         from qa_core.identity import run_identity  # torch: only where something is trained
+        from qa_core.stacked_probes import WIDTH
 
         fold = context.plan.folds[self.fold]
         members = [run_identity(c, context.workspace, fold, "stack") for c in self.configs]
-        return hashlib.sha256(json.dumps(members).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([members, WIDTH]).encode()).hexdigest()
 
     def run(self, context: Context) -> list[float]:
         """Best epoch's selection metric of each member; NaN for one that diverged."""
