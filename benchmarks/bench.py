@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation_cost import ablation_ratios
+from benchmarks.compiled import compiled_step
 from benchmarks.growth import growth, half_precision_deviation
 from benchmarks.sides import (
+    REPEATS,
     bench_config,
+    comparison,
     floor_step,
     open_bench,
     our_epoch,
@@ -35,7 +37,6 @@ from experiments import cli
 from qa_core.stacked_probes import train_probes
 from qa_core.training_run import train_run
 
-REPEATS = 3
 ROWS, HELD_OUT = 160, 32
 PROBES, PROBE_EPOCHS = 64, 8
 BACKBONE = "ViT-B-32"
@@ -54,14 +55,6 @@ class Folders:
     cache: Path
     scratch: Path
     ablation: Path
-
-
-def comparison(first: Callable[[], float], second: Callable[[], float]) -> dict[str, Any]:
-    """The ratio first / second: its median over repeats, every repeat, and seconds of both."""
-    pairs = [(first(), second()) for _ in range(REPEATS)]
-    repeats = [one / other for one, other in pairs]
-    medians = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return {"ratio": statistics.median(repeats), "repeats": repeats, "seconds": list(medians)}
 
 
 def epoch_row(folders: Folders, name: str) -> dict[str, Any]:
@@ -107,6 +100,11 @@ def probes_row(folders: Folders) -> dict[str, Any]:
     return {"probes_64": together}
 
 
+def compiled_row(folders: Folders) -> dict[str, Any]:
+    """A step of full fine-tuning, eager against compiled."""
+    return compiled_step(open_bench(BACKBONE, ROWS, HELD_OUT, folders.scratch, folders.cache))
+
+
 def startup_row(folders: Folders) -> dict[str, Any]:
     """Seconds until `--help` has answered, the slower of both commands."""
     commands = (["experiments/baseline.py"], ["-m", "reports.build"])
@@ -144,6 +142,7 @@ PARTS = {
     "precision": precision_row,
     "growth": growth_rows,
     "ablation": ablation_rows,
+    "compiled": compiled_row,
 }
 
 

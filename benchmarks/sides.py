@@ -25,6 +25,7 @@ from qa_core.optim import make_optimizer
 from qa_core.training_run import prepare_run, train_run
 from qa_core.workspace import Workspace
 
+REPEATS = 3
 FILE_SIDE = 512
 """Side in pixels of the files that both sides decode: that of most generators."""
 
@@ -96,7 +97,7 @@ def our_step(bench: Bench, config: RunConfig) -> float:
 
 def floor_step(bench: Bench, config: RunConfig) -> float:
     """Median seconds of forward and backward of the trainable blocks alone, data in memory."""
-    model, batches = _in_memory(bench, config)
+    model, batches = in_memory(bench, config)
 
     def one(batch: Batch) -> None:
         (model.embed_images(batch).sum() + model.embed_texts(batch).sum()).backward()
@@ -107,19 +108,28 @@ def floor_step(bench: Bench, config: RunConfig) -> float:
 
 def trainable_step(bench: Bench, config: RunConfig) -> float:
     """Median seconds of a step of all that trains, heads and optimizer too, data in memory."""
-    model, batches = _in_memory(bench, config)
+    model, batches = in_memory(bench, config)
+    step = training_step(model, model, config)
+    return statistics.median(timed(lambda batch=batch: step(batch)) for batch in batches)
+
+
+def training_step(
+    model: QualityModel, forward: Callable[[Batch], Any], config: RunConfig
+) -> Callable[[Batch], None]:
+    """A step of all that trains in a model, its forward pass compiled or not; optimizer too."""
     optimizer = make_optimizer(model, config.optim)
 
-    def one(batch: Batch) -> None:
-        output = model(batch)
+    def step(batch: Batch) -> None:
+        output = forward(batch)
         (output.q.square().mean() + output.c.square().mean()).backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    return statistics.median(timed(lambda batch=batch: one(batch)) for batch in batches)
+    return step
 
 
-def _in_memory(bench: Bench, config: RunConfig) -> tuple[QualityModel, list[Batch]]:
+def in_memory(bench: Bench, config: RunConfig) -> tuple[QualityModel, list[Batch]]:
+    """A model that is to be trained, and the batches of an epoch; what is left over is dropped."""
     model, trainer = prepare_run(config, bench.workspace, bench.split)
     order = np.random.default_rng(0).permutation(bench.split.train)
     whole = len(order) // config.train.batch_size * config.train.batch_size
@@ -132,6 +142,14 @@ def timed(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def comparison(first: Callable[[], float], second: Callable[[], float]) -> dict[str, Any]:
+    """The ratio first / second: its median over repeats, every repeat, and seconds of both."""
+    pairs = [(first(), second()) for _ in range(REPEATS)]
+    repeats = [one / other for one, other in pairs]
+    medians = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return {"ratio": statistics.median(repeats), "repeats": repeats, "seconds": list(medians)}
 
 
 def plain_loop(bench: Bench, config: RunConfig, backbone: str) -> PlainLoop:
