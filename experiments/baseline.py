@@ -39,7 +39,7 @@ class BaselineArgs:
     cache_dir: Path = Path(".cache")
     """Decoded images and frozen activations, shared by all runs and safe to delete."""
     resume_from: Path | None = None
-    """A last.pt of the same run to go on from."""
+    """The …_last.pt of the same run, to go on from."""
     debug: bool = False
     """Show the traceback of a mistake as well."""
 
@@ -141,4 +141,4 @@ def _print_end(args: BaselineArgs, result: "RunResult", on_rate: list[str]) -> N
 
 
 if __name__ == "__main__":
-    cli.run(main, "--resume_from with last.pt of --output_dir goes on from its last epoch")
+    cli.run(main, "--resume_from with the …_last.pt in --output_dir goes on from its last epoch")

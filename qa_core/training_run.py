@@ -1,12 +1,9 @@
 """One run from a resolved configuration to its measures: train, choose, and read the test once."""
 
-import contextlib
-import dataclasses
 import math
-import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +12,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from qa_core.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
-from qa_core.evaluation import PARTS, score_predictions
-from qa_core.freezing import count_parameters
-from qa_core.identity import library_versions, run_identity
+from qa_core.evaluation import PARTS
+from qa_core.identity import run_identity
 from qa_core.interpolation import Interpolation, interpolate
 from qa_core.model import QualityModel
-from qa_core.modes import checkpoint_name, mode_name
 from qa_core.retention import measure_retention
+from qa_core.run_checkpoints import RunCheckpoints
+from qa_core.run_findings import Findings, reset_peak_memory
 from qa_core.seeding import seed_everything
-from qa_core.trainer import (
-    Progress,
-    StepListener,
-    Trainer,
-    TrainingData,
-    TrainingDiverged,
-    probe_epochs,
-    trained_state,
-)
+from qa_core.trainer import StepListener, Trainer, TrainingData, TrainingDiverged, probe_epochs
 from qa_core.workspace import Workspace
-
-LAST_CHECKPOINT = "last.pt"
 
 EpochReport = Callable[[int, dict[str, float], Path | None], None]
 """Told after each epoch: its number, its measures, and the checkpoint if it is the best so far."""
@@ -72,18 +58,6 @@ class RunResult:
     wall_s: float
 
 
-@dataclass
-class _Findings:
-    metrics: dict[str, float] = field(default_factory=dict)
-    undefined: dict[str, str] = field(default_factory=dict)
-
-    def put(self, name: str, value: float | None, reason: str) -> None:
-        if value is None:
-            self.undefined[name] = reason
-        else:
-            self.metrics[name] = float(value)
-
-
 def train_run(
     config: RunConfig,
     workspace: Workspace,
@@ -106,54 +80,41 @@ def train_run(
         output_dir: Where the best checkpoint goes; None writes none.
         on_epoch: Told after each epoch.
         on_step: Told after each optimizer step.
-        resume_from: A `last.pt` of the same run to go on from.
-        standalone: The checkpoint holds the whole model, and `last.pt` beside it, written after
-            each epoch, allows going on; otherwise it holds what training changed.
+        resume_from: A last state of the same run, to go on from.
+        standalone: The checkpoint holds the whole model, and a last state beside it, written
+            after each epoch, allows going on; otherwise it holds what training changed.
 
     Raises:
         TrainingDiverged: The loss or the scores became NaN or infinite.
         UserError: `resume_from` belongs to another run.
     """
     started = time.perf_counter()
-    _reset_peak_memory(workspace.device)
+    reset_peak_memory(workspace.device)
     model, trainer = prepare_run(config, workspace, split)
     identity = run_identity(config, workspace, split, "run")
+    files = RunCheckpoints(config, workspace, trainer, identity, output_dir, standalone)
     if resume_from is not None:
-        _resume(trainer, resume_from, identity)
-    path = None if output_dir is None else output_dir / checkpoint_name(config)
+        files.resume(resume_from)
 
     def report(epoch: int, measures: dict[str, float], is_best: bool) -> None:
-        if path is not None and is_best:
-            best = trainer.progress.best_state
-            content = _description(config, workspace, model, standalone, best)
-            save_checkpoint(path, content | {"epoch": epoch, "measures": measures})
-        if path is not None and standalone:
-            _save_last(trainer, path.with_name(LAST_CHECKPOINT), identity)
+        files.after_epoch(epoch, measures, is_best)
         if on_epoch is not None:
-            on_epoch(epoch, measures, path if is_best else None)
+            on_epoch(epoch, measures, files.best if is_best else None)
 
     try:
         progress = trainer.fit(report, on_step)
     except TrainingDiverged as error:
-        raise TrainingDiverged(f"{error}{_kept_words(trainer, path, standalone)}") from error
+        raise TrainingDiverged(f"{error}{files.kept_words()}") from error
     model.load_state_dict(progress.best_state, strict=False)
-    findings = _Findings()
-    line = _interpolate(trainer, workspace, split, retention=test) if config.keep.wise_ft else None
-    best = progress.history[progress.best_epoch] if line is None else line.chosen
-    _training_findings(findings, progress, best, model, workspace.device)
-    if line is not None:
+    findings, line = Findings(), None
+    best = progress.history[progress.best_epoch]
+    if config.keep.wise_ft:
+        line = _interpolate(trainer, workspace, split, retention=test)
+        best = line.chosen
         findings.metrics["wise_ft_percent"] = line.percent
-        if path is not None:
-            content = _description(config, workspace, model, standalone)
-            save_checkpoint(path, content | {"epoch": progress.best_epoch, "measures": best})
-    if trainer.rows_at_once < config.train.batch_size:
-        findings.metrics["rows_at_once"] = trainer.rows_at_once
-    predictions = None
-    if test:
-        predictions = _test(findings, trainer, workspace, split)
-        values, undefined = measure_retention(model, workspace, split)
-        findings.metrics |= values
-        findings.undefined |= undefined
+        files.save_best(progress.best_epoch, best)
+    findings.add_training(trainer, best, workspace.device)
+    predictions = findings.add_test(trainer, workspace, split) if test else None
     wall = time.perf_counter() - started
     findings.metrics["wall_s"] = wall
     return RunResult(
@@ -164,7 +125,7 @@ def train_run(
         {} if line is None else line.curve,
         findings.undefined,
         predictions,
-        path,
+        files.best,
         wall,
     )
 
@@ -225,18 +186,6 @@ def _explanation_teacher(config: RunConfig, workspace: Workspace) -> Tensor | No
     return teacher * torch.tensor((texts.str.strip() != "").tolist())[:, None]
 
 
-def _kept_words(trainer: Trainer, path: Path | None, standalone: bool) -> str:
-    """What a run that diverged leaves behind, where anyone can find it."""
-    if path is None or not standalone:
-        return ""
-    progress = trainer.progress
-    if not progress.epoch:
-        return " No epoch was finished, so there is no checkpoint."
-    best = f"the best so far (epoch {progress.best_epoch}) {path}" if progress.best_epoch else ""
-    last = f"the last good one (epoch {progress.epoch}) {path.with_name(LAST_CHECKPOINT)}"
-    return f" Kept: {', '.join(filter(None, (best, last)))}."
-
-
 def _interpolate(
     trainer: Trainer, workspace: Workspace, split: Split, retention: bool
 ) -> Interpolation:
@@ -249,123 +198,3 @@ def _interpolate(
         return found
 
     return interpolate(trainer.model, workspace.backbone.state_dict(), measure)
-
-
-def _training_findings(
-    findings: _Findings,
-    progress: Progress,
-    best: dict[str, float],
-    model: QualityModel,
-    device: str,
-) -> None:
-    last = progress.history[-1]
-    for target in PARTS:
-        if f"val_srocc_{target}" in best:
-            findings.metrics[f"best_val_srocc_{target}"] = best[f"val_srocc_{target}"]
-        for when, measures in (("best", best), ("last", last)):
-            gap = measures.get(f"train_val_gap_{target}")
-            reason = "no such score, or a constant prediction"
-            findings.put(f"{when}_train_val_gap_{target}", gap, reason)
-    epochs = progress.history[1:]
-    findings.metrics |= {
-        "best_epoch": progress.best_epoch,
-        "best_selection": best["selection"],
-        "epochs_run": progress.epoch,
-        "seconds_per_epoch": float(np.mean([m["seconds_per_epoch"] for m in epochs])),
-        "trainable_parameters": count_parameters(model, trainable_only=True),
-        "total_parameters": count_parameters(model),
-        "peak_memory_mb": _peak_memory_mb(device),
-    }
-
-
-def _test(
-    findings: _Findings, trainer: Trainer, workspace: Workspace, split: Split
-) -> pd.DataFrame:
-    frame = workspace.table.frame.iloc[split.test]
-    kept = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency")
-    predictions = frame[[column for column in kept if column in frame]].copy()
-    predictions.insert(0, "row", split.test)
-    for name, values in trainer.predict(split.test).items():
-        predictions[name] = values
-    for name, scale in trainer.model.residual_scales().items():
-        predictions[name] = scale
-    values, undefined = score_predictions(predictions)
-    findings.metrics |= {f"test_{name}": value for name, value in values.items()}
-    findings.undefined |= {f"test_{name}": reason for name, reason in undefined.items()}
-    return predictions.reset_index(drop=True)
-
-
-def _description(
-    config: RunConfig,
-    workspace: Workspace,
-    model: QualityModel,
-    whole: bool,
-    trained: dict[str, Tensor] | None = None,
-) -> dict[str, Any]:
-    """A checkpoint's content; `trained` stands in for what training changed in the model."""
-    if whole:
-        state = dict(model.state_dict()) | (trained or {})
-    else:
-        state = trained_state(model) if trained is None else trained
-    table = workspace.table
-    return {
-        "config": config.flat(),
-        "mode": mode_name(config),
-        "whole": whole,
-        "blueprint": workspace.backbone.blueprint.plain() if whole else None,
-        "backbone_sha256": workspace.backbone_sha256,
-        "image_size": workspace.backbone.image_size,
-        "pixel_mean": workspace.backbone.pixel_mean.flatten().tolist(),
-        "pixel_std": workspace.backbone.pixel_std.flatten().tolist(),
-        "range_quality": table.range_quality,
-        "range_consistency": table.range_consistency,
-        "data": {"name": table.name, "version": table.version, "sha256": table.sha256},
-        "versions": library_versions(),
-        "state": state,
-    }
-
-
-def _save_last(trainer: Trainer, path: Path, identity: str) -> None:
-    save_checkpoint(
-        path,
-        {
-            "identity": identity,
-            "state": trained_state(trainer.model),
-            "optimizer": trainer.optimizer.state_dict(),
-            "average": trainer.average.state() if trainer.average else None,
-            "progress": dataclasses.asdict(trainer.progress),
-        },
-    )
-
-
-def _resume(trainer: Trainer, path: Path, identity: str) -> None:
-    content = read_checkpoint(path)
-    if content.get("identity") != identity:
-        raise UserError(
-            f"{path} belongs to another run: data, split, seed, versions and all flags must be the"
-            " same to go on from it."
-        )
-    trainer.model.load_state_dict(content["state"], strict=False)
-    trainer.progress = Progress(**content["progress"])
-    trainer.enter_phase(trainer.progress.epoch)
-    trainer.optimizer.load_state_dict(content["optimizer"])
-    if trainer.average is not None:
-        trainer.average.load(content["average"])
-
-
-def _reset_peak_memory(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is the process's own
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory_mb(device: str) -> float:
-    """Peak memory since the run began: of the card, or of the process."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

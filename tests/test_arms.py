@@ -137,7 +137,8 @@ def test_going_on_in_any_phase_gives_the_same_digits(
 
     def keep(epoch: int, measures: dict[str, float], checkpoint: Path | None) -> None:
         kept.append(tmp_path / f"{epoch}.pt")
-        kept[-1].write_bytes((tmp_path / "last.pt").read_bytes())
+        last = next(tmp_path.glob("*_last.pt"))
+        kept[-1].write_bytes(last.read_bytes())
 
     train_run(
         chosen, workspace, split, test=False, output_dir=tmp_path, standalone=True, on_epoch=keep

@@ -11,7 +11,7 @@ import pytest
 from mistakes import MISTAKES, World
 
 from experiments import cli
-from qa_core import training_run
+from qa_core import run_checkpoints
 from qa_core.checkpoint import save_checkpoint
 from qa_core.config import run_config_from_flat
 from qa_core.mlflow_store import open_store
@@ -56,7 +56,7 @@ def checkpoint(
     workspace = Workspace.open(run_config_from_flat(flags), cache)
     config = resolve(run_config_from_flat(flags), workspace.spec)
     model = QualityModel(workspace.backbone, config)
-    save_checkpoint(path, training_run._description(config, workspace, model, whole=True))
+    save_checkpoint(path, run_checkpoints.describe(config, workspace, model, whole=True))
     return path
 
 

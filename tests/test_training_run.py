@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from qa_core import trainer, training_run
+from qa_core import run_checkpoints, trainer
 from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
@@ -145,11 +145,15 @@ def test_resume_equals_an_undisturbed_run(
             chosen, workspace, split, test=True, output_dir=tmp_path, on_epoch=stop_after_two,
             standalone=True,
         )  # fmt: skip
-    last = tmp_path / "last.pt"
+    last = tmp_path / "baseline_residual_last.pt"
     resumed = train_run(chosen, workspace, split, test=True, resume_from=last)
     assert comparable(resumed) == comparable(whole)
     assert resumed.predictions is not None
     assert resumed.predictions.equals(whole.predictions)
+    elsewhere = tmp_path / "elsewhere"
+    train_run(chosen, workspace, split, test=False, resume_from=last, output_dir=elsewhere)
+    best = read_checkpoint(elsewhere / "baseline_residual_best.pt")
+    assert best["epoch"] == whole.best_epoch
     with pytest.raises(UserError, match="another run"):
         train_run(config(workspace, seed=5), workspace, split, test=False, resume_from=last)
 
@@ -259,7 +263,7 @@ def test_what_was_good_stays_after_divergence(
             config(workspace, epochs=4), workspace, split, test=False, output_dir=tmp_path,
             on_epoch=spoil, standalone=True,
         )  # fmt: skip
-    assert read_checkpoint(tmp_path / "last.pt")["progress"]["epoch"] == 2
+    assert read_checkpoint(tmp_path / "baseline_residual_last.pt")["progress"]["epoch"] == 2
     load_model(tmp_path / "baseline_residual_best.pt")
 
 
@@ -293,7 +297,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(
     workspace: Workspace, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     path, model = tmp_path / "x.pt", QualityModel(workspace.backbone, config(workspace))
-    content = training_run._description(config(workspace), workspace, model, whole=True)
+    content = run_checkpoints.describe(config(workspace), workspace, model, whole=True)
     if change.pop("nan", False):
         model.heads.get_parameter("q_base_head.bias").data.fill_(np.nan)
     save_checkpoint(path, content | change)

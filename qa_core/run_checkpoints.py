@@ -1,0 +1,148 @@
+"""The files of one run: the checkpoint of its best epoch, and its last state, to go on from."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from qa_core.checkpoint import read_checkpoint, save_checkpoint
+from qa_core.config import RunConfig
+from qa_core.errors import UserError
+from qa_core.identity import library_versions
+from qa_core.model import QualityModel
+from qa_core.modes import checkpoint_name, mode_name
+from qa_core.trainer import Progress, Trainer, trained_state
+from qa_core.workspace import Workspace
+
+
+def describe(
+    config: RunConfig,
+    workspace: Workspace,
+    model: QualityModel,
+    whole: bool,
+    trained: dict[str, Tensor] | None = None,
+) -> dict[str, Any]:
+    """A checkpoint's content: the weights and all that is needed to use them.
+
+    Args:
+        config: A resolved configuration.
+        workspace: Table, images and backbone that the model was trained with.
+        model: The model.
+        whole: All weights, or only those that training changed.
+        trained: Stands in for what training changed in the model.
+    """
+    if whole:
+        state = dict(model.state_dict()) | (trained or {})
+    else:
+        state = trained_state(model) if trained is None else trained
+    table = workspace.table
+    return {
+        "config": config.flat(),
+        "mode": mode_name(config),
+        "whole": whole,
+        "blueprint": workspace.backbone.blueprint.plain() if whole else None,
+        "backbone_sha256": workspace.backbone_sha256,
+        "image_size": workspace.backbone.image_size,
+        "pixel_mean": workspace.backbone.pixel_mean.flatten().tolist(),
+        "pixel_std": workspace.backbone.pixel_std.flatten().tolist(),
+        "range_quality": table.range_quality,
+        "range_consistency": table.range_consistency,
+        "data": {"name": table.name, "version": table.version, "sha256": table.sha256},
+        "versions": library_versions(),
+        "state": state,
+    }
+
+
+@dataclass(frozen=True)
+class RunCheckpoints:
+    """Where one run keeps its states.
+
+    Attributes:
+        config: The run's configuration.
+        workspace: Its data and backbone.
+        trainer: Holds its model and progress.
+        identity: Says which run a last state belongs to.
+        folder: Where the files go; None writes none.
+        standalone: The best checkpoint holds the whole model, and the last state lies beside it.
+    """
+
+    config: RunConfig
+    workspace: Workspace
+    trainer: Trainer
+    identity: str
+    folder: Path | None
+    standalone: bool
+
+    @property
+    def best(self) -> Path | None:
+        """Path of the best epoch's checkpoint."""
+        return None if self.folder is None else self.folder / checkpoint_name(self.config)
+
+    @property
+    def last(self) -> Path | None:
+        """Path of the last state, to go on from; None where none is kept."""
+        if self.best is None or not self.standalone:
+            return None
+        return self.best.with_name(self.best.name.replace("_best", "_last"))
+
+    def after_epoch(self, epoch: int, measures: dict[str, float], is_best: bool) -> None:
+        """Write what an epoch is worth keeping."""
+        if is_best:
+            self.save_best(epoch, measures, self.trainer.progress.best_state)
+        if self.last is not None:
+            save_checkpoint(self.last, self._last_state())
+
+    def save_best(
+        self, epoch: int, measures: dict[str, float], trained: dict[str, Tensor] | None = None
+    ) -> None:
+        """Write the best checkpoint from the model, or from `trained` in place of its weights."""
+        if self.best is not None:
+            model = self.trainer.model
+            content = describe(self.config, self.workspace, model, self.standalone, trained)
+            save_checkpoint(self.best, content | {"epoch": epoch, "measures": measures})
+
+    def resume(self, path: Path) -> None:
+        """Go on from the last state in a file.
+
+        Raises:
+            UserError: It belongs to another run.
+        """
+        content = read_checkpoint(path)
+        if content.get("identity") != self.identity:
+            raise UserError(
+                f"{path} belongs to another run: data, split, seed, versions and all flags must be"
+                " the same to go on from it."
+            )
+        trainer = self.trainer
+        trainer.model.load_state_dict(content["state"], strict=False)
+        trainer.progress = Progress(**content["progress"])
+        trainer.enter_phase(trainer.progress.epoch)
+        trainer.optimizer.load_state_dict(content["optimizer"])
+        if trainer.average is not None:
+            trainer.average.load(content["average"])
+        best = trainer.progress.best_epoch
+        if best:  # the files so far may lie in another folder
+            self.after_epoch(best, trainer.progress.history[best], is_best=True)
+
+    def kept_words(self) -> str:
+        """What a run that diverged leaves behind, where anyone can find it."""
+        if self.last is None:
+            return ""
+        progress = self.trainer.progress
+        if not progress.epoch:
+            return " No epoch was finished, so there is no checkpoint."
+        best = f"the best so far (epoch {progress.best_epoch}) {self.best}"
+        last = f"the last good one (epoch {progress.epoch}) {self.last}"
+        return f" Kept: {', '.join([best, last] if progress.best_epoch else [last])}."
+
+    def _last_state(self) -> dict[str, Any]:
+        average = self.trainer.average
+        return {
+            "identity": self.identity,
+            "state": trained_state(self.trainer.model),
+            "optimizer": self.trainer.optimizer.state_dict(),
+            "average": average.state() if average else None,
+            "progress": dataclasses.asdict(self.trainer.progress),
+        }
