@@ -358,7 +358,8 @@ class DataConfig:
             f"--dataset {self.dataset} names a table: leave out --data_csv_path.",
         )
         _require(
-            self.dataset is None or not (self.nominal_range("q") or self.nominal_range("c")),
+            self.dataset in (None, "csv")
+            or not (self.nominal_range("q") or self.nominal_range("c")),
             f"--dataset {self.dataset} declares its ranges: leave them out.",
         )
 

@@ -1,13 +1,14 @@
 """Protocols beyond the prompt-disjoint ones: who may meet whom, and what intervals rest on."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from qa_core.config import DataConfig
-from qa_core.data.open_table import join_for_cross
+from qa_core.data.open_table import join_for_cross, open_table
 from qa_core.data.protocols import plan_protocol, resolve_protocol
 from qa_core.data.rated_table import RatedTable
 from qa_core.errors import UserError
@@ -121,3 +122,11 @@ def test_a_second_data_set_means_cross():
         resolve_protocol("cross", DataConfig())
     with pytest.raises(UserError, match="not honest"):
         resolve_protocol("honest", two)
+
+
+def test_a_folder_of_ones_own_takes_the_flags_ranges(small_table: Path):
+    folder = str(small_table.parent)
+    own = DataConfig(dataset="csv", data_root=folder, mos_range_q=(0.0, 10.0))
+    assert open_table(own, "explanation", Path()).range_quality == (0, 10)
+    with pytest.raises(UserError, match="agiqa3k declares its ranges"):
+        DataConfig(dataset="agiqa3k", data_root=folder, mos_range_q=(0.0, 10.0))

@@ -8,7 +8,7 @@ import pandas as pd
 from qa_core.config import DataConfig
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.synthetic.benchmark import load_benchmark
-from qa_core.data.tables.csv_table import read_csv_table
+from qa_core.data.tables.csv_table import read_csv_folder, read_csv_table
 from qa_core.data.tables.registry import READERS
 from qa_core.errors import UserError
 
@@ -76,12 +76,15 @@ def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
 def _open_first(
     config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool
 ) -> RatedTable:
+    ranges = config.nominal_range("q"), config.nominal_range("c")
     if config.dataset is not None and config.data_root is not None:
+        root = Path(config.data_root)
         images = None if config.image_base_dir is None else Path(config.image_base_dir)
-        return READERS[config.dataset](Path(config.data_root), images, require_images)
+        if config.dataset == "csv":  # the only one that declares none
+            return read_csv_folder(root, images, require_images, *ranges, explanation_column)
+        return READERS[config.dataset](root, images, require_images)
     if config.data_csv_path is None:
         return load_benchmark(cache_dir)
     csv_path = Path(config.data_csv_path)
     image_dir = csv_path.parent if config.image_base_dir is None else Path(config.image_base_dir)
-    ranges = config.nominal_range("q"), config.nominal_range("c")
     return read_csv_table(csv_path, image_dir, *ranges, explanation_column, require_images)

@@ -64,7 +64,12 @@ def read_csv_table(
 
 
 def read_csv_folder(
-    root: Path, image_dir: Path | None = None, require_images: bool = True
+    root: Path,
+    image_dir: Path | None = None,
+    require_images: bool = True,
+    range_quality: MosRange | None = None,
+    range_consistency: MosRange | None = None,
+    explanation_column: str = "explanation",
 ) -> RatedTable:
     """Read `data.csv` of a folder, whose images lie in `images` or beside the table.
 
@@ -72,13 +77,23 @@ def read_csv_folder(
         root: The folder.
         image_dir: Another folder of the images.
         require_images: Whether a missing image file is an error.
+        range_quality: Nominal range of the quality scores, as of `read_csv_table`.
+        range_consistency: The same for consistency.
+        explanation_column: The column that says the faults in words.
 
     Raises:
         UserError: At what is wrong, with file, row and column.
     """
     if image_dir is None:
         image_dir = root / IMAGE_FOLDER if (root / IMAGE_FOLDER).is_dir() else root
-    return read_csv_table(root / TABLE_NAME, image_dir, require_images=require_images)
+    return read_csv_table(
+        root / TABLE_NAME,
+        image_dir,
+        range_quality,
+        range_consistency,
+        explanation_column,
+        require_images,
+    )
 
 
 def build_table(
