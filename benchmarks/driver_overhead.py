@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def measure_trials(count: int) -> dict[str, float]:
     """Milliseconds a trial of the sampler, the storage and the rest of the driver; memory in MB."""
     whole, sampler, storage = Clock(), Clock(), Clock()
     optuna.Study.ask = sampler.timed(optuna.Study.ask)  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as scratch, LocalEngine(dict, workers=1) as engine:
+    with tempfile.TemporaryDirectory() as scratch, closing(LocalEngine(dict, workers=1)) as engine:
         journal = sweep.Journals(f"sqlite:///{scratch}/optuna.db").open(MODE)
         journal.add_trial = storage.timed(journal.add_trial)  # type: ignore[method-assign]
         one = sweep.ModeSweep(mode_space(MODE, RunConfig(), SPEC), journal, count)
@@ -152,7 +153,7 @@ def measure_cells(count: int, cache: Path) -> dict[str, float]:
         listed = listing.timed(cells_of)(_settings(count // SPLITS, base), SPLITS, context)
         cells: Cells = {name: FreeCell(work.setting, work.split) for name, work in listed.items()}
         assert len(cells) == count
-        with LocalEngine(opener, workers=1) as engine:
+        with closing(LocalEngine(opener, workers=1)) as engine:
             _start_worker(engine)
             board = _board(engine, "confirm", count)
             ended = _collecting(board)

@@ -17,6 +17,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from qa_core.errors import UserError
 from studies.engine.interface import Engine, Job, Outcome
 from studies.objective import TrialResult
 from studies.space import ModeSpace
@@ -58,10 +59,21 @@ class Journals:
     prefix: str = ""
 
     def open(self, name: str) -> optuna.Study:
-        """The study of this name, created where missing."""
+        """The study of this name, created where missing.
+
+        Raises:
+            UserError: The storage is of another version of Optuna.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        # a server may have ended an idle connection
-        storage = RDBStorage(self.address, engine_kwargs={"pool_pre_ping": True})
+        try:  # and ask first whether a server has ended an idle connection
+            storage = RDBStorage(self.address, engine_kwargs={"pool_pre_ping": True})
+        except RuntimeError as error:
+            if "table schema" not in str(error):
+                raise
+            raise UserError(
+                f"{self.address} is of another version of Optuna than {optuna.__version__}; use"
+                " that version, or choose another folder or database."
+            ) from error
         return optuna.create_study(
             storage=storage,
             study_name=self.prefix + name,

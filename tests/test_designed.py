@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -262,7 +263,7 @@ def test_order_and_number_of_workers_change_no_digit(
     assert first.started[:6] == last.started[5::-1] and len(first.started) == 6 + 2
     tracker = workers.tracker
     store = (tracker.uri, tracker.experiment_id, tracker.ablation_id)
-    with LocalEngine(functools.partial(open_context, setup, *store), workers=2) as engine:
+    with closing(LocalEngine(functools.partial(open_context, setup, *store), workers=2)) as engine:
         run_on(engine, CHOICE, workers, setup, tmp_path)
     for kind, count in (("pool", 6), ("confirmation", 2)):
         expected = digits(forwards, kind)

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -84,7 +85,7 @@ class Threads:
 
 @pytest.fixture
 def engine() -> Iterator[LocalEngine]:
-    with LocalEngine(open_context, workers=1) as engine:
+    with closing(LocalEngine(open_context, workers=1)) as engine:
         yield engine
 
 
@@ -135,7 +136,7 @@ def test_a_failing_machine_stops_everything(engine: LocalEngine) -> None:
 
 def test_closing_ends_busy_workers(tmp_path: Path) -> None:
     marker = tmp_path / "started"
-    with LocalEngine(open_context, workers=1) as engine:
+    with closing(LocalEngine(open_context, workers=1)) as engine:
         engine.submit(Job("long", Sleep(marker)))
         while not marker.exists():
             assert engine.next_outcome(0.05) is None

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def cluster() -> Iterator[Cluster]:
 def engine(cluster: Cluster) -> Iterator[RayEngine]:
     with joined(cluster.address, 2):
         assert places(threads=1) == 2
-        with RayEngine(open_context, workers=2) as engine:
+        with closing(RayEngine(open_context, workers=2)) as engine:
             yield engine
 
 
@@ -113,7 +114,7 @@ def test_a_job_whose_node_is_lost_is_run_on_another(
 
 def test_a_node_without_the_data_is_named(engine: RayEngine) -> None:
     engine.close()
-    with RayEngine(lack_data, workers=1) as blind:
+    with closing(RayEngine(lack_data, workers=1)) as blind:
         blind.submit(Job("never", Square(1)))
         with pytest.raises(InfrastructureError) as refusal:
             finish(blind, 1)

@@ -1,7 +1,9 @@
 """The adaptive search on a real Optuna storage, with an objective of no cost."""
 
 import heapq
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from qa_core.config import RunConfig
+from qa_core.errors import UserError
 from qa_core.modes import BackboneSpec
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.local import LocalEngine
@@ -130,7 +133,7 @@ def test_order_of_completion_changes_nothing(tmp_path: Path, undisturbed: list[A
 
 
 def test_number_of_workers_changes_nothing(tmp_path: Path, undisturbed: list[Any]) -> None:
-    with LocalEngine(dict, workers=3) as engine:
+    with closing(LocalEngine(dict, workers=3)) as engine:
         sweeps = sweep_all(f"sqlite:///{tmp_path}/o.db", engine)
     assert [len(sweep.trials) for sweep in sweeps] == [10, 10]
     assert contents(sweeps) == undisturbed
@@ -224,3 +227,12 @@ def test_paired_gain_by_hand() -> None:
 def test_seeds_are_the_same_on_every_machine() -> None:
     assert stable_seed("residual", 3) == 1622415219
     assert stable_seed("residual", 3) != stable_seed("residual", 4)
+
+
+def test_a_store_of_another_optuna_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "optuna.db"
+    Journals(f"sqlite:///{file}").open("residual")
+    with sqlite3.connect(file) as store:
+        store.execute("UPDATE alembic_version SET version_num = 'another'")
+    with pytest.raises(UserError, match="of another version of Optuna than"):
+        Journals(f"sqlite:///{file}").open("residual")

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import Any
 
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
@@ -34,7 +33,7 @@ class _Worker:
 
 
 class LocalEngine:
-    """Spawned worker processes with a fixed number of threads each; a context manager.
+    """Spawned worker processes with a fixed number of threads each, until `close`.
 
     Args:
         open_context: Called once in each worker; its result is passed to the jobs. Picklable.
@@ -55,19 +54,6 @@ class LocalEngine:
         self._spawn_context = multiprocessing.get_context("spawn")
         self._queue = AttemptQueue()
         self._pool: list[_Worker] = []
-
-    def __enter__(self) -> "LocalEngine":
-        """Workers start with the first jobs."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End all workers, the busy ones too."""
-        self.close()
 
     @property
     def running(self) -> list[str]:

@@ -3,9 +3,8 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from qa_core.errors import UserError
@@ -66,7 +65,7 @@ def _this_machine(choice: EngineChoice) -> Iterator[Machines]:
     gpus = visible_gpus(os.environ, torch.cuda.device_count())
     workers = choice.workers or len(gpus) or max(1, usable_cores() // choice.threads)
     yield Machines(
-        workers, partial(LocalEngine, workers=workers, threads=choice.threads, gpus=gpus)
+        workers, lambda opener: closing(LocalEngine(opener, workers, choice.threads, gpus))
     )
 
 
@@ -85,6 +84,5 @@ def _cluster(choice: EngineChoice) -> Iterator[Machines]:
         workers = choice.workers or places(choice.threads)
         tracking = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_TRACKING_")}
         yield Machines(
-            workers,
-            partial(RayEngine, workers=workers, threads=choice.threads, environment=tracking),
+            workers, lambda opener: closing(RayEngine(opener, workers, choice.threads, tracking))
         )

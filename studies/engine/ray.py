@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import ray
@@ -128,7 +127,7 @@ class _Worker:
 
 
 class RayEngine:
-    """Actors on a cluster that this process has joined; a context manager.
+    """Actors on a cluster that this process has joined, until `close`.
 
     Args:
         open_context: Called once in each worker; its result is passed to the jobs. Picklable.
@@ -155,19 +154,6 @@ class RayEngine:
         self._pool: list[_Worker] = []
         self._failed_starts = 0
         self._waits_since: float | None = None
-
-    def __enter__(self) -> "RayEngine":
-        """Workers start with the first jobs."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End all workers, the busy ones too."""
-        self.close()
 
     @property
     def running(self) -> list[str]:
