@@ -170,7 +170,7 @@ def contents(out: Path) -> Counter[tuple[str, ...]]:
     """How often each result is in an ablation's store; results that count no more left out."""
     from qa_core.tracking import Tracker
 
-    names = ("mode", "trial", "setting", "split", "reference")
+    names = ("mode", "trial", "setting", "split", "seed", "reference")
     tracker = Tracker.open(out)
     return Counter(
         (kind, *(run.data.tags.get(name, "") for name in names))

@@ -1,9 +1,6 @@
 """Fixtures that several tests share: a narrow backbone and a small table of images."""
 
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+from benchmarks.soak import ablation_command
 
 NARROW_MODELS = Path(__file__).parent / "narrow_models"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -58,15 +57,15 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class FinishedAblation:
-    """An ablation that was killed on its way and finished by the same command.
+    """An ablation that nothing disturbed.
 
     Attributes:
-        command: The command.
+        flags: What its command says beside the folder.
         out: Its folder.
-        said: What the second run printed.
+        said: What it printed.
     """
 
-    command: list[str]
+    flags: list[str]
     out: Path
     said: str
 
@@ -78,7 +77,7 @@ def finished_ablation(tmp_path_factory: pytest.TempPathFactory) -> FinishedAblat
     Tests that use it belong to the group `ablation`, so that one worker makes it, once.
     """
     folder = tmp_path_factory.mktemp("ablation")
-    flags = {
+    values = {
         "profile": "smoke",
         "table": write_table(folder, prompts=20, images_per_prompt=4),
         "range_q": "1:5",
@@ -86,19 +85,12 @@ def finished_ablation(tmp_path_factory: pytest.TempPathFactory) -> FinishedAblat
         "protocol": "honest",
         "pretrained": "none",
         "workers": "1",
-        "out": folder / "out",
         "cache": folder / "cache",
     }
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "experiments.ablation", *words]
-    first = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    flags = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    out = folder / "out"
+    done = subprocess.run(
+        ablation_command(out, *flags), capture_output=True, text=True, check=False
     )
-    assert first.stdout is not None
-    for line in first.stdout:
-        if " confirm " in line:
-            os.killpg(first.pid, signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stdout + second.stderr
-    return FinishedAblation(command, folder / "out", second.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return FinishedAblation(flags, out, done.stdout)

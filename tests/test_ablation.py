@@ -1,4 +1,4 @@
-"""A whole ablation with real processes: killed on its way, finished by the same command."""
+"""A whole ablation with real processes: what is there at its end, and that it is left alone."""
 
 import subprocess
 from collections import Counter
@@ -6,41 +6,28 @@ from collections import Counter
 import pytest
 from conftest import FinishedAblation
 
+from benchmarks.soak import ablation_command, contents, still_running
 from qa_core.errors import UserError
-from qa_core.tracking import Tracker, as_text
+from qa_core.tracking import as_text
 from studies.parent_runs import MUST_AGREE, refuse_changes
 
 
-def runs_by_content(tracker: Tracker) -> Counter[tuple[str, ...]]:
-    """How often each result is there."""
-    names = ("mode", "trial", "setting", "split", "reference")
-    return Counter(
-        (kind, *(run.data.tags.get(name, "") for name in names))
-        for kind in ("trial", "confirmation", "reference", "mode", "ablation")
-        for run in tracker.runs(kind)
-    )
-
-
 @pytest.mark.xdist_group("ablation")
-def test_a_killed_ablation_is_finished_and_then_left_alone(
-    finished_ablation: FinishedAblation,
-) -> None:
+def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) -> None:
     out, said = finished_ablation.out, finished_ablation.said
-    assert " tune " not in said
     assert f"make ui OUT={out}" in said
     assert (out / "report.pdf").stat().st_size > 0
-    tracker = Tracker.open(out)
-    found = runs_by_content(tracker)
+    found = contents(out)
     assert set(found.values()) == {1}
     kinds = Counter(content[0] for content in found)
     assert (kinds["trial"], kinds["reference"], kinds["mode"]) == (8, 8, 4)
     assert kinds["confirmation"] >= 8
-    statuses = {run.info.status for kind in kinds for run in tracker.runs(kind)}
-    assert "RUNNING" not in statuses
+    assert still_running(out) == []
 
-    third = subprocess.run(finished_ablation.command, capture_output=True, text=True, check=False)
-    assert third.returncode == 0 and "everything is there already" in third.stdout
-    assert runs_by_content(tracker) == found
+    command = ablation_command(out, *finished_ablation.flags)
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0 and "everything is there already" in again.stdout
+    assert contents(out) == found
 
 
 def test_another_ablation_in_the_folder_is_refused_by_what_differs() -> None:
