@@ -36,7 +36,8 @@ class BuildConfig:
     runs: str | None = None
     """Folders of several ablations, blanks between them, to set side by side."""
     predictions: str | None = None
-    """NAME:FILE.csv, someone else's predictions (name,quality,consistency) as one more row."""
+    """NAME:FILE.csv, someone else's predictions (name,quality,consistency, or a file of
+    experiments/predict.py) as one more row."""
     claims: Path | None = None
     """A Python file with claims of your own in CLAIMS."""
 
@@ -64,13 +65,14 @@ def build_report(
     Raises:
         UserError: If there is no store, or what it holds must not be pooled.
     """
+    uri = tracking_uri or _store_below(out)
+    rows = named_files(predictions or "")  # before seconds of imports
     from reports.own_claims import read_claims
 
     own = read_claims(claims) if claims else ()
-    uri = tracking_uri or _store_below(out)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
         return _write(
-            _decide(uri, Path(downloads), own, predictions, experiment_name(tracking_uri, out)), out
+            _decide(uri, Path(downloads), own, rows, experiment_name(tracking_uri, out)), out
         )
 
 
@@ -82,16 +84,16 @@ def build_side_by_side(
     Raises:
         UserError: Fewer than two, or one of them has no store.
     """
+    if len(set(run.resolve() for run in runs)) < max(len(runs), 2):
+        raise UserError("RUNS needs the folders of at least two different ablations.")
+    uris = {str(run): _store_below(run) for run in runs}
+    rows = named_files(predictions or "")
     from reports.own_claims import read_claims
     from reports.side_by_side import write_side_by_side
 
-    if len(set(run.resolve() for run in runs)) < max(len(runs), 2):
-        raise UserError("RUNS needs the folders of at least two different ablations.")
     own = read_claims(claims) if claims else ()
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
-        decided = {
-            str(run): _decide(_store_below(run), Path(downloads), own, predictions) for run in runs
-        }
+        decided = {run: _decide(uri, Path(downloads), own, rows) for run, uri in uris.items()}
         return write_side_by_side(decided, out)
 
 
@@ -101,10 +103,12 @@ def _language() -> Any:
 
     from reports.fonts import setting_in, typeface_for
     from reports.language import speaking
+    from reports.typeset import timestamp
 
     chosen = os.environ.get("REPORT_LANG") or "en"
     stack = ExitStack()
     stack.enter_context(speaking(chosen))
+    timestamp()  # a wrong one is told before anything is written
     stack.enter_context(setting_in(typeface_for(chosen, os.environ.get("REPORT_FONT") or None)))
     return stack
 
@@ -113,7 +117,7 @@ def _decide(
     uri: str,
     downloads: Path,
     own: "tuple[Claim, ...]",
-    predictions: str | None,
+    predictions: dict[str, Path],
     experiment: str = EXPERIMENT,
 ) -> Decided:
     """Read an ablation and decide the claims on it."""
@@ -126,8 +130,8 @@ def _decide(
     from reports.results import build_results
 
     ablation = load_ablation(uri, downloads, experiment)
-    for wanted in _words_of("PREDICTIONS", predictions or ""):
-        ablation = with_predictions(ablation, wanted)
+    for name, file in predictions.items():
+        ablation = with_predictions(ablation, name, file)
     claims = (*CLAIMS, *own)
     guide = decide(claims, Evidence(ablation, "guide"), ablation.targets)
     tuned: list[Verdict] = []
@@ -144,6 +148,25 @@ def _words_of(variable: str, text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise UserError(f"{variable}={text} cannot be read: {error}.") from None
+
+
+def named_files(predictions: str) -> dict[str, Path]:
+    """Files of other people's predictions by the name of their row.
+
+    Raises:
+        UserError: A word is not of the form NAME:FILE, or there is no such file.
+    """
+    found: dict[str, Path] = {}
+    for word in _words_of("PREDICTIONS", predictions):
+        name, _, file = word.partition(":")
+        if not name or not file:
+            raise UserError(f"PREDICTIONS={word} is not of the form name:file.csv.")
+        if not Path(file).is_file():
+            raise UserError(f"PREDICTIONS={word}: there is no file {file}.")
+        if name in found:
+            raise UserError(f"PREDICTIONS={word}: {name} is there twice.")
+        found[name] = Path(file)
+    return found
 
 
 def _write(decided: Decided, out: Path) -> Path:
@@ -182,7 +205,10 @@ def _write(decided: Decided, out: Path) -> Path:
 def _store_below(out: Path) -> str:
     store = out / "mlflow.db"
     if not store.exists():
-        raise UserError(f"There is no {store}: run `make ablation` first, or give --tracking_uri.")
+        raise UserError(
+            f"There is no {store}: run `make ablation` first, or give the folder (OUT=, --out) or"
+            " the server (TRACKING_URI=, --tracking_uri) that holds one."
+        )
     return f"sqlite:///{store.resolve()}"
 
 

@@ -20,21 +20,22 @@ MEASURES = ("srocc", "plcc", "krocc", "within_generator_srocc")
 OFF_SCALE = phrase("the scale of these predictions is not known")
 
 
-def with_predictions(ablation: Ablation, wanted: str) -> Ablation:
-    """The ablation with a reference row from NAME:FILE.
+def with_predictions(ablation: Ablation, name: str, file: Path) -> Ablation:
+    """The ablation with one more reference row.
 
-    The file is a CSV with the column `name`, the image's file name as in the rated table, and
-    `quality` or `consistency` or both, on any scale.
+    Args:
+        ablation: The ablation.
+        name: Name of the row.
+        file: A CSV with the column `name`, the image's file name as in the rated table, and
+            `quality` or `consistency` or both, on any scale; or what `experiments/predict.py`
+            wrote, with `image`, `q` and `c`.
 
     Raises:
         UserError: The file cannot be used, or lacks images that the splits test.
     """
-    name, separator, file = wanted.partition(":")
-    if not separator or not name or not file:
-        raise UserError(f"PREDICTIONS={wanted} is not of the form name:file.csv.")
     if name in (*REFERENCE_ORDER, *ablation.mode_names):
-        raise UserError(f"PREDICTIONS={wanted}: a row of the report is called {name} already.")
-    table = _read(Path(file))
+        raise UserError(f"PREDICTIONS={name}:{file}: a row of the report is called {name} already.")
+    table = _read(file)
     tested = _tested_images(ablation, file)
     rows = [
         {"reference": name, "split": split, **_scores(images, table, file)}
@@ -45,12 +46,13 @@ def with_predictions(ablation: Ablation, wanted: str) -> Ablation:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise UserError(f"There is no file {path} with predictions.")
     try:
-        table = pd.read_csv(path, dtype={"name": str})
-    except (ValueError, UnicodeDecodeError) as error:
+        table = pd.read_csv(path, dtype={"name": str, "image": str})
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as CSV: {error}.") from None
+    if "image" in table and "name" not in table:  # as experiments/predict.py writes it
+        table = table.rename(columns={PARTS[target]: target for target in TARGETS})
+        table["name"] = [Path(image).name for image in table["image"]]
     columns = [target for target in TARGETS if target in table]
     if "name" not in table or not columns:
         raise UserError(
@@ -69,7 +71,7 @@ def _read(path: Path) -> pd.DataFrame:
     return table.set_index("name")
 
 
-def _tested_images(ablation: Ablation, file: str) -> pd.DataFrame:
+def _tested_images(ablation: Ablation, file: Path) -> pd.DataFrame:
     """One row a split and test image: split, name, its opinions and its generator."""
     predictions: Any = ablation.predictions
     if predictions.empty:
@@ -79,7 +81,7 @@ def _tested_images(ablation: Ablation, file: str) -> pd.DataFrame:
     return own.drop_duplicates(["split", "row"]).filter(keep)
 
 
-def _scores(images: pd.DataFrame, table: pd.DataFrame, file: str) -> dict[str, Any]:
+def _scores(images: pd.DataFrame, table: pd.DataFrame, file: Path) -> dict[str, Any]:
     """Measures on one test part, and why others are undefined."""
     names: Any = images["name"]
     lacking = names[~names.isin(list(table.index))]

@@ -1,10 +1,16 @@
 """Claims of a user's own, from a Python file of a few lines (docs/report.md shows one)."""
 
 import runpy
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from qa_core.errors import UserError
 from reports.claims import CLAIMS, Claim
+from reports.contrasts import Contrast, Evidence, NotTested
 
 
 def read_claims(path: Path) -> tuple[Claim, ...]:
@@ -25,4 +31,31 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UserError(f"{path}: a claim is called {', '.join(sorted(twice))} already.")
-    return tuple(found)
+    return tuple(_faults_told(claim, path) for claim in found)
+
+
+def _is_series(values: Any) -> bool:
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.size == 0:
+        return False
+    return bool(np.isfinite(values).all())
+
+
+def _faults_told(claim: Claim, path: Path) -> Claim:
+    """The claim, whose own faults are told in a sentence."""
+
+    def contrasts(evidence: Evidence, target: str) -> Sequence[Contrast]:
+        try:
+            found = list(claim.contrasts(evidence, target))
+        except NotTested:
+            raise
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            raise UserError(f"{path}: the claim {claim.id} fails on {target}: {words}.") from error
+        if not all(isinstance(one, Contrast) and _is_series(one.values) for one in found):
+            raise UserError(
+                f"{path}: the claim {claim.id} on {target} gives something else than contrasts of"
+                " one finite value a split."
+            )
+        return found
+
+    return replace(claim, contrasts=contrasts)

@@ -140,9 +140,10 @@ def _study(evidence: Evidence, name: str) -> Study:
         raise NotTested(phrase("studies are run at the guide’s setting"))
     study = evidence.ablation.studies.get(name)
     if study is None:
-        raise NotTested(
-            phrase("needs the {study} study, which was not run", study=name.replace("_", "-"))
-        )
+        words = name.replace("_", "-")
+        if len(select(evidence.ablation.runs, kind="study", study=name)):
+            raise NotTested(phrase("the {study} study was begun and not finished", study=words))
+        raise NotTested(phrase("needs the {study} study, which was not run", study=words))
     if len(study.cells) < study.n_listed:
         missing = study.n_listed - len(study.cells)
         raise NotTested(

@@ -8,6 +8,7 @@ from re import findall
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from qa_core.errors import UserError
 from reports.fonts import typeface
 from reports.language import say
 from reports.results import write_json
@@ -15,6 +16,7 @@ from reports.results import write_json
 HERE = Path(__file__).parent
 SHARED = tuple(HERE / f"{name}.typ" for name in ("common", "arms", "published"))
 FIXED_TIMESTAMP = 1_700_000_000
+_LATEST_TIMESTAMP = 253_402_300_799  # the end of the year 9999
 PICTURE_PPI = 200
 
 
@@ -70,11 +72,19 @@ def _compile(source: Path, form: Any) -> Any:
         ignore_system_fonts=not face.system,
         format=form,
         ppi=PICTURE_PPI,
-        timestamp=int(os.environ.get("SOURCE_DATE_EPOCH", FIXED_TIMESTAMP)),
+        timestamp=timestamp(),
     )
     if warnings:
         raise RuntimeError("Typst: " + "; ".join(w.message for w in warnings))
     return compiled
+
+
+def timestamp() -> int:
+    """The date of the PDF in seconds since 1970, the same until SOURCE_DATE_EPOCH says another."""
+    given = os.environ.get("SOURCE_DATE_EPOCH") or str(FIXED_TIMESTAMP)
+    if not given.isdecimal() or int(given) > _LATEST_TIMESTAMP:
+        raise UserError(f"SOURCE_DATE_EPOCH={given} is not a number of seconds since 1970.")
+    return int(given)
 
 
 def words_of_template(template: str) -> set[str]:

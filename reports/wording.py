@@ -1,6 +1,5 @@
 """The verdict in plain words, computed from the results; and the smallest effect to be seen."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from reports.figures.saturation import BINDING
 from reports.language import say, say_all, say_list
 from reports.load import Ablation
 from reports.results import Entry
-from reports.statistics import nadeau_bengio_interval, smallest_effect
+from reports.standing import standing_in_words
+from reports.statistics import smallest_effect
 from reports.style import format_score, label
 
 
@@ -33,15 +33,16 @@ class Resolution:
 def protocol_words(ablation: Ablation) -> str:
     """How images were split, and what the reader must know of it."""
     facts = {key: ablation.params.get(key, "?") for key in ("protocol", "n_splits")}
+    facts["n_models"] = str(int(ablation.params.get("n_splits", 0)) * ablation.n_seeds)
     return {
         "common": say(
             "{protocol}, {n_splits} random splits, best epoch chosen on test: for comparison with "
             "papers only",
             **facts,
         ),
-        "official": say("{protocol}, the makers’ own test part, {n_splits} models", **facts),
+        "official": say("{protocol}, the makers’ own test part, {n_models} models", **facts),
         "cross": say(
-            "{protocol}, trained on one data set and tested on another, {n_splits} models", **facts
+            "{protocol}, trained on one data set and tested on another, {n_models} models", **facts
         ),
         "leave_one_generator_out": say(
             "{protocol}, {n_splits} splits, each testing a generator on unseen prompts", **facts
@@ -83,123 +84,13 @@ def verdict_in_words(
 ) -> list[str]:
     """Paragraphs for the cover: who leads, is it earned, gap, bound, alignment, claims."""
     paragraphs = [
-        say_all(
-            [
-                _leader(ablation, modes, target),
-                _earned(modes, baselines, target),
-                _floor_words(modes, baselines, target),
-            ]
-        )
-        for target in ablation.targets
+        standing_in_words(ablation, modes, baselines, target) for target in ablation.targets
     ]
     paragraphs.append(_gap_words(ablation, modes))
     paragraphs.append(_bound_words(ablation, modes))
     paragraphs.append(_retention_words(modes))
     paragraphs.append(_claims_words(claims))
     return [p for p in paragraphs if p]
-
-
-def _leader(ablation: Ablation, modes: dict[str, dict[str, Entry]], target: str) -> str:
-    """Who has the highest mean, and from whom the splits can tell it apart."""
-    scores = {m: e[f"srocc_{target}"] for m, e in modes.items()}
-    scores = {m: e for m, e in scores.items() if e["mean"] is not None}
-    if not scores:
-        return say("On {target} no mode has a finished run.", target=target)
-    best = max(scores, key=lambda m: scores[m]["mean"])
-    start = say(
-        "On {target}, {mode} has the highest mean test SROCC, {score}.",
-        target=target,
-        mode=label(best),
-        score=with_interval(scores[best]),
-    )
-    rivals = [m for m in scores if m != best] if ablation.decides else []
-    apart, close = _told_apart(ablation, best, rivals, target)
-    return say_all([start, _apart_words(apart, close)])
-
-
-def _apart_words(apart: Sequence[str], close: Sequence[str]) -> str:
-    if not apart and not close:
-        return ""
-    if not apart:
-        return say("The splits cannot tell it from any other mode.")
-    if not close:
-        return say("It is ahead of every other mode beyond what the splits’ spread explains.")
-    return say(
-        "It is ahead of {apart} beyond what the splits’ spread explains; it cannot be told from"
-        " {close}.",
-        apart=say_list([label(m) for m in apart]),
-        close=say_list([label(m) for m in close]),
-    )
-
-
-def _told_apart(
-    ablation: Ablation, best: str, rivals: Sequence[str], target: str
-) -> tuple[list[str], list[str]]:
-    """Rivals whose paired interval excludes 0, and the others.
-
-    The data chose which mode is best, so every pair of modes was at stake: the intervals are
-    Bonferroni's over all pairs, not over the rivals alone.
-    """
-    apart: list[str] = []
-    close: list[str] = []
-    measure = f"test_srocc_{target}"
-    level = 1.0 - 0.05 / max(math.comb(len(rivals) + 1, 2), 1)
-    for rival in rivals:
-        own = ablation.by_split(best, measure)
-        difference = (own - ablation.by_split(rival, measure)).dropna()
-        if difference.empty:
-            continue
-        factor = ablation.variance_factor(difference.size)
-        interval = nadeau_bengio_interval(difference, factor, level)
-        (apart if interval.low is not None and interval.low > 0 else close).append(rival)
-    return apart, close
-
-
-def _earned(
-    modes: dict[str, dict[str, Entry]], baselines: dict[str, dict[str, Entry]], target: str
-) -> str:
-    """Whether the means beat zero-shot and ridge: a mode that does not has earned nothing."""
-    means = _means(modes, target)
-    rows = _means({n: baselines[n] for n in ("zeroshot", "ridge") if n in baselines}, target)
-    if not rows or not means:
-        return say("There is no zero-shot or ridge row to hold the modes against.")
-    bar = max(rows, key=lambda n: rows[n])
-    losers = [m for m, mean in means.items() if mean <= rows[bar]]
-    mark = f"{label(bar)} ({format_score(rows[bar])})"
-    if not losers:
-        return say(
-            "All modes lie above the stronger reference, {reference}, in the mean.", reference=mark
-        )
-    if len(losers) == len(means):
-        return say(
-            "No mode lies above {reference} in the mean: fine-tuning earned nothing here.",
-            reference=mark,
-        )
-    return say(
-        "No higher than {reference} in the mean, so with nothing earned: {modes}.",
-        reference=mark,
-        modes=say_list([label(m) for m in losers]),
-    )
-
-
-def _floor_words(
-    modes: dict[str, dict[str, Entry]], baselines: dict[str, dict[str, Entry]], target: str
-) -> str:
-    """A warning where generator and prompt alone rank better than the best mode."""
-    floor, means = _means(baselines, target).get("floor"), _means(modes, target)
-    if floor is None or not means or floor <= max(means.values()):
-        return ""
-    return say(
-        "Generator and prompt means alone, without a look at any image, reach {floor}: what the"
-        " modes rank on is less than that.",
-        floor=format_score(floor),
-    )
-
-
-def _means(table: dict[str, dict[str, Entry]], target: str) -> dict[str, float]:
-    """Mean test SROCC by row, where it is defined."""
-    means = {name: entries[f"srocc_{target}"]["mean"] for name, entries in table.items()}
-    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _gap_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
@@ -246,6 +137,8 @@ def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
             "The bound binds: highest saturation {where}. A larger scale is worth a try.",
             where=where,
         )
+    if not top:
+        return say("The bound never binds: no test image’s correction comes near it.")
     return say("The bound hardly binds: the highest mean saturation is {where}.", where=where)
 
 
@@ -288,11 +181,3 @@ def _claims_words(claims: Sequence[Verdict]) -> str:
 def _inside(sentence: str) -> str:
     """A sentence as it stands inside another."""
     return sentence[0].lower() + sentence[1:]
-
-
-def with_interval(entry: Entry) -> str:
-    """A mean with its interval: .756 [.741, .771]."""
-    mean = format_score(entry["mean"])
-    if entry["low"] is None:
-        return mean
-    return f"{mean} [{format_score(entry['low'])}, {format_score(entry['high'])}]"

@@ -391,19 +391,51 @@ commands("a report without ablation", "reports.build", "--out", "nowhere")
 commands("a quote open in a list", "reports.build", "--runs", "runs/a 'runs/b")
 
 
+def report(world: World, *words: str) -> list[str]:
+    shutil.copy(world.out / "mlflow.db", "mlflow.db")
+    return ["reports.build", "--out", ".", *words]
+
+
 @makes("predictions in another form")
 def _(world: World) -> list[str]:
+    return report(world, "--predictions", "mine.csv")
+
+
+@makes("predictions that are not there")
+def _(world: World) -> list[str]:
+    return report(world, "--predictions", "theirs:mine.csv")
+
+
+def small_report(*words: str) -> list[str]:
     from report_fixture import Made, make_ablation
 
-    shutil.copy(world.out / "mlflow.db", "mlflow.db")
     make_ablation(Path(), Made(n_splits=2, n_trials=0, modes=("residual",), references=False))
-    return ["reports.build", "--out", ".", "--predictions", "mine.csv"]
+    return ["reports.build", "--out", ".", *words]
+
+
+@makes("a claim that fails")
+def _(world: World) -> list[str]:
+    Path("mine.py").write_text(
+        "from reports.claims import Claim\n"
+        "def wrong(evidence, target):\n    return [{}['nothing']]\n"
+        "CLAIMS = [Claim('mine', 'Mine', 'mine', wrong)]\n"
+    )
+    return small_report("--claims", "mine.py")
+
+
+@makes("a date that is none")
+def _(world: World) -> list[str]:
+    world.patch.setenv("SOURCE_DATE_EPOCH", "today")
+    return small_report()
 
 
 @makes("a busy port")
 def _(world: World) -> list[str]:
     taken = world.on_exit.enter_context(socket.create_server(("127.0.0.1", 0)))
     return ["experiments.ui", "--port", str(taken.getsockname()[1]), "--out", str(world.out)]
+
+
+commands("no seed at all", "experiments.ablation", "--seeds", "0")
 
 
 @makes("two ablations in one folder")

@@ -9,8 +9,8 @@ import pytest
 from reports.claims import CLAIMS, Claim, Verdict, decide
 from reports.contrasts import Contrast, Evidence
 from reports.load import Ablation
+from reports.standing import told_apart
 from reports.statistics import nadeau_bengio_interval
-from reports.wording import _told_apart
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 
@@ -40,11 +40,11 @@ def make(scores: Mapping[str, float], noise: float = 0.004, epochs: int = 8, **e
     references = pd.DataFrame({"reference": "zeroshot", "split": range(10),
                                "test_srocc_consistency": 0.6, "undefined": [{}] * 10})  # fmt: skip
     modes = pd.DataFrame({"mode": list(scores), "tuned_is_guide": True, "tuned_setting": None})
-    empty = pd.DataFrame()
+    empty, runs = pd.DataFrame(), pd.DataFrame(columns=pd.Index(["kind", "study"]))
     return Ablation(
         id="id", params={"variance_factor": "0.4", "n_splits": "10"}, complete=True, wall_s=1.0,
         targets=("quality", "consistency"), modes=modes, trials=empty, cells=pd.DataFrame(rows),
-        curves=pd.DataFrame(curves), references=references, runs=empty, predictions=empty,
+        curves=pd.DataFrame(curves), references=references, runs=runs, predictions=empty,
     )  # fmt: skip
 
 
@@ -147,9 +147,9 @@ def test_the_cover_leads_with_a_mode_only_where_all_pairs_allow_it() -> None:
     own, other = (ablation.by_split(m, "test_srocc_quality") for m in ("linear_probe", "residual"))
     p = nadeau_bengio_interval(own - other, 0.4).p
     assert p is not None
-    apart, close = _told_apart(ablation, "linear_probe", ["residual"], "quality")
+    apart, close = told_apart(ablation, "linear_probe", ["residual"], "quality")
     assert ("residual" in apart) == (p < 0.05)  # two modes: one pair
-    assert ("residual" in _told_apart(ablation, "linear_probe", MODES[:3], "quality")[0]) == (
+    assert ("residual" in told_apart(ablation, "linear_probe", MODES[:3], "quality")[0]) == (
         p < 0.05 / 6
     )
     assert not set(apart) & set(close)

@@ -16,7 +16,7 @@ from experiments.baseline import BaselineArgs
 from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
 from qa_core.tracking import as_text
-from reports.build import build_report, build_side_by_side
+from reports.build import build_report, build_side_by_side, named_files
 from reports.claims import decide
 from reports.commands import SCRIPT, ablation_command, command_rows, run_command
 from reports.contrasts import Evidence
@@ -91,11 +91,16 @@ def test_every_run_has_a_command(ablation: Ablation) -> None:
 
 def test_predictions_of_others_become_a_row(ablation: Ablation, tmp_path: Path) -> None:
     file = write_predictions(ablation, tmp_path / "theirs.csv")
-    row = with_predictions(ablation, f"theirs:{file}")
+    row = with_predictions(ablation, "theirs", file)
     assert row.reference_names[-1] == "theirs"
     own = select(row.references, reference="theirs")
     np.testing.assert_allclose(own["test_srocc_quality"].astype(float), 1.0)  # a rescaled opinion
     assert len(own) == 3
+    ours = pd.read_csv(file).rename(columns={"name": "image", "quality": "q"})
+    ours["image"] = "some/folder/" + ours["image"]  # as experiments/predict.py writes it
+    ours.to_csv(tmp_path / "ours.csv", index=False)
+    again = with_predictions(ablation, "theirs", tmp_path / "ours.csv")
+    pd.testing.assert_frame_equal(again.references, row.references)
     assert per_split(own, "test_srocc_consistency").empty
     assert "scale" in next(iter(own["undefined"]))["test_rmse_quality"]
 
@@ -103,10 +108,12 @@ def test_predictions_of_others_become_a_row(ablation: Ablation, tmp_path: Path) 
 def test_predictions_that_cannot_be_used_are_told(ablation: Ablation, tmp_path: Path) -> None:
     def refused(wanted: str, words: str) -> None:
         with pytest.raises(UserError, match=words):
-            with_predictions(ablation, wanted)
+            for name, path in named_files(wanted).items():
+                with_predictions(ablation, name, path)
 
     refused("nothing", "of the form")
     refused("x:nowhere.csv", "no file")
+    refused(f"x:{__file__} x:{__file__}", "x is there twice")
     file = write_predictions(ablation, tmp_path / "a.csv")
     refused(f"ridge:{file}", "called ridge already")
     table = pd.read_csv(file)

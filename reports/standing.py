@@ -1,0 +1,197 @@
+"""Who leads on a target, and whether the modes stand above what needs no fine-tuning, in words."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.frames import per_split, select
+from reports.language import say, say_all, say_list
+from reports.load import Ablation
+from reports.results import Entry
+from reports.statistics import nadeau_bengio_interval
+from reports.style import format_score, label
+
+Table = dict[str, dict[str, Entry]]
+"""Entries of results.json by row and measure."""
+
+WITHOUT_FINE_TUNING = ("ridge", "zeroshot")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Modes by where the interval of their difference from a reference lies.
+
+    Attributes:
+        above: Wholly above 0.
+        below: Wholly below 0.
+        open: Around 0.
+    """
+
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+    open: tuple[str, ...]
+
+
+def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
+    """The leader, what it can be told from, and the modes against ridge, zero-shot and floor."""
+    if not _means(modes, target):
+        return say("On {target} no mode has a finished run.", target=target)
+    references = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
+    bars = _means(references, target)
+    strongest_first = sorted(bars, key=lambda name: -bars[name])
+    against = [
+        _against(ablation, modes, (name, bars[name]), target, len(bars)) for name in strongest_first
+    ]
+    if not bars:
+        against = [say("There is no zero-shot or ridge row to hold the modes against.")]
+    floor = _floor_words(modes, baselines, target)
+    return say_all([_leader(ablation, modes, target), *against, floor])
+
+
+def _leader(ablation: Ablation, modes: Table, target: str) -> str:
+    """Who has the highest mean, and from whom the splits can tell it apart."""
+    means = _means(modes, target)
+    best = max(means, key=lambda m: means[m])
+    start = say(
+        "On {target}, {mode} has the highest mean test SROCC, {score}.",
+        target=target,
+        mode=label(best),
+        score=with_interval(modes[best][f"srocc_{target}"]),
+    )
+    rivals = [m for m in means if m != best] if ablation.decides else []
+    apart, close = told_apart(ablation, best, rivals, target)
+    return say_all([start, _apart_words(apart, close)])
+
+
+def _apart_words(apart: Sequence[str], close: Sequence[str]) -> str:
+    if not apart and not close:
+        return ""
+    if not apart:
+        return say("The splits cannot tell it from any other mode.")
+    if not close:
+        return say("It is ahead of every other mode beyond what the splits’ spread explains.")
+    return say(
+        "It is ahead of {apart} beyond what the splits’ spread explains; it cannot be told from"
+        " {close}.",
+        apart=_named(apart),
+        close=_named(close),
+    )
+
+
+def told_apart(
+    ablation: Ablation, best: str, rivals: Sequence[str], target: str
+) -> tuple[list[str], list[str]]:
+    """Rivals whose paired interval excludes 0, and the others.
+
+    The data chose which mode is best, so every pair of modes was at stake: the intervals are
+    Bonferroni's over all pairs, not over the rivals alone.
+    """
+    measure = f"test_srocc_{target}"
+    own = ablation.by_split(best, measure)
+    lifts = {rival: own - ablation.by_split(rival, measure) for rival in rivals}
+    found = _standing(ablation, lifts, math.comb(len(rivals) + 1, 2))
+    return list(found.above), [*found.open, *found.below]
+
+
+def _standing(ablation: Ablation, lifts: dict[str, pd.Series], n_contrasts: int) -> Standing:
+    """Where the paired differences lie, by Nadeau-Bengio intervals, Bonferroni's over all."""
+    level = 1.0 - 0.05 / max(n_contrasts, 1)
+    sides: dict[str, list[str]] = {"above": [], "below": [], "open": []}
+    for name, lift in lifts.items():
+        values = lift.dropna()
+        if values.empty:
+            continue
+        interval = nadeau_bengio_interval(values, ablation.variance_factor(values.size), level)
+        low, high = interval.low, interval.high
+        side = "open"
+        if low is not None and high is not None:
+            side = "above" if low > 0 else "below" if high < 0 else "open"
+        sides[side].append(name)
+    return Standing(tuple(sides["above"]), tuple(sides["below"]), tuple(sides["open"]))
+
+
+def _against(
+    ablation: Ablation, modes: Table, row_of: tuple[str, float], target: str, n_references: int
+) -> str:
+    """The modes against a reference: told apart where splits decide, else by means alone.
+
+    Args:
+        ablation: The ablation.
+        modes: Entries of the modes.
+        row_of: The reference's name and mean.
+        target: The target.
+        n_references: References that the modes are held against; the intervals are for all.
+    """
+    reference, bar = row_of
+    mark = f"{label(reference)} ({format_score(bar)})"
+    if not ablation.decides:
+        return _by_means(_means(modes, target), bar, mark)
+    measure = f"test_srocc_{target}"
+    row = per_split(select(ablation.references, reference=reference), measure)
+    lifts = {mode: ablation.by_split(mode, measure) - row for mode in _means(modes, target)}
+    found = _standing(ablation, lifts, len(lifts) * n_references)
+    if not (found.above or found.open or found.below):
+        return _by_means(_means(modes, target), bar, mark)  # no split has both
+    if len(found.above) == len(lifts):
+        return say(
+            "Every mode lies above {reference} beyond what the splits’ spread explains.",
+            reference=mark,
+        )
+    groups = [
+        found.above
+        and say(
+            "above it, beyond what the splits’ spread explains, {modes}", modes=_named(found.above)
+        ),
+        found.open and say("not to be told from it {modes}", modes=_named(found.open)),
+        found.below and say("below it {modes}", modes=_named(found.below)),
+    ]
+    words = [str(group) for group in groups if group]
+    said = say("Against {reference}: {groups}.", reference=mark, groups=say("; ").join(words))
+    if found.above:
+        return said
+    return say_all([said, say("No mode is shown to have earned its training against it.")])
+
+
+def _named(modes: Sequence[str]) -> str:
+    return say_list([label(mode) for mode in modes])
+
+
+def _by_means(means: dict[str, float], bar: float, mark: str) -> str:
+    losers = [mode for mode, mean in means.items() if mean <= bar]
+    if not losers:
+        return say("All modes lie above {reference} in the mean.", reference=mark)
+    if len(losers) == len(means):
+        return say("No mode lies above {reference} in the mean.", reference=mark)
+    return say(
+        "No higher than {reference} in the mean: {modes}.",
+        reference=mark,
+        modes=_named(losers),
+    )
+
+
+def _floor_words(modes: Table, baselines: Table, target: str) -> str:
+    """A warning where generator and prompt alone rank better than the best mode."""
+    floor, means = _means(baselines, target).get("floor"), _means(modes, target)
+    if floor is None or floor <= max(means.values()):
+        return ""
+    return say(
+        "Generator and prompt means alone, without a look at any image, reach {floor}: what the"
+        " modes rank on is less than that.",
+        floor=format_score(floor),
+    )
+
+
+def _means(table: Table, target: str) -> dict[str, float]:
+    """Mean test SROCC by row, where it is defined."""
+    means = {name: entries[f"srocc_{target}"]["mean"] for name, entries in table.items()}
+    return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def with_interval(entry: Entry) -> str:
+    """A mean with its interval: .756 [.741, .771]."""
+    mean = format_score(entry["mean"])
+    if entry["low"] is None:
+        return mean
+    return f"{mean} [{format_score(entry['low'])}, {format_score(entry['high'])}]"
