@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ from qa_core.config import (
 from qa_core.errors import UserError
 from studies.engine.local import interrupts_held
 from studies.engine.machines import EngineChoice, EngineName
-from studies.profiles import PROFILES, StudyRequest
+from studies.profiles import PROFILES, Profile, StudyRequest
 
 if TYPE_CHECKING:
     from studies.stores import Stores
@@ -53,6 +53,8 @@ class AblationArgs(DataFlags):
     """Decoded images and frozen activations, shared by all runs and safe to delete."""
     arms: str = ""
     """Further arms beside the four modes, as in lp_ft,llrd,ema; all for all of them."""
+    seeds: int = 1
+    """Seeds that each split of the confirmation trains with; their mean is its result."""
     cache_gb: float = 20.0
     """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
     cache_precision: CachePrecision = "full"
@@ -78,7 +80,7 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
     Raises:
         UserError: Flags, data or the folder cannot be used, or cells failed.
     """
-    base, profile = base_config(args), PROFILES[args.profile]
+    base, profile = base_config(args), profile_of(args)
     choice, arms = engine_choice(args), parse_arms(args.arms)
     from studies.stores import stores_of  # MLflow and Optuna: --help must not wait
 
@@ -138,6 +140,17 @@ def engine_choice(args: AblationArgs) -> EngineChoice:
     if args.workers < 0:
         raise UserError(f"--workers {args.workers} is negative.")
     return EngineChoice(args.engine, args.workers)
+
+
+def profile_of(args: AblationArgs) -> Profile:
+    """The size that the flags name.
+
+    Raises:
+        UserError: It makes no sense.
+    """
+    if args.seeds < 1:
+        raise UserError(f"--seeds {args.seeds} is less than 1.")
+    return replace(PROFILES[args.profile], n_seeds=args.seeds)
 
 
 def base_config(args: AblationArgs) -> RunConfig:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from experiments.ablation import AblationArgs, base_config, engine_choice
+from experiments.ablation import AblationArgs, base_config, engine_choice, profile_of
 from qa_core.arms import parse_arms
 from qa_core.config import with_settings
 from qa_core.errors import UserError
-from studies.profiles import PROFILES
 
 if TYPE_CHECKING:
     from studies.paper_plan import PaperPlan
@@ -47,7 +46,7 @@ def print_calibrated(args: PlanArgs) -> None:
     from studies.plan import plan_ablation
     from studies.space import all_spaces
 
-    base, profile = base_config(args), PROFILES[args.profile]
+    base, profile = base_config(args), profile_of(args)
     undecoded = with_settings(base, cache=False)
     setup = Setup(undecoded, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
     workspace, splits = open_workspace(setup)
@@ -86,7 +85,7 @@ def print_on_paper(args: PlanArgs, n_images: int) -> None:
     spec = backbone_spec(args.backbone)
     spaces = all_spaces(parse_arms(args.arms), base_config(args), spec)
     configs = {name: space.guide for name, space in spaces.items()}
-    plan = plan_on_paper(configs, PROFILES[args.profile], n_images, args.cards)
+    plan = plan_on_paper(configs, profile_of(args), n_images, args.cards)
     print(f"{args.backbone}, {n_images} images, {args.cards} H100, bf16; on paper:")
     print(f"{SHARE_OF_PEAK:.0%} of the cards' peak is assumed, nothing is measured.")
     _print_paper(plan)

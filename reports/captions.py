@@ -18,6 +18,13 @@ def _n(ablation: Ablation) -> str:
     )
 
 
+def _n_both(ablation: Ablation) -> str:
+    """Number of runs behind a figure of both settings."""
+    tuned = len(select(ablation.cells, setting="tuned"))
+    words = [_n(ablation), *([say("{n} tuned runs", n=str(tuned))] if tuned else [])]
+    return say("; ").join(words)
+
+
 def bar_of_splits(ablation: Ablation) -> str:
     """What a bar beside a mean is, or why there is none."""
     if ablation.has_one_part:
@@ -33,7 +40,7 @@ def strips(ablation: Ablation) -> str:
         "the guide’s setting; hollow: the tuned one, where tuning moved it. Vertical lines: means "
         "of the reference rows. {n}.",
         bar=bar_of_splits(ablation),
-        n=_n(ablation),
+        n=_n_both(ablation),
     )
 
 

@@ -69,6 +69,8 @@ def ablation_command(ablation: Ablation) -> str:
         named["TOKENIZER"] = cell.get("tokenizer")
     if p.get("image_view", "whole") != "whole":
         named["IMAGE_VIEW"] = p["image_view"]
+    if ablation.n_seeds > 1:
+        named["SEEDS"] = str(ablation.n_seeds)
     if ablation.arms is not None:
         named["ARMS"] = ",".join(ablation.arms.modes["mode"])
     words += [f"{name}={shlex.quote(value)}" for name, value in named.items() if value]

@@ -86,12 +86,7 @@ def build_content(
             for one in _with_arms(ablation)
             for mode, setting, command in cell_commands(one)
         ],
-        "commands_note": ""
-        if not ablation.is_smoke
-        else say(
-            "This smoke run took a part of the prompts only: the command of the whole alone gives "
-            "the same runs."
-        ),
+        "commands_note": _commands_note(ablation),
         "study_commands": [
             [say("study of {study}", study=name.replace("_", "-")), study_command(ablation, study)]
             for name, study in ablation.studies.items()
@@ -155,6 +150,16 @@ def table_content(
     }
 
 
+def _commands_note(ablation: Ablation) -> str:
+    """What the commands of single runs leave out."""
+    smoke = say(
+        "This smoke run took a part of the prompts only: the command of the whole alone gives "
+        "the same runs."
+    )
+    seeds = say("The commands are those of the first seed; --seed gives the others.")
+    return say_all([smoke if ablation.is_smoke else "", seeds if ablation.n_seeds > 1 else ""])
+
+
 def _with_arms(ablation: Ablation) -> list[Ablation]:
     """The four modes, then the further arms where there are any."""
     return [ablation] if ablation.arms is None else [ablation, ablation.arms]
@@ -182,6 +187,9 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
         "all": str(len(ablation.runs)),
     }
     tuning = say("{n} trials a mode", n=known["n_trials"])
+    training = [say("{epochs} epochs; profile {profile}", **known)]
+    if ablation.n_seeds > 1:
+        training.append(say("{n} seeds a split, averaged", n=str(ablation.n_seeds)))
     return [
         [say("Data"), say("{name}, version {version}", name=known["data_name"],
                           version=known["data_version"])],
@@ -192,7 +200,7 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
         [say("Backbone"), say("{backbone} ({pretrained}), {image_depth} image blocks", **known)],
         [say("Backbone hash"), known["backbone_sha256"][:16]],
         [say("Protocol"), protocol_words(ablation)],
-        [say("Training"), say("{epochs} epochs; profile {profile}", **known)],
+        [say("Training"), say("; ").join(training)],
         [say("Tuning"), tuning if ablation.is_tuned else say("none: the guide’s settings only")],
         [say("Runs"), say("{cells} confirmation runs, {trials} trials, {all} in all", **counts)],
         [say("Code"), known["code_version"]],

@@ -137,7 +137,7 @@ class Evidence:
             raise NotTested(phrase("protocol {protocol} decides no claim", protocol=protocol))
 
     def _long_curves(self, mode: str, target: str) -> pd.DataFrame:
-        """Validation SROCC (n_splits, n_epochs), only of runs of 20 epochs without stopping."""
+        """Validation SROCC (n_runs, n_epochs), only of runs of 20 epochs without stopping."""
         self._require_resplits()
         curves = self.ablation.curves
         measure = f"val_srocc_{target}"
@@ -145,7 +145,7 @@ class Evidence:
         own: Any = curves[mine & (curves["epoch"] >= 1)]
         if own.empty or measure not in own:
             raise NotTested(phrase("no learning curve of {mode}", mode=mode.replace("_", " ")))
-        wide = own.pivot_table(index="split", columns="epoch", values=measure)
+        wide = own.pivot_table(index=["split", "run_id"], columns="epoch", values=measure)
         epochs = wide.shape[1]
         if epochs < EPOCHS_FOR_CONVERGENCE or bool(wide.isna().to_numpy().any()):
             shortest = int(wide.notna().sum(axis=1).min())
@@ -160,9 +160,10 @@ class Evidence:
 
 
 def _by_split(statistic: Callable[[FloatArray], float], curves: pd.DataFrame) -> pd.Series:
-    """A statistic of each split's curve; the columns of `curves` are the epochs from 1."""
+    """A statistic of each run's curve, seeds averaged; the columns are the epochs from 1."""
     values = [statistic(curve) for curve in curves.to_numpy(dtype=float)]
-    return pd.Series(values, index=curves.index)
+    means: Any = pd.Series(values, index=curves.index).groupby(level="split").mean()
+    return means
 
 
 def _first_near_end(values: FloatArray) -> float:

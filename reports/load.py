@@ -133,6 +133,11 @@ class Ablation:
         return nadeau_bengio_interval(values, self.variance_factor(values.size))
 
     @property
+    def n_seeds(self) -> int:
+        """Seeds that each split trains with."""
+        return int(self.params.get("n_seeds", 1))
+
+    @property
     def is_smoke(self) -> bool:
         """Whether this is a smoke run, which proves nothing."""
         return self.params.get("profile") == "smoke"
@@ -324,10 +329,11 @@ def _read_artifacts(
     for cell in cells.to_dict("records"):
         folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"], downloads)
         if (folder / "predictions.csv").exists():
-            table = _read_predictions(folder / "predictions.csv")
-            frames.append(table.assign(**{key: cell[key] for key in keys}))
+            told = {key: cell[key] for key in keys} | {"seed": cell.get("seed", 0)}
+            frames.append(_read_predictions(folder / "predictions.csv").assign(**told))
         for path in sorted((folder / "thumbnails").glob("*.jpg")):
-            thumbnails[cell["run_id"], int(path.stem)] = path
+            if path.stem.isdecimal():  # a row's number; what else may lie there is not ours
+                thumbnails[cell["run_id"], int(path.stem)] = path
     predictions = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     return predictions, thumbnails
 

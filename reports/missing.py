@@ -76,7 +76,8 @@ def _cells_left(ablation: Ablation | None) -> list[str]:
     items: list[str] = []
     for mode in ablation.modes["mode"]:
         for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
-            done = len(set(select(ablation.cells, mode=mode, setting=setting)["split"]))
+            runs = select(ablation.cells, mode=mode, setting=setting)["split"].value_counts()
+            done = int((runs >= ablation.n_seeds).sum())
             if done < planned:
                 items.append(
                     say(

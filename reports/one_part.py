@@ -7,7 +7,7 @@ those draws, or generators, of the score within each; re-splits that could sprea
 
 from collections.abc import Callable
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -39,14 +39,14 @@ def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interv
         predictions: One row a test image and split: prompt, group, split, generator, scores, MOS.
         protocol: Its name.
     """
-    unit = _unit(protocol)
     found: dict[str, Interval] = {}
+    predictions = predictions.assign(unit=_units(predictions, protocol))
     for target, letter in LETTERS.items():
         if not {letter, f"mos_{target}"} <= set(predictions.columns):
             continue
         rows = predictions.dropna(subset=[letter, f"mos_{target}"])
         for name, statistic in STATISTICS.items():
-            interval = _interval(rows, unit, letter, f"mos_{target}", statistic)
+            interval = _interval(rows, letter, f"mos_{target}", statistic)
             if interval is not None:
                 found[f"{name}_{target}"] = interval
     return found
@@ -54,12 +54,11 @@ def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interv
 
 def _interval(
     rows: pd.DataFrame,
-    unit: str,
     letter: str,
     mos: str,
     statistic: Callable[..., float | None],
 ) -> Interval | None:
-    units = pd.factorize(rows[unit])[0]
+    units = pd.factorize(rows["unit"])[0]
     predicted, opinion = rows[letter].to_numpy(float), rows[mos].to_numpy(float)
 
     def mean_within(chosen: NDArray[np.intp]) -> float:
@@ -73,8 +72,11 @@ def _interval(
     return prompt_bootstrap(kept_together(rows), mean_within, n_resamples=RESAMPLES)
 
 
-def _unit(protocol: str) -> str:
-    return "generator" if protocol == "leave_one_generator_out" else "split"
+def _units(predictions: pd.DataFrame, protocol: str) -> pd.Series:
+    """What is scored by itself: one seed's predictions for a draw, or for a generator."""
+    column = "generator" if protocol == "leave_one_generator_out" else "split"
+    units: Any = predictions[column].astype(str) + ", seed " + predictions["seed"].astype(str)
+    return units
 
 
 def lifts_on_parts(ablation: "Ablation") -> dict[tuple[str, str, str], Interval]:
@@ -109,7 +111,7 @@ def _by_mode(ablation: "Ablation", target: str, letter: str) -> pd.DataFrame | N
         return None
     own = select(table, setting="guide").dropna(subset=[letter, mos])
     own = own.assign(
-        unit=own[_unit(ablation.params["protocol"])], mos=own[mos], together=kept_together(own)
+        unit=_units(own, ablation.params["protocol"]), mos=own[mos], together=kept_together(own)
     )
     index = ["split", "row", "together", "unit", "mos"]
     wide = own.pivot_table(index=index, columns="mode", values=letter).dropna().reset_index()

@@ -6,13 +6,14 @@ Each goes on where it stopped.
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
+from qa_core.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion
@@ -21,7 +22,7 @@ from studies.context import Context, Setup, conditions, open_context, open_works
 from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
 from studies.engine.interface import Engine, Job, Outcome
-from studies.engine.machines import EngineChoice, open_machines
+from studies.engine.machines import EngineChoice, OpenContext, open_machines
 from studies.objective import TrialResult, TrialWork
 from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile, StudyRequest
@@ -82,46 +83,61 @@ def run_studies(
     ):
         board.say(f"opening {stores.place}")
         workspace, plan = open_workspace(setup, progress=board.note)  # before anything is written
-        tracker = stores.open_tracker()
         board.say(_size_words(workspace.table.name, len(workspace.table.frame), plan))
         params = parent_runs.ablation_params(
             profile_name, profile, setup.base, workspace, plan, machines.workers
         )
-        run = parent_runs.open_ablation_run(tracker, params, stores.place)
-        stores.claim(tracker, run)
-        tracker = tracker.of_ablation(run.info.run_id)
-        there = run.data.tags.get("arms", "").split()
-        complete = run.data.tags.get("complete") == "true"
-        if only is None and complete and set(arms) <= set(there):
+        tracker, run = _open_ablation(stores, params)
+        context = Context(workspace, plan, tracker)
+        if only is None and _is_complete(run, arms):
             board.say("everything is there already")
             close_parents(tracker, "FINISHED")  # open where it was killed in its last moment
             return 0
-        context = Context(workspace, plan, tracker)
-        opener = functools.partial(
-            open_context,
-            setup,
-            tracker.uri,
-            tracker.experiment_id,
-            run.info.run_id,
-            conditions(workspace),
-        )
         spaces = all_spaces(arms, setup.base, workspace.spec)
         with (
             open_session(tracker, spaces) as mode_runs,
-            machines.start(opener) as engine,
+            machines.start(_context_opener(setup, context)) as engine,
             signs_of_life(tracker, board),
         ):
             if only is None and PLANNED not in run.data.params:
-                board.say("planning: trying every mode for a moment")
-                expected = plan_ablation(workspace, spaces, plan, profile, machines.workers)
-                tracker.log(run.info.run_id, params=expected.params())
-                board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
+                _log_plan(context, spaces, profile, machines.workers, board)
             board.watch(engine)
             journals = stores.journals(run.info.run_id)
             ablation = Ablation(
                 profile, setup.base, context, engine, board, spaces, mode_runs, journals
             )
             return _run_phases(ablation) if only is None else _run_study(ablation, only)
+
+
+def _open_ablation(stores: Stores, params: dict[str, Any]) -> tuple[Tracker, Any]:
+    """The ablation's run, this command's alone, and the way to write into it."""
+    tracker = stores.open_tracker()
+    run = parent_runs.open_ablation_run(tracker, params, stores.place)
+    stores.claim(tracker, run)
+    return tracker.of_ablation(run.info.run_id), run
+
+
+def _is_complete(run: Any, arms: Sequence[str]) -> bool:
+    there = run.data.tags.get("arms", "").split()
+    return run.data.tags.get("complete") == "true" and set(arms) <= set(there)
+
+
+def _context_opener(setup: Setup, context: Context) -> OpenContext:
+    """What workers call to hold what this process holds."""
+    tracker, here = context.tracker, conditions(context.workspace)
+    return functools.partial(
+        open_context, setup, tracker.uri, tracker.experiment_id, context.ablation_id, here
+    )
+
+
+def _log_plan(
+    context: Context, spaces: dict[str, ModeSpace], profile: Profile, workers: int, board: Board
+) -> None:
+    """Try every mode for a moment, and write down how long all of it will take."""
+    board.say("planning: trying every mode for a moment")
+    expected = plan_ablation(context.workspace, spaces, context.plan, profile, workers)
+    context.tracker.log(context.ablation_id, params=expected.params())
+    board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
 
 
 def _size_words(name: str, n_images: int, plan: Any) -> str:
@@ -133,8 +149,7 @@ def _size_words(name: str, n_images: int, plan: Any) -> str:
 
 def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
-    ablation_id = context.tracker.ablation_id
-    assert ablation_id is not None
+    ablation_id = context.ablation_id
     context.tracker.log(ablation_id, tags={"complete": "false"})
     write_reference_rows(context, board.say)
     context.workspace.warm([c for space in ablation.spaces.values() for c in space.depths()])
@@ -250,20 +265,28 @@ def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> N
 def _confirm(ablation: Ablation, tuned: dict[str, sweep.Choice]) -> int:
     """Confirm each mode at the guide's and at its tuned setting; returns the failed cells."""
     context = ablation.context
-    settings = confirmation_settings(ablation.spaces, ablation.mode_runs, tuned)
+    n_seeds = ablation.profile.n_seeds
+    settings = confirmation_settings(ablation.spaces, ablation.mode_runs, tuned, n_seeds)
     cells = cells_of(settings, len(context.plan.splits), context)
     adopt_cells(cells, context)
     return run_cells(cells, context, ablation.engine, ablation.board)
 
 
 def confirmation_settings(
-    spaces: dict[str, ModeSpace], mode_runs: dict[str, str], tuned: dict[str, sweep.Choice]
+    spaces: dict[str, ModeSpace],
+    mode_runs: dict[str, str],
+    tuned: dict[str, sweep.Choice],
+    n_seeds: int = 1,
 ) -> Sequence[Setting]:
-    """Each mode at the guide's setting, and at its tuned one where that is another."""
+    """Each mode at the guide's setting, and at its tuned one where that is another, by seed."""
     settings: list[Setting] = []
     for mode, space in spaces.items():
         settings.append(Setting(mode, "guide", space.guide, mode_runs[mode]))
         if mode in tuned and not tuned[mode].is_guide:
             config = with_settings(space.guide, **tuned[mode].values)
             settings.append(Setting(mode, "tuned", config, mode_runs[mode]))
-    return settings
+    return [
+        replace(one, config=with_settings(one.config, seed=one.config.train.seed + more))
+        for one in settings
+        for more in range(n_seeds)
+    ]

@@ -106,7 +106,9 @@ def _job(work: ConfirmationWork, context: Context) -> Job:
 
 def _job_name(work: ConfirmationWork) -> str:
     setting = work.setting
-    return f"{_row(setting)} {setting.mode} {setting.name} {work.split}"
+    name = f"{_row(setting)} {setting.mode} {setting.name} {work.split}"
+    seed = setting.config.train.seed
+    return f"{name} seed {seed}" if seed else name
 
 
 def _row(setting: Setting) -> str:

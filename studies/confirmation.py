@@ -144,7 +144,9 @@ class ConfirmationWork:
     def name(self) -> str:
         """The run's name."""
         part = "fold" if self.setting.on_pool else "split"
-        return f"{self.setting.mode} {self.setting.name} {part} {self.split}"
+        seed = self.setting.config.train.seed
+        which = f"{self.setting.mode} {self.setting.name} {part} {self.split}"
+        return f"{which} seed {seed}" if seed else which
 
     def tags(self, identity: str) -> dict[str, str]:
         """What the run is found by."""

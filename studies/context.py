@@ -54,6 +54,12 @@ class Context:
     plan: SplitPlan
     tracker: Tracker
 
+    @property
+    def ablation_id(self) -> str:
+        """Run id of the ablation."""
+        assert self.tracker.ablation_id is not None, "the tracker writes runs of no ablation"
+        return self.tracker.ablation_id
+
 
 def open_workspace(
     setup: Setup, progress: "Callable[[str], None] | None" = None

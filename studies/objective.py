@@ -15,6 +15,9 @@ from qa_core.modes import frozen_blocks
 from qa_core.tracking import RunRecord
 from studies.context import Context
 
+KNOBS = ("freeze_layers", "residual_scale_q", "residual_scale_c", "lr")
+"""What adaptive search may change in the modes, as far as a mode has it."""
+
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -115,12 +118,15 @@ class TrialWork:
             "frozen_blocks": frozen_blocks(self.config, context.workspace.spec.image_depth),
             "log10_lr": math.log10(self.values["lr"]),
         }
+        fixed = {
+            n: v for n, v in self.config.flat().items() if n not in KNOBS
+        }  # the mode's own are in values
         return RunRecord(
             name=f"{self.mode} trial {self.number}",
             kind="trial",
             parent=self.parent,
             tags=tags,
-            params=self.values | shown,
+            params=fixed | self.values | shown,
             metrics=metrics,
             history=history or (),
             started_s=started_s,

@@ -14,6 +14,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
 from qa_core.tracking import RunRecord, Tracker, as_text
+from studies.objective import KNOBS
 from studies.profiles import Profile
 from studies.space import ModeSpace
 from studies.sweep import Choice
@@ -35,6 +36,7 @@ MUST_AGREE = {
     "image_view": "IMAGE_VIEW",
     "backbone_sha256": "the backbone's weights",
     "n_splits": "the number of splits",
+    "n_seeds": "SEEDS",
     "n_trials": "the number of trials",
     "epochs": "the number of epochs",
     "split_seed": "the seed of the splits",
@@ -83,6 +85,7 @@ def ablation_params(
         "backbone_sha256": workspace.backbone_sha256,
         "image_depth": workspace.spec.image_depth,
         "n_splits": len(plan.splits),
+        "n_seeds": profile.n_seeds,
         "n_trials": profile.n_trials if plan.folds else 0,
         "epochs": base.train.epochs,
         "split_seed": plan.seed,
@@ -137,7 +140,8 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) ->
     Raises:
         UserError: They differ; it names what in.
     """
-    noted = [name for name in MUST_AGREE if name in there]  # earlier versions noted less
+    there = {"n_seeds": "1"} | there  # earlier versions noted less
+    noted = [name for name in MUST_AGREE if name in there]
     changed = [name for name in noted if there[name] != as_text(params[name])]
     if not changed:
         return
@@ -181,10 +185,9 @@ def log_choice(tracker: Tracker, mode_run: str, space: ModeSpace, choice: Choice
 def setting_text(space: ModeSpace, config: RunConfig) -> str:
     """The settings that tuning can change, as JSON; those that a mode lacks are null."""
     flat = config.flat()
-    common = ("freeze_layers", "residual_scale_q", "residual_scale_c", "lr")
-    own = [name for name in space.distributions if name not in common]
+    own = [name for name in space.distributions if name not in KNOBS]
     return json.dumps(
-        {name: flat[name] if name in space.distributions else None for name in (*common, *own)}
+        {name: flat[name] if name in space.distributions else None for name in (*KNOBS, *own)}
     )
 
 

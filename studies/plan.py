@@ -123,7 +123,7 @@ def plan_ablation(
         }
         tune[mode] = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
         tune[mode] += profile.n_trials * RUN_S if splits.folds else 0.0
-        settings = 2 if splits.folds else 1
+        settings = (2 if splits.folds else 1) * profile.n_seeds
         cells = settings * len(splits.splits)
         confirm[mode] = settings * sum(guide.seconds(epochs, split) for split in splits.splits)
         confirm[mode] += cells * RUN_S

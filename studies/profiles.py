@@ -16,6 +16,7 @@ class Profile:
         max_prompts: Use the first so many prompts by name only, or None for all.
         note: What a reader of the report has to know, or None.
         studies: Designed studies that follow the confirmation.
+        n_seeds: Seeds that each split of the confirmation trains with; its result is their mean.
     """
 
     n_splits: int
@@ -24,6 +25,12 @@ class Profile:
     max_prompts: int | None = None
     note: str | None = None
     studies: tuple[str, ...] = ()
+    n_seeds: int = 1
+
+    @property
+    def n_cells(self) -> int:
+        """Confirmation cells of a mode at one setting."""
+        return self.n_splits * self.n_seeds
 
 
 PROFILES = {

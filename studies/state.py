@@ -90,6 +90,7 @@ def _studies(
 ) -> "dict[tuple[str, str], tuple[int | None, list[Run]]]":
     """Expected number and runs of each study of a mode."""
     n_splits, n_trials = (int(ablation.data.params[name]) for name in ("n_splits", "n_trials"))
+    n_seeds = int(ablation.data.params.get("n_seeds", 1))
     cells, trials = _by_tags(runs["confirmation"], "study"), _by_tags(runs["trial"])
     references = {run.data.tags["reference"] for run in runs["reference"]}
     found: dict[tuple[str, str], tuple[int | None, list[Run]]] = {
@@ -101,7 +102,7 @@ def _studies(
     for run in modes:
         settings = 2 if run.data.tags.get("tuned_is_guide") == "false" else 1
         mode = run.data.tags["mode"]
-        found[CONFIRM, mode] = (settings * n_splits, cells[CONFIRM, mode])
+        found[CONFIRM, mode] = (settings * n_splits * n_seeds, cells[CONFIRM, mode])
     for (study, mode), pool in _by_tags(runs["pool"], "study").items():
         found[f"{study}-pool", mode] = (None, pool)
     return found | _designed(runs)

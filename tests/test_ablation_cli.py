@@ -29,6 +29,7 @@ FLAGS = {
     "pretrained",
     "engine",
     "workers",
+    "seeds",
     "arms",
     "tokenizer",
     "image_view",

@@ -19,7 +19,7 @@ def predictions(seed: int = 0, n_prompts: int = 40) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows = [
         {"prompt": f"p{p}", "generator": g, "split": k, "mos_quality": (mos := rng.uniform()),
-         "q": mos + offset + rng.normal(0, 0.2)}
+         "q": mos + offset + rng.normal(0, 0.2), "seed": 0}
         for p in range(n_prompts)
         for k, (g, offset) in enumerate((("g", 0.0), ("h", 5.0)))
     ]  # fmt: skip
@@ -42,6 +42,15 @@ def test_scores_are_means_within_generator_or_draw(protocol, unit):
         assert (interval.kind, interval.n) == ("prompt_bootstrap", 40)
         assert interval.low is not None and interval.high is not None
         assert interval.low < interval.mean < interval.high
+
+
+@pytest.mark.parametrize("protocol", ["leave_one_generator_out", "cross"])
+def test_seeds_are_scored_by_themselves_and_averaged(protocol):
+    first, second = predictions(), predictions().assign(seed=1)
+    second["q"] = 100 - second["q"]  # pooled, the two would rank each other's images
+    found = part_intervals(pd.concat([first, second]), protocol)["srocc_quality"]
+    assert found.mean == pytest.approx(0, abs=1e-12)
+    assert found.n == 40
 
 
 def test_a_constant_prediction_has_no_score():

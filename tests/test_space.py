@@ -3,8 +3,11 @@
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from qa_core.config import run_config_from_flat
+from qa_core.config import run_config_from_flat, with_settings
 from qa_core.modes import MODES, BackboneSpec, freezing
+from studies.ablation import confirmation_settings
+from studies.cells import _job_name
+from studies.confirmation import ConfirmationWork
 from studies.space import expected_cost, mode_space
 
 TINY = BackboneSpec(image_depth=12, text_depth=4, published=False)
@@ -50,6 +53,20 @@ def test_values_change_the_configuration_and_nothing_else() -> None:
     changed = space.config({"freeze_layers": 5, "lr": 2e-4}).flat()
     guide = space.guide.flat()
     assert {name for name in guide if guide[name] != changed[name]} == {"freeze_layers", "lr"}
+
+
+def test_seeds_are_cells_of_their_own_at_the_same_setting() -> None:
+    spaces = {"residual": mode_space("residual", BASE, TINY)}
+    settings = confirmation_settings(spaces, {"residual": "run"}, {}, n_seeds=3)
+    assert [setting.config.train.seed for setting in settings] == [0, 1, 2]
+    (same,) = {with_settings(setting.config, seed=0) for setting in settings}
+    assert same == spaces["residual"].guide
+    names = {_job_name(ConfirmationWork(setting, 4)) for setting in settings}
+    assert names == {
+        "confirm residual guide 4",
+        "confirm residual guide 4 seed 1",
+        "confirm residual guide 4 seed 2",
+    }
 
 
 def test_a_mode_that_trains_more_is_expected_to_cost_more() -> None:

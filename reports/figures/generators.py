@@ -29,13 +29,13 @@ class GeneratorsData:
 
 
 def compute_generators(ablation: Ablation, target: str) -> GeneratorsData:
-    """Within-generator SROCC by split, then averaged; groups under four images are left out."""
+    """Within-generator SROCC by run, then averaged; groups under four images are left out."""
     predictions, part = ablation.predictions, PART[target]
     if not {"generator", part, f"mos_{target}"} <= set(predictions.columns):
         return GeneratorsData(target, pd.DataFrame(), {})
     own = select(predictions, setting="guide").dropna(subset=[part, f"mos_{target}"])
     own["generator"] = own["generator"].replace("", None)  # rows without one form no group
-    groups: Any = own.groupby(["generator", "mode", "split"])
+    groups: Any = own.groupby(["generator", "mode", "run_id"])
     rows = [
         (generator, mode, srocc(group[part], group[f"mos_{target}"]))
         for (generator, mode, _), group in groups
