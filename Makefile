@@ -42,8 +42,8 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
-	@echo "  study:    STUDY=tune|depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
+	@echo "  study:    STUDY=depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8, or STUDY=tune"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"

@@ -109,6 +109,7 @@ def plan_ablation(
         workers: Its processes.
     """
     small, spec = _noise_workspace(workspace), workspace.spec
+    measure_pace(next(iter(spaces.values())).guide, small)  # what a process computes only once
     tune: dict[str, float] = {}
     confirm: dict[str, float] = {}
     paces: dict[int, Pace] = {}

@@ -163,8 +163,7 @@ def sole_session(address: str, name: str) -> Iterator[None]:
         import psycopg
     except ImportError as error:
         raise UserError(
-            f"OPTUNA_STORAGE needs psycopg ({error}):"
-            " pip install 'clip-qa[cluster]', or make setup."
+            f"OPTUNA_STORAGE needs psycopg ({error}): make setup installs it."
         ) from error
     who = f"clip-qa on {socket.gethostname()}, process {os.getpid()}"
     try:

@@ -303,14 +303,14 @@ MISTAKES["a checkpoint with a flipped bit"] = _damaged(_flip)
 
 @makes("resuming another run")
 def _(world: World) -> list[str]:
-    torch.save({"format": FORMAT, "identity": "another"}, "last.pt")
-    return world.train("--resume_from", "last.pt")
+    torch.save({"format": FORMAT, "identity": "another"}, "mine_last.pt")
+    return world.train("--resume_from", "mine_last.pt")
 
 
-@makes("scoring with last.pt")
+@makes("scoring with a last state")
 def _(world: World) -> list[str]:
-    torch.save({"format": FORMAT, "identity": "any", "optimizer": {}}, "last.pt")
-    return world.predict(checkpoint="last.pt")
+    torch.save({"format": FORMAT, "identity": "any", "optimizer": {}}, "mine_last.pt")
+    return world.predict(checkpoint="mine_last.pt")
 
 
 MISTAKES["no image in the folder"] = lambda w: w.predict("--images", str(w.out))

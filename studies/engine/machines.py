@@ -77,9 +77,7 @@ def _cluster(choice: EngineChoice) -> Iterator[Machines]:
     try:
         from studies.engine.ray import RayEngine, joined, places
     except ImportError as error:
-        raise UserError(
-            f"ENGINE=ray needs Ray ({error}): pip install 'clip-qa[cluster]', or make setup."
-        ) from error
+        raise UserError(f"ENGINE=ray needs Ray ({error}): make setup installs it.") from error
     with joined(address, choice.workers or usable_cores()):
         workers = choice.workers or places(choice.threads)
         tracking = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_TRACKING_")}
