@@ -142,10 +142,10 @@ def _against(
     groups = [
         found.above
         and say(
-            "above it, beyond what the splits’ spread explains, {modes}", modes=_named(found.above)
+            "{modes} above it beyond what the splits’ spread explains", modes=_named(found.above)
         ),
-        found.open and say("not to be told from it {modes}", modes=_named(found.open)),
-        found.below and say("below it {modes}", modes=_named(found.below)),
+        found.open and say("{modes} not to be told from it", modes=_named(found.open)),
+        found.below and say("{modes} below it", modes=_named(found.below)),
     ]
     words = [str(group) for group in groups if group]
     said = say("Against {reference}: {groups}.", reference=mark, groups=say("; ").join(words))
