@@ -95,6 +95,7 @@ def _study(tags: dict[str, str], cells: dict[str, "Run"]) -> Study:
 
 def _row(number: int, point: dict[str, Any], split: int, run: "Run") -> dict[str, Any]:
     return {
+        **run.data.metrics,  # first: its own `lr` is that of the last step
         "point": number,
         "varies": ",".join(point["knobs"]),
         "mode": point["mode"],
@@ -102,7 +103,6 @@ def _row(number: int, point: dict[str, Any], split: int, run: "Run") -> dict[str
         "pool": float("nan") if point["pool"] is None else point["pool"],
         "split": split,
         "run_id": run.info.run_id,
-        **run.data.metrics,
         "train_share": point["train_share"],
         **point["knobs"],
     }

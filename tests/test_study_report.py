@@ -197,6 +197,7 @@ def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object
                 metrics = [(f"test_{m}_{t}", 0.5 + number / 50 + split / 90, 0)
                            for m in ("srocc", "delta_saturation", "clamped")
                            for t in ("quality", "consistency")]  # fmt: skip
+                metrics.append(("lr", 1e-9, 3))  # of the schedule's last step
                 own = {"mode": "residual_partial_freeze", "study": name, "split": str(split),
                        "identity": identity}  # fmt: skip
                 writer.run("confirmation", own, {}, metrics)
@@ -240,3 +241,4 @@ def test_a_report_with_all_studies_builds_and_keeps_them_out_of_the_modes(tmp_pa
     points = json.loads((tmp_path / "results.json").read_text())["studies"]["depth"]["points"]
     assert [point["knobs"]["freeze_layers"] for point in points] == [0, 6, 8, 12]
     assert points[1]["srocc_quality"]["n"] == 2
+    assert {point["lr"] for point in points} == {1e-4}
