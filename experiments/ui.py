@@ -35,7 +35,8 @@ class UiArgs:
 def main() -> None:
     """Parse the command line, serve until Ctrl-C."""
     args = cli.parse(UiArgs, str(UiArgs.__doc__))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored in a shell's background
+        signal.signal(number, signal.default_int_handler)
     check_port(args.port)
     shown = publish_links(args.out, f"http://{HOST}:{args.port}")
     with serving(args.out, args.port) as server:
