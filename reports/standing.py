@@ -139,6 +139,11 @@ def _against(
             "Every mode lies above {reference} beyond what the splits’ spread explains.",
             reference=mark,
         )
+    if len(found.open) == len(lifts):
+        return say(
+            "No mode can be told from {reference}: none is shown to have earned its training.",
+            reference=mark,
+        )
     groups = [
         found.above
         and say(
