@@ -228,6 +228,8 @@ def _family_size(verdicts: Sequence[Verdict]) -> int:
 
 
 def _resolution_words(ablation: Ablation, target: str, guide: Sequence[Verdict]) -> str:
+    if not ablation.decides:
+        return say("{target}: unknown, since this protocol decides no claim", target=target)
     found = resolution(ablation, target, _family_size(guide))
     if found.single is None or found.family is None:
         return say("{target}: unknown, since no two modes share two splits", target=target)
