@@ -17,6 +17,10 @@ TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RA
   STRIKES SEED SEEDS TOKENIZER IMAGE_VIEW PYTHON TIMES
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+# What nobody knows is a slip of the pen, and would be ignored.
+override UNKNOWN := $(strip $(foreach name,$(.VARIABLES),$(if \
+  $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(if $(UNKNOWN),$(error There is no variable $(UNKNOWN); make help lists them))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
 
 override BIN := .venv/bin

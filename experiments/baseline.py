@@ -141,4 +141,6 @@ def _print_end(args: BaselineArgs, result: "RunResult", on_rate: list[str]) -> N
 
 
 if __name__ == "__main__":
-    cli.run(main, "--resume_from with the …_last.pt in --output_dir goes on from its last epoch")
+    cli.run(
+        main, "--resume_from with the …_last.pt in --output_dir goes on, once an epoch was finished"
+    )

@@ -154,7 +154,8 @@ def resolve(config: RunConfig, spec: BackboneSpec) -> RunConfig:
     if config.optim.lr_head is None and freezing(config) != "all":
         changes["lr_head"] = GUIDE_HEAD_LR
     if config.train.threads is None:
-        changes["threads"] = len(os.sched_getaffinity(0))
+        # heads alone are too small to share among threads
+        changes["threads"] = 1 if freezing(config) == "all" else len(os.sched_getaffinity(0))
     if config.freeze.partial_freeze:
         changes["freeze_layers"] = _resolved_depth(config.freeze.freeze_layers, spec.image_depth)
     if config.head.residual_learning and config.refinement.use_refinement:

@@ -111,9 +111,11 @@ class RunCheckpoints:
         """
         content = read_checkpoint(path)
         if content.get("identity") != self.identity:
+            flat, there = self.config.flat(), content.get("config", {})
+            changed = ", ".join(f"--{name}" for name in there if there[name] != flat.get(name))
             raise UserError(
                 f"{path} belongs to another run: data, split, seed, versions and all flags must be"
-                " the same to go on from it."
+                f" the same to go on from it{f'; not so: {changed}' if changed else ''}."
             )
         trainer = self.trainer
         trainer.model.load_state_dict(content["state"], strict=False)
@@ -141,6 +143,7 @@ class RunCheckpoints:
         average = self.trainer.average
         return {
             "identity": self.identity,
+            "config": self.config.flat(),
             "state": trained_state(self.trainer.model),
             "optimizer": self.trainer.optimizer.state_dict(),
             "average": average.state() if average else None,

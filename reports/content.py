@@ -26,6 +26,8 @@ LONGEST_PROMPT = 180
 LONGEST_VALUE = 60
 LONGEST_COMMAND = 700
 WORST_IMAGES = 12
+LARGEST_DIFFERENCE = 2.0
+"""Of two rank correlations."""
 MAIN_HEADER = ("mode", "SROCC", "PLCC", "PLCC fitted", "KROCC", "RMSE", "gap, last", "saturated")
 COST_HEADER = ("mode", "retention", "matched", "shuffled", "R@1 ratio", "parameters", "s an epoch",
                "MB at peak")  # fmt: skip
@@ -231,6 +233,8 @@ def _resolution_words(ablation: Ablation, target: str, guide: Sequence[Verdict])
     if not ablation.decides:
         return say("{target}: unknown, since this protocol decides no claim", target=target)
     found = resolution(ablation, target, _family_size(guide))
+    if found.single is not None and found.single > LARGEST_DIFFERENCE:
+        return say("{target}: none, these splits are too few to see any", target=target)
     if found.single is None or found.family is None:
         return say("{target}: unknown, since no two modes share two splits", target=target)
     return say(

@@ -55,7 +55,7 @@ def _leader(ablation: Ablation, modes: Table, target: str) -> str:
     means = _means(modes, target)
     best = max(means, key=lambda m: means[m])
     start = say(
-        "On {target}, {mode} has the highest mean test SROCC, {score}.",
+        "On {target}, {mode} has the highest mean test SROCC at the guide’s setting, {score}.",
         target=target,
         mode=label(best),
         score=with_interval(modes[best][f"srocc_{target}"]),

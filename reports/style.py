@@ -199,8 +199,9 @@ def name_columns(ax: "Axes", modes: Sequence[str]) -> None:
 
 
 def format_score(value: float) -> str:
-    """A score as the field writes it: .756, −.031."""
-    return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
+    """A score as the field writes it: .756, −.031; a number beyond 1 keeps its digits."""
+    text = f"{abs(value):.3f}"
+    return ("−" if value < 0 else "") + (text[1:] if text.startswith("0.") else text)
 
 
 def score_axes(ax: "Axes", which: str) -> None:

@@ -156,7 +156,12 @@ def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
 
 def _claims_words(claims: Sequence[Verdict]) -> str:
     """The guide's claims by verdict, named with the targets on which it fell."""
-    sentences = [say("The guide’s claims, decided at its own setting, on this data.")]
+    sentences = [
+        say(
+            "The guide’s claims, decided at its own setting, on this data, with Holm over all of "
+            "them, which is stricter than the comparisons above."
+        )
+    ]
     sentence_of = {
         "supported": say("Supported: {claims}."),
         "refuted": say("Refuted: {claims}."),

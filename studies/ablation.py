@@ -4,6 +4,7 @@ Each goes on where it stopped.
 """
 
 import functools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +138,8 @@ def _log_plan(
     board.say("planning: trying every mode for a moment")
     expected = plan_ablation(context.workspace, spaces, context.plan, profile, workers)
     context.tracker.log(context.ablation_id, params=expected.params())
-    board.say(f"this will take at most {expected.whole_s / 60:.0f} minutes")
+    minutes = math.ceil(expected.whole_s / 60)
+    board.say(f"this will take up to {minutes} minutes if nothing else is at work here")
 
 
 def _size_words(name: str, n_images: int, plan: Any) -> str:

@@ -16,7 +16,7 @@ from qa_core.errors import UserError
 from reports.build import build_report
 from reports.content import page_text, worst_cases
 from reports.load import load_ablation
-from reports.style import spread
+from reports.style import format_score, spread
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,11 @@ def test_the_report_never_imports_torch() -> None:
         " reports.pooled, reports.tables; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.7564, ".756"), (-0.031, "−.031"), (20.427, "20.427"), (-40.12, "−40.120"), (1, "1.000")],
+)
+def test_a_score_keeps_all_digits_before_the_point(value: float, text: str) -> None:
+    assert format_score(value) == text

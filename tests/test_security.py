@@ -56,6 +56,14 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_misspelt_variable_is_told(checkout: Path) -> None:
+    command = ["make", "--silent", "ablation", "PROFIL=smoke", "OUT=runs/x"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "There is no variable PROFIL; make help lists them" in done.stderr
+    assert not (checkout / "said.json").exists()
+
+
 @pytest.mark.parametrize("target", VARIABLES)
 def test_make_hands_variables_on_as_they_are(target: str, checkout: Path) -> None:
     names = VARIABLES[target].split()

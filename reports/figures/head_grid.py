@@ -44,7 +44,7 @@ def draw_head_grid(data: HeadGrid | None, ax: "Axes") -> None:
         return
     ax.imshow(data.scores, cmap="Greys", origin="lower", aspect="auto", alpha=0.35)
     for (row, column), score in np.ndenumerate(data.scores):
-        text = "–" if np.isnan(score) else f"{score:.3f}".replace("0.", ".", 1)
+        text = "–" if np.isnan(score) else style.format_score(score)
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color=style.INK)
     for (rate, scale), marker in ((data.guide, "o"), (data.best, "s")):
         x, y = data.rates.index(rate), data.scales.index(scale)
