@@ -159,8 +159,8 @@ def measure_cells(count: int, cache: Path) -> dict[str, float]:
             ended = _collecting(board)
             assert running.timed(run_cells)(cells, context, engine, board) == 0
         knobs = [{"number": k, "mode": MODE} for k in range(count // SPLITS)]
-        storage = f"sqlite:///{scratch}/optuna.db"
-        keeping.timed(record_in_optuna)(storage, "overhead", knobs, [[0.5] * SPLITS] * len(knobs))
+        journals = sweep.Journals(f"sqlite:///{scratch}/optuna.db")
+        keeping.timed(record_in_optuna)(journals, "overhead", knobs, [[0.5] * SPLITS] * len(knobs))
     parts = {
         "listing": listing.cpu_s,
         "running": running.cpu_s,
