@@ -106,9 +106,7 @@ def _job(work: ConfirmationWork, context: Context) -> Job:
 
 def _job_name(work: ConfirmationWork) -> str:
     setting = work.setting
-    name = f"{_row(setting)} {setting.mode} {setting.name} {work.split}"
-    seed = setting.config.train.seed
-    return f"{name} seed {seed}" if seed else name
+    return f"{_row(setting)} {setting.mode} {setting.name} {work.split}{setting.of_seed}"
 
 
 def _row(setting: Setting) -> str:

@@ -57,6 +57,12 @@ class Setting:
         """Kind of its runs, and purpose in their identity."""
         return "pool" if self.on_pool else "confirmation"
 
+    @property
+    def of_seed(self) -> str:
+        """What tells its runs from those of the first seed, after their name."""
+        seed = self.config.train.seed
+        return f" seed {seed}" if seed else ""
+
     def split(self, index: int, context: Context) -> Split:
         """The rows that its cell of this number uses."""
         if self.on_pool:
@@ -144,9 +150,8 @@ class ConfirmationWork:
     def name(self) -> str:
         """The run's name."""
         part = "fold" if self.setting.on_pool else "split"
-        seed = self.setting.config.train.seed
-        which = f"{self.setting.mode} {self.setting.name} {part} {self.split}"
-        return f"{which} seed {seed}" if seed else which
+        setting = self.setting
+        return f"{setting.mode} {setting.name} {part} {self.split}{setting.of_seed}"
 
     def tags(self, identity: str) -> dict[str, str]:
         """What the run is found by."""
