@@ -83,7 +83,7 @@ def refuse_silence(uri: str) -> None:
 
 
 def _create_store(store: Path) -> None:
-    _quiet()
+    import_quietly()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     half = store.with_name("mlflow.db.new")
@@ -105,7 +105,7 @@ def open_client(uri: str) -> "MlflowClient":
     Raises:
         UserError: What lies there is no store, or one of another version of MLflow.
     """
-    _quiet()
+    import_quietly()
     import mlflow
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -122,8 +122,8 @@ def open_client(uri: str) -> "MlflowClient":
 
 
 @functools.cache
-def _quiet() -> None:
-    """Silence telemetry and remarks about git, database versions and the like."""
+def import_quietly() -> None:
+    """Import MLflow without its telemetry and remarks about git, database versions and the like."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -83,6 +84,17 @@ class Threads:
         return os.environ["OMP_NUM_THREADS"]
 
 
+@dataclass(frozen=True)
+class Imported:
+    """Tells whether a module was there before anybody asked for it."""
+
+    module: str
+
+    def run(self, context: dict[str, int]) -> bool:
+        """Whether it was."""
+        return self.module in sys.modules
+
+
 @pytest.fixture
 def engine() -> Iterator[LocalEngine]:
     with closing(LocalEngine(open_context, workers=1)) as engine:
@@ -104,6 +116,12 @@ def test_the_most_expensive_job_runs_first_on_a_worker_that_stays(engine: LocalE
     assert engine.next_outcome(0.1) is None
     engine.submit(Job("threads", Threads()))
     assert finish(engine, 1)[0].value == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_a_worker_has_imported_what_it_needs_when_it_starts(engine: LocalEngine) -> None:
+    engine.submit(Job("imported", Imported("qa_core.training_run")))
+    assert finish(engine, 1)[0].value is True
 
 
 def test_a_job_whose_worker_is_killed_is_run_again(engine: LocalEngine, tmp_path: Path) -> None:

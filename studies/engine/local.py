@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
@@ -22,18 +23,37 @@ from studies.engine.interface import Job, Outcome
 from studies.engine.processes import GPU_VARIABLE, in_environment, next_gpu, thread_variables
 
 _GRACE_S = 5.0
+_FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
+_IMPORTS = "studies.engine.worker_imports"
+
+
+def preload(threads: int) -> None:
+    """Begin to import what workers need, in a server of its own that workers are forked from.
+
+    Returns at once; the first worker waits for the server. Nothing where processes fork badly.
+
+    Args:
+        threads: Threads each worker may use.
+    """
+    if _FORKS is not None:
+        _FORKS.set_forkserver_preload([_IMPORTS])
+        with in_environment(thread_variables(threads)), interrupts_held():
+            ensure_running()
 
 
 @dataclass
 class _Worker:
-    process: Any  # multiprocessing's SpawnProcess has no public name
+    process: Any  # multiprocessing's processes have no public name
     connection: Connection
     gpu: str | None
     attempt: Attempt | None = None
 
 
 class LocalEngine:
-    """Spawned worker processes with a fixed number of threads each, until `close`.
+    """Worker processes with a fixed number of threads each, until `close`.
+
+    They are forked from a server that has imported what they need. Where there are GPUs they are
+    spawned: CUDA does not work in a forked process if the server has touched it.
 
     Args:
         open_context: Called once in each worker; its result is passed to the jobs. Picklable.
@@ -51,7 +71,9 @@ class LocalEngine:
     ):
         self.workers, self._threads, self._gpus = workers, threads, gpus
         self._open_context = open_context
-        self._spawn_context = multiprocessing.get_context("spawn")
+        self._starting = (None if gpus else _FORKS) or multiprocessing.get_context("spawn")
+        if self._starting is _FORKS:
+            preload(threads)
         self._queue = AttemptQueue()
         self._pool: list[_Worker] = []
 
@@ -113,8 +135,8 @@ class LocalEngine:
                 worker.connection.send(attempt.job.work)
 
     def _start_worker(self) -> _Worker:
-        ours, theirs = self._spawn_context.Pipe()
-        process = self._spawn_context.Process(
+        ours, theirs = self._starting.Pipe()
+        process = self._starting.Process(
             target=_serve, args=(theirs, self._open_context), daemon=True
         )
         gpu = next_gpu(self._gpus, [w.gpu for w in self._pool if w.gpu is not None])

@@ -60,10 +60,12 @@ def open_machines(choice: EngineChoice) -> Iterator[Machines]:
 def _this_machine(choice: EngineChoice) -> Iterator[Machines]:
     import torch  # late: seconds
 
-    from studies.engine.local import LocalEngine
+    from studies.engine.local import LocalEngine, preload
 
     gpus = visible_gpus(os.environ, torch.cuda.device_count())
     workers = choice.workers or len(gpus) or max(1, usable_cores() // choice.threads)
+    if not gpus:
+        preload(choice.threads)
     yield Machines(
         workers, lambda opener: closing(LocalEngine(opener, workers, choice.threads, gpus))
     )
