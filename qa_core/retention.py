@@ -1,13 +1,12 @@
 """How much of CLIP's alignment space survived training: embeds a pool of pairs before and after."""
 
-import functools
-from dataclasses import dataclass
+import dataclasses
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pandas as pd
 import torch
 
-from qa_core.activations import count_views
 from qa_core.alignment import (
     AlignmentRetention,
     alignment_retention,
@@ -15,11 +14,13 @@ from qa_core.alignment import (
     retention_r_at_1,
     shuffled_pairs,
 )
-from qa_core.backbone import Backbone
+from qa_core.config import RunConfig
 from qa_core.data.splits import Split
-from qa_core.data.synthetic.scenes import alignment_pairs
+from qa_core.data.synthetic.scenes import kept_alignment_pairs
+from qa_core.memory import in_pieces_that_fit
 from qa_core.model import QualityModel
-from qa_core.workspace import Workspace
+from qa_core.modes import BackboneSpec
+from qa_core.workspace import Features, Workspace
 
 POOL_SIZE = 500
 _SEED = 0
@@ -28,46 +29,46 @@ _CHUNK = 64
 Embedded = tuple[np.ndarray, np.ndarray]
 """Normalised image and text embeddings (n, embed_dim) each."""
 
-_PRETRAINED: WeakKeyDictionary[Workspace, Embedded] = WeakKeyDictionary()
+_RENDERED: WeakKeyDictionary[Workspace, Workspace] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True)
-class AlignmentPool:
-    """Images (n, [views,] 3, size, size) as uint8 and their prompts."""
-
-    images: np.ndarray
-    prompts: list[str]
+def pool_size(spec: BackboneSpec, split: Split) -> int:
+    """How many pairs retention is measured on."""
+    return len(split.test) if spec.published else POOL_SIZE
 
 
-@functools.cache
-def _rendered_pool() -> AlignmentPool:
-    images, prompts = alignment_pairs(POOL_SIZE, _SEED)
-    return AlignmentPool(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), prompts)
+def alignment_pool(workspace: Workspace, split: Split) -> tuple[Workspace, np.ndarray]:
+    """Where the pairs are, and in which rows.
 
-
-def alignment_pool(workspace: Workspace, split: Split) -> AlignmentPool:
-    """Rendered pairs of the pretraining's kind for the embedded backbone, else the test part."""
-    if not workspace.spec.published:
-        return _rendered_pool()
-    prompts = workspace.table.frame["prompt"].iloc[split.test].astype(str).tolist()
-    return AlignmentPool(np.asarray(workspace.images[split.test]), prompts)
+    For the embedded backbone rendered ones of the pretraining's kind, else the test part.
+    """
+    if workspace.spec.published:
+        return workspace, split.test
+    if workspace not in _RENDERED:
+        images, prompts = kept_alignment_pairs(POOL_SIZE, _SEED, workspace.cache_dir)
+        table = dataclasses.replace(workspace.table, frame=pd.DataFrame({"prompt": prompts}))
+        pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        cache, device = workspace.cache_dir, workspace.device
+        _RENDERED[workspace] = Workspace(table, pixels, workspace.backbone, cache, device)
+    return _RENDERED[workspace], np.arange(POOL_SIZE)
 
 
 def measure_retention(
-    model: QualityModel, workspace: Workspace, split: Split
+    model: QualityModel, config: RunConfig, workspace: Workspace, split: Split
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Retention measures by name, and why others are undefined.
 
     1 by construction where nothing of CLIP trains.
     """
     names = ("alignment_retention", "alignment_retention_matched", "alignment_retention_shuffled")
-    pool = alignment_pool(workspace, split)
-    groups = np.asarray(pool.prompts)
-    before = _embed_pretrained(workspace, split)
+    pool, rows = alignment_pool(workspace, split)
+    groups = pool.table.frame["prompt"].to_numpy(str)[rows]
+    pretrained = pool.pretrained_embeddings()
+    before = pretrained.image[rows], pretrained.text[rows]
     if model.plan.towers_frozen:
         after, kept = before, AlignmentRetention(1.0, 1.0, 1.0, None)
     else:
-        after = _embed(model.backbone, pool)
+        after = _embed(model, pool.features(config), rows, pool.device)
         kept = _retention(after, before, groups)
     values = dict(zip(names, (kept.mean, kept.matched, kept.shuffled), strict=True))
     ratio, reason = retention_r_at_1(
@@ -94,29 +95,25 @@ def _retention(after: Embedded, before: Embedded, groups: np.ndarray) -> Alignme
     )
 
 
-def _embed_pretrained(workspace: Workspace, split: Split) -> Embedded:
-    """Embeddings of the pool before training, computed once for all runs of a workspace."""
-    if workspace.spec.published:
-        known = workspace.pretrained_embeddings()
-        return known.image[split.test], known.text[split.test]
-    if workspace not in _PRETRAINED:
-        _PRETRAINED[workspace] = _embed(workspace.backbone, _rendered_pool())
-    return _PRETRAINED[workspace]
-
-
 def _cosines(embedded: Embedded, order: np.ndarray | None = None) -> np.ndarray:
     image, text = embedded
     return (image * (text if order is None else text[order])).sum(axis=1)
 
 
 @torch.inference_mode()
-def _embed(backbone: Backbone, pool: AlignmentPool) -> Embedded:
-    device = backbone.pixel_mean.device
-    images, texts = [], []
-    chunk = max(1, _CHUNK // count_views(pool.images))
-    for start in range(0, len(pool.prompts), chunk):
-        pixels = torch.from_numpy(pool.images[start : start + chunk])
-        images.append(backbone.encode_images(pixels.to(device)).cpu().numpy())
-        ids = backbone.tokenize(pool.prompts[start : start + chunk])
-        texts.append(backbone.encode_texts(ids.to(device)).cpu().numpy())
+def _embed(model: QualityModel, features: Features, rows: np.ndarray, device: str) -> Embedded:
+    was_training = model.training
+    model.eval()
+
+    def attempt(at_once: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        chunks: list[tuple[np.ndarray, np.ndarray]] = []
+        for start in range(0, len(rows), at_once):
+            batch = features.batch(rows[start : start + at_once], device)
+            text = model.embed_texts(batch)[batch.text_of]
+            chunks.append((model.embed_images(batch).cpu().numpy(), text.cpu().numpy()))
+        return chunks
+
+    chunks, _ = in_pieces_that_fit(max(1, _CHUNK // features.views), attempt)
+    model.train(was_training)
+    images, texts = zip(*chunks, strict=True)
     return np.concatenate(images), np.concatenate(texts)

@@ -63,7 +63,7 @@ class Findings:
         measures, undefined = score_predictions(predictions)
         self.metrics |= {f"test_{name}": value for name, value in measures.items()}
         self.undefined |= {f"test_{name}": reason for name, reason in undefined.items()}
-        kept, not_told = measure_retention(trainer.model, workspace, split)
+        kept, not_told = measure_retention(trainer.model, trainer.config, workspace, split)
         self.metrics |= kept
         self.undefined |= not_told
         return predictions.reset_index(drop=True)

@@ -194,7 +194,7 @@ def _interpolate(
     def measure() -> dict[str, float]:
         found = trainer.measures()
         if retention:
-            found |= measure_retention(trainer.model, workspace, split)[0]
+            found |= measure_retention(trainer.model, trainer.config, workspace, split)[0]
         return found
 
     return interpolate(trainer.model, workspace.backbone.state_dict(), measure)

@@ -44,18 +44,24 @@ class Pace:
     Attributes:
         train_s: Seconds to train on an image once.
         predict_s: Seconds to score an image.
-        cell_s: Seconds of a cell beside its epochs.
+        cell_s: Seconds of a cell beside its epochs and its test.
         checkpoint_bytes: Size of its checkpoint.
+        spec: The backbone.
     """
 
     train_s: float
     predict_s: float
     cell_s: float
     checkpoint_bytes: int
+    spec: BackboneSpec
 
     def seconds(self, epochs: int, split: Split, train_share: float = 1.0) -> float:
-        """Seconds of a cell: its epochs with validation and the gap's subset, and its end."""
+        """Seconds of a cell: epochs, validation, the gap's subset, test, alignment retention."""
+        from qa_core.retention import pool_size  # torch: only where something is trained
+
         scored = len(split.validation) * (2 * epochs + 1) + len(split.test)
+        if len(split.test):
+            scored += pool_size(self.spec, split)
         return (
             epochs * train_share * len(split.train) * self.train_s
             + scored * self.predict_s
@@ -148,18 +154,18 @@ def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
 
     rows = np.arange(len(small.images))
     third = len(rows) // 3
-    split = Split(0, rows[: 2 * third], rows[2 * third :], rows[:third])
+    split = Split(0, rows[: 2 * third], rows[2 * third :], rows[:0])
     size = min(config.train.batch_size, third)
     started = time.perf_counter()
-    result = train_run(with_settings(config, epochs=2, batch_size=size), small, split, test=True)
+    result = train_run(with_settings(config, epochs=2, batch_size=size), small, split, test=False)
     wall = time.perf_counter() - started
     epochs = [measures["seconds_per_epoch"] for measures in result.history[1:]]
     # an epoch trains on two thirds and scores as many; a step is a forward pass and one or two more
     passes = len(split.train) * (PASSES + 1)
     predict_s = epochs[-1] / passes
-    cell_s = max(0.0, wall - sum(epochs) - 2 * third * predict_s)
+    cell_s = max(0.0, wall - sum(epochs) - third * predict_s)
     trained = int(result.metrics["trainable_parameters"]) * 4
-    return Pace(PASSES * predict_s, predict_s, cell_s, trained)
+    return Pace(PASSES * predict_s, predict_s, cell_s, trained, small.spec)
 
 
 def _study_seconds(
@@ -193,7 +199,8 @@ def _pace_at(frozen: int, paces: dict[int, Pace]) -> Pace:
     def between(name: str) -> float:
         return float(np.interp(frozen, depths, [getattr(paces[depth], name) for depth in depths]))
 
-    return Pace(between("train_s"), between("predict_s"), between("cell_s"), 0)
+    spec = paces[depths[0]].spec
+    return Pace(between("train_s"), between("predict_s"), between("cell_s"), 0, spec)
 
 
 def _middle(space: ModeSpace) -> RunConfig:

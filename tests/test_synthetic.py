@@ -44,6 +44,7 @@ from qa_core.data.synthetic.scenes import (
     draw_distortions,
     draw_pretraining_scene,
     is_unseen,
+    kept_alignment_pairs,
     render_pretraining_pairs,
 )
 
@@ -206,6 +207,19 @@ def test_alignment_pairs_are_deterministic_and_distinct():
     assert images.dtype == np.uint8
     assert np.array_equal(images, again)
     assert len(set(captions)) == 40
+
+
+def test_kept_alignment_pairs_are_drawn_once_and_again_where_damaged(tmp_path: Path):
+    images, captions = alignment_pairs(3, seed=5)
+    for damage in (b"", b"no archive", None):
+        kept, kept_captions = kept_alignment_pairs(3, 5, tmp_path)
+        assert np.array_equal(kept, images) and kept_captions == captions
+        (file,) = tmp_path.iterdir()
+        if damage is not None:
+            file.write_bytes(damage)
+    written = file.stat().st_mtime_ns
+    kept_alignment_pairs(3, 5, tmp_path)
+    assert file.stat().st_mtime_ns == written
 
 
 def test_captions_speak_of_quality():

@@ -167,7 +167,7 @@ def load_benchmark(cache_dir: Path) -> RatedTable:
     Several processes may do so at once: each renders into a folder of its own, and the first to
     finish gives it the final name.
     """
-    folder = Path(cache_dir) / f"benchmark-{BENCHMARK_VERSION}-{_digest()}"
+    folder = Path(cache_dir) / f"benchmark-{BENCHMARK_VERSION}-{source_digest()}"
     if not folder.is_dir():
         _build(folder)
     frame = pd.read_csv(folder / "table.csv", keep_default_na=False)
@@ -205,8 +205,8 @@ def _build(folder: Path) -> None:
 
 
 @cache
-def _digest() -> str:
-    """Hash of the code that makes the benchmark, so that no stale cache is ever read."""
+def source_digest() -> str:
+    """Hash of the code of this package, so that no stale cache of what it draws is ever read."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

@@ -1,11 +1,16 @@
 """Rendered (picture, caption) pairs of the pretraining's kind, apart from the benchmark."""
 
+import contextlib
+import os
+import tempfile
+import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from qa_core.data.synthetic.benchmark import benchmark_keys
+from qa_core.data.synthetic.benchmark import benchmark_keys, source_digest
 from qa_core.data.synthetic.captions import caption
 from qa_core.data.synthetic.distort import PRETRAINING_KINDS, Distortion, distort
 from qa_core.data.synthetic.grammar import Scene, draw_scene
@@ -69,6 +74,23 @@ def alignment_pairs(n: int = 500, seed: int = 0) -> tuple[np.ndarray, list[str]]
         distortions = draw_distortions(rng)
         images[len(captions)] = distort(render(scene, rng), distortions, rng)
         captions.append(caption(scene, distortions, rng))
+    return images, captions
+
+
+def kept_alignment_pairs(n: int, seed: int, cache_dir: Path | None) -> tuple[np.ndarray, list[str]]:
+    """`alignment_pairs`, drawn once and kept in a cache, where there is one; seconds saved."""
+    if cache_dir is None:
+        return alignment_pairs(n, seed)
+    file = cache_dir / f"alignment-{n}-{seed}-{source_digest()}.npz"
+    with contextlib.suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        with np.load(file) as kept:
+            return kept["images"], kept["captions"].tolist()
+    images, captions = alignment_pairs(n, seed)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
+        whole = Path(scratch) / file.name
+        np.savez(whole, images=images, captions=np.asarray(captions))
+        os.replace(whole, file)
     return images, captions
 
 
