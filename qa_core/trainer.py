@@ -127,8 +127,8 @@ class Trainer:
         self.model.hold_clip(self.probing)
         keep = self.config.keep
         self.optimizer = make_optimizer(self.model, self.config.optim, keep.layer_decay)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.average = WeightAverage(trained, keep.ema_decay) if keep.ema_decay else None
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.average = WeightAverage(self.trained, keep.ema_decay) if keep.ema_decay else None
 
     @property
     def features(self) -> Features:
@@ -221,8 +221,7 @@ class Trainer:
             self.rows_at_once = fitted
             logging.getLogger(__name__).warning(_split_words(self.config, fitted))
         if self.config.optim.max_grad_norm > 0:
-            trained = (p for p in self.model.parameters() if p.requires_grad)
-            clip_grad_norm_(trained, self.config.optim.max_grad_norm)
+            clip_grad_norm_(self.trained, self.config.optim.max_grad_norm)
         self.optimizer.step()
         return sums
 
