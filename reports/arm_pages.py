@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from reports.figures.line import ARM, compute_line, draw_line
 from reports.figures.tradeoff import compute_tradeoff, draw_tradeoff
 from reports.language import say
 from reports.load import Ablation
+from reports.page import Page, draw_pages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,21 +23,24 @@ if TYPE_CHECKING:
 
 def draw_arms(ablation: Ablation, folder: Path) -> list[dict[str, str]]:
     """Write the figures of the arms as SVG; name, question and caption of each that shows any."""
-    drawn: list[dict[str, str]] = []
-    for name, (draw, question, caption) in ARM_PAGES.items():
-        path = folder / f"{name}.svg"
-        path.unlink(missing_ok=True)  # one of an earlier build would not tell its age
-        if ablation.arms is None:
-            continue
-        figure = draw(ablation, ablation.arms)
-        if style.why_empty(figure):
-            style.close(figure)
-            continue
-        style.save(figure, path)
-        n = str(len(set(ablation.arms.cells["split"])))
-        caption = say(caption, n=n, bar=bar_of_splits(ablation))
-        drawn.append({"name": name, "question": say(question), "caption": caption})
+    arms = ablation.arms
+    if arms is None:
+        for name in ARM_PAGES:  # one of an earlier build would not tell its age
+            (folder / f"{name}.svg").unlink(missing_ok=True)
+        return []
+    pages = [_page(name, arms) for name in ARM_PAGES]
+    drawn, _ = draw_pages(pages, ablation, folder)
     return drawn
+
+
+def _page(name: str, arms: Ablation) -> Page:
+    draw, question, caption = ARM_PAGES[name]
+
+    def words(ablation: Ablation) -> str:
+        n = str(len(set(arms.cells["split"])))
+        return say(caption, n=n, bar=bar_of_splits(ablation))
+
+    return Page(name, question, partial(draw, arms=arms), words)
 
 
 def _gains(ablation: Ablation, arms: Ablation) -> "Figure":
@@ -72,7 +77,8 @@ def _line(ablation: Ablation, arms: Ablation) -> "Figure":
     return figure
 
 
-Draw = Callable[[Ablation, Ablation], "Figure"]
+Draw = Callable[..., "Figure"]
+"""Of an ablation and its arms (`arms=`)."""
 
 ARM_PAGES: dict[str, tuple[Draw, str, str]] = {
     "arms": (

@@ -1,7 +1,6 @@
 """The report's figures: which are drawn and how they are laid out."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,48 +30,17 @@ from reports.figures.trials import KNOBS, compute_trials, draw_trials
 from reports.figures.wins import compute_wins, draw_wins
 from reports.language import say
 from reports.load import Ablation
-from reports.study_pages import draw_studies
+from reports.page import Page, draw_pages
+from reports.study_pages import study_pages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Page:
-    """One figure: its file name, the question it answers, how to draw it, and its caption."""
-
-    name: str
-    question: str
-    draw: Callable[[Ablation], "Figure"]
-    caption: Callable[[Ablation], str]
-
-
 def draw_all(ablation: Ablation, folder: Path) -> tuple[list[dict[str, str]], list[list[str]]]:
-    """Write every figure as SVG.
-
-    Returns:
-        Name, question and caption of each, in order; and of each that would show nothing, its
-        question and why.
-    """
-    drawn: list[dict[str, str]] = []
-    missing: list[list[str]] = []
-    for page in PAGES:
-        figure, question = page.draw(ablation), say(page.question)
-        reason = style.why_empty(figure)
-        path = folder / f"{page.name}.svg"
-        if reason:
-            style.close(figure)
-            path.unlink(missing_ok=True)  # one of an earlier build would not tell its age
-            missing.append([question, reason])
-            continue
-        style.save(figure, path)
-        drawn.append({"name": page.name, "question": question, "caption": page.caption(ablation)})
-    for study, figure, caption in draw_studies(ablation):
-        name = f"study_{study.name}"
-        style.save(figure, folder / f"{name}.svg")
-        drawn.append({"name": name, "question": say(study.question), "caption": caption})
-    return drawn, missing
+    """Write every figure but those of the arms; returns what `draw_pages` does."""
+    return draw_pages((*PAGES, *study_pages(ablation)), ablation, folder)
 
 
 def _per_target(

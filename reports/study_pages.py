@@ -16,6 +16,7 @@ from reports.figures.variants import VariantsData, compute_variants, draw_varian
 from reports.frames import mode_rank
 from reports.language import say
 from reports.load import Ablation
+from reports.page import Page
 from reports.studies import Study
 from reports.study_contrasts import BAND
 
@@ -163,18 +164,25 @@ LAYOUTS: dict[str, tuple[Callable[[Ablation, Study], Any], str]] = {
 }
 
 
-def draw_studies(ablation: Ablation) -> list[tuple[Study, "Figure", str]]:
-    """The figure and caption of every study that has a result."""
-    drawn: list[tuple[Study, Figure, str]] = []
-    for study in ablation.studies.values():
-        if len(study.cells):
-            draw, caption = LAYOUTS[study.name]
-            figure = draw(ablation, study)
-            modes = sorted(set(study.cells["mode"]), key=mode_rank)
-            if len(modes) > 1:
-                style.mode_legend(figure, modes)
-            drawn.append((study, figure, say(caption) + say(" ") + _size(study)))
-    return drawn
+def study_pages(ablation: Ablation) -> list[Page]:
+    """A page of every study that has a result."""
+    return [_page(study) for study in ablation.studies.values() if len(study.cells)]
+
+
+def _page(study: Study) -> Page:
+    layout, caption = LAYOUTS[study.name]
+
+    def draw(ablation: Ablation) -> "Figure":
+        figure = layout(ablation, study)
+        modes = sorted(set(study.cells["mode"]), key=mode_rank)
+        if len(modes) > 1:
+            style.mode_legend(figure, modes)
+        return figure
+
+    def words(_: Ablation) -> str:
+        return say(caption) + say(" ") + _size(study)
+
+    return Page(f"study_{study.name}", study.question, draw, words)
 
 
 def _size(study: Study) -> str:

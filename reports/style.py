@@ -131,22 +131,29 @@ def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["
     return figure, axes
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Write an SVG that is the same, byte for byte, for the same data."""
+def load_matplotlib() -> None:
+    """Import what figures are drawn with."""
+    import matplotlib.pyplot  # noqa: F401
+
+
+def save_unless_empty(figure: "Figure", path: Path) -> str:
+    """Write an SVG that is the same, byte for byte, for the same data.
+
+    Returns:
+        Nothing, or why the figure shows nothing at all; then there is no file.
+    """
     import matplotlib.pyplot as plt
 
-    with warnings.catch_warnings():
-        # it only measures, and knows a file of several faces by the first alone
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
+    reason = _why_empty(figure)
+    if reason:
+        path.unlink(missing_ok=True)  # one of an earlier build would not tell its age
+    else:
+        with warnings.catch_warnings():
+            # it only measures, and knows a file of several faces by the first alone
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
     plt.close(figure)
-
-
-def close(figure: "Figure") -> None:
-    """Forget a figure that is not wanted."""
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)
+    return reason
 
 
 def colour(mode: str) -> str:
@@ -287,7 +294,7 @@ def empty(ax: "Axes", reason: str) -> None:
     )  # fmt: skip
 
 
-def why_empty(figure: "Figure") -> str:
+def _why_empty(figure: "Figure") -> str:
     """Why a figure shows nothing at all; empty where any of its axes holds something."""
     marks = [str(ax.get_label()) for ax in figure.axes]
     if not all(mark.startswith(_EMPTY) for mark in marks):
