@@ -221,7 +221,8 @@ class Trainer:
             self.rows_at_once = fitted
             logging.getLogger(__name__).warning(_split_words(self.config, fitted))
         if self.config.optim.max_grad_norm > 0:
-            clip_grad_norm_(self.trained, self.config.optim.max_grad_norm)
+            at_once = True if self.device == "cpu" else None  # where torch would not by itself
+            clip_grad_norm_(self.trained, self.config.optim.max_grad_norm, foreach=at_once)
         self.optimizer.step()
         return sums
 

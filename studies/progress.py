@@ -31,7 +31,7 @@ def last_line(error: str | None) -> str:
 
 def count_table(counts: Sequence[str]) -> Table:
     """An empty table of studies and modes with these counts, narrow enough for 80 columns."""
-    table = Table(box=SIMPLE_HEAD, caption_justify="left")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
     for name in ("study", "mode"):
         table.add_column(name, no_wrap=True)
     for name in counts:

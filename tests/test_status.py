@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from experiments.status import driver_words, table_of
 from qa_core.tracking import RunRecord, Tracker
 from studies.progress import Board
 from studies.sign_of_life import TAG, Sign, read_sign, signs_of_life
-from studies.state import State, read_states
+from studies.state import Row, State, read_states
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,10 @@ def test_it_is_told_to_people(state: State) -> None:
     words = driver_words(state, Path("runs/a"))
     assert f"driven by process {os.getpid()}" in words
     assert words.endswith("running: confirm residual guide 0, confirm residual tuned 1, 8 s left")
+    longest = Row("batch_size", "residual_partial_freeze", 160, 160, 2, 10, 10, 0.123)
     console = Console(width=80)
     with console.capture() as shown:
-        console.print(table_of(state))
+        console.print(table_of(replace(state, rows=(*state.rows, longest))))
     assert "…" not in shown.get() and max(map(len, shown.get().splitlines())) <= 80
 
 
