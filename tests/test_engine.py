@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.exceptions import StorageInternalError
@@ -95,6 +97,15 @@ class Imported:
         return self.module in sys.modules
 
 
+@dataclass(frozen=True)
+class Deaf:
+    """Tells whether Ctrl-C is kept from the worker."""
+
+    def run(self, context: dict[str, int]) -> bool:
+        """Whether it is."""
+        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 @pytest.fixture
 def engine() -> Iterator[LocalEngine]:
     with closing(LocalEngine(open_context, workers=1)) as engine:
@@ -161,6 +172,15 @@ def test_closing_ends_busy_workers(tmp_path: Path) -> None:
         assert engine.running == ["long"]
     with pytest.raises(ProcessLookupError):
         os.kill(int(marker.read_text()), 0)
+
+
+@pytest.mark.parametrize("gpus", [(), ("0",)], ids=["forked", "spawned"])
+def test_interrupts_are_kept_from_the_first_worker_of_a_process(gpus: tuple[str, ...]) -> None:
+    tracker: Any = resource_tracker._resource_tracker
+    tracker._stop()  # as in a process that has started nothing yet
+    with closing(LocalEngine(open_context, workers=1, gpus=gpus)) as engine:
+        engine.submit(Job("deaf", Deaf()))
+        assert finish(engine, 1)[0].value is True
 
 
 @dataclass(frozen=True)

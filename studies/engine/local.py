@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from typing import Any
@@ -171,6 +172,7 @@ class LocalEngine:
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
     """Keep Ctrl-C from processes started inside: it reaches all, and the driver decides."""
+    resource_tracker.ensure_running()  # which lets Ctrl-C through again when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
