@@ -120,10 +120,11 @@ def group_members(group: int) -> list[int]:
 
 
 def is_worker(pid: int) -> bool:
-    """Whether a process is a worker of the local engine: a child of the server of forks."""
+    """Whether a process is a worker of the local engine: a fork of its server, or spawned."""
     with contextlib.suppress(OSError):
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        return b"forkserver" in Path(f"/proc/{parent}/cmdline").read_bytes()
+        of_server = b"forkserver" in Path(f"/proc/{parent}/cmdline").read_bytes()
+        return of_server or b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 

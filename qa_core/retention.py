@@ -14,7 +14,7 @@ from qa_core.alignment import (
     retention_r_at_1,
     shuffled_pairs,
 )
-from qa_core.config import RunConfig
+from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.scenes import kept_alignment_pairs
 from qa_core.memory import in_pieces_that_fit
@@ -68,7 +68,7 @@ def measure_retention(
     if model.plan.towers_frozen:
         after, kept = before, AlignmentRetention(1.0, 1.0, 1.0, None)
     else:
-        after = _embed(model, pool.features(config), rows, pool.device)
+        after = _embed(model, pool.features(_exact(config)), rows, pool.device)
         kept = _retention(after, before, groups)
     values = dict(zip(names, (kept.mean, kept.matched, kept.shuffled), strict=True))
     ratio, reason = retention_r_at_1(
@@ -83,6 +83,12 @@ def measure_retention(
     else:
         found["retention_r_at_1"] = ratio
     return found, undefined
+
+
+def _exact(config: RunConfig) -> RunConfig:
+    """The same way into the towers for prompts alone, and without what half precision has cut."""
+    cached = config.train.cache and config.train.cache_precision == "full"
+    return with_settings(config, antonym_prompts=False, cache=cached)
 
 
 def _retention(after: Embedded, before: Embedded, groups: np.ndarray) -> AlignmentRetention:

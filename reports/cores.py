@@ -1,11 +1,12 @@
 """The same work on many things, on all cores."""
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+
+from qa_core.processes import end_with_parent, usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,11 +22,12 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
     badly.
     """
     global _shared
-    cores = min(len(os.sched_getaffinity(0)), len(items)) if sys.platform == "linux" else 1
+    cores = min(usable_cores(), len(items)) if sys.platform == "linux" else 1
     if cores < 2:
         return [work(item) for item in items]
     _shared = work, items
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("fork")) as pool:
+    forks = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(cores, forks, initializer=end_with_parent) as pool:
         return list(pool.map(_one, range(len(items))))
 
 

@@ -83,6 +83,7 @@ def run_studies(
         open_machines(choice) as machines,
     ):
         board.say(f"opening {stores.place}")
+        machines.prepare()
         workspace, plan = open_workspace(setup, progress=board.note)  # before anything is written
         board.say(_size_words(workspace.table.name, len(workspace.table.frame), plan))
         params = parent_runs.ablation_params(

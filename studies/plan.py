@@ -47,6 +47,7 @@ class Pace:
         cell_s: Seconds of a cell beside its epochs and its test.
         checkpoint_bytes: Size of its checkpoint.
         spec: The backbone.
+        places: Places between pretrained and fine-tuned weights at which it is measured as well.
     """
 
     train_s: float
@@ -54,14 +55,15 @@ class Pace:
     cell_s: float
     checkpoint_bytes: int
     spec: BackboneSpec
+    places: int = 0
 
     def seconds(self, epochs: int, split: Split, train_share: float = 1.0) -> float:
         """Seconds of a cell: epochs, validation, the gap's subset, test, alignment retention."""
         from qa_core.retention import pool_size  # torch: only where something is trained
 
-        scored = len(split.validation) * (2 * epochs + 1) + len(split.test)
+        scored = len(split.validation) * (2 * (epochs + self.places) + 1) + len(split.test)
         if len(split.test):
-            scored += pool_size(self.spec, split)
+            scored += pool_size(self.spec, split) * (1 + self.places)
         return (
             epochs * train_share * len(split.train) * self.train_s
             + scored * self.predict_s
@@ -150,6 +152,7 @@ def plan_ablation(
 
 def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
     """The pace of a setting: a whole run of two epochs on a few images, the first to warm up."""
+    from qa_core.interpolation import PERCENTS
     from qa_core.training_run import train_run
 
     rows = np.arange(len(small.images))
@@ -165,7 +168,8 @@ def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
     predict_s = epochs[-1] / passes
     cell_s = max(0.0, wall - sum(epochs) - third * predict_s)
     trained = int(result.metrics["trainable_parameters"]) * 4
-    return Pace(PASSES * predict_s, predict_s, cell_s, trained, small.spec)
+    places = len(PERCENTS) if config.keep.wise_ft else 0
+    return Pace(PASSES * predict_s, predict_s, cell_s, trained, small.spec, places)
 
 
 def _study_seconds(

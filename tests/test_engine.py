@@ -1,15 +1,17 @@
 """The local engine with real processes: order, retries, and workers that are killed."""
 
 import gc
+import multiprocessing
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,33 @@ def test_interrupts_are_kept_from_the_first_worker_of_a_process(gpus: tuple[str,
     with closing(LocalEngine(open_context, workers=1, gpus=gpus)) as engine:
         engine.submit(Job("deaf", Deaf()))
         assert finish(engine, 1)[0].value is True
+
+
+def test_without_its_server_a_busy_worker_still_ends(tmp_path: Path) -> None:
+    marker = tmp_path / "started"
+    with closing(LocalEngine(open_context, workers=1)) as engine:
+        engine.submit(Job("long", Sleep(marker)))
+        while not marker.exists():
+            assert engine.next_outcome(0.05) is None
+        server: Any = forkserver._forkserver
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        while multiprocessing.active_children():  # they count as dead without it
+            time.sleep(0.01)
+    worker = int(marker.read_text())
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_workers_are_spawned_where_no_server_can_be(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    code = "from studies.engine.local import preload; print(preload())"
+    environment = os.environ | {"TMPDIR": str(folder)}
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (answer.stdout, answer.stderr) == ("False\n", "")
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qa_core.config import run_config_from_flat, with_settings
-from qa_core.data.splits import plan_splits
-from qa_core.modes import MODES, mode_config
+from qa_core.data.splits import Split, plan_splits
+from qa_core.modes import MODES, BackboneSpec, mode_config
+from qa_core.retention import POOL_SIZE
 from qa_core.workspace import Workspace
 from studies.paper_plan import backbone_spec, plan_on_paper, towers
-from studies.plan import PLANNED, plan_ablation
+from studies.plan import PLANNED, Pace, plan_ablation
 from studies.profiles import PROFILES, Profile
 from studies.space import mode_space
 
@@ -39,6 +42,19 @@ def test_a_plan_names_every_mode_and_grows_with_the_ablation(
     # the heads: two settings on ten splits, with no cell of their own on the pool
     assert with_study.studies_s["depth"] > with_study.studies_s["heads"] > 0
     assert not list(tmp_path.iterdir())  # nothing was decoded or kept
+
+
+def test_a_plan_counts_the_places_at_which_interpolated_weights_are_measured() -> None:
+    spec = BackboneSpec(12, 4, published=False)
+    rows = np.arange(300)
+    split = Split(0, rows[:200], rows[200:240], rows[240:])
+    plain = Pace(3e-3, 1e-3, 0.0, 0, spec)
+    line = replace(plain, places=11)
+    more = line.seconds(8, split) - plain.seconds(8, split)
+    assert more == pytest.approx(11 * (2 * 40 + POOL_SIZE) * 1e-3)
+    published = replace(plain, spec=replace(spec, published=True))
+    fewer = plain.seconds(8, split) - published.seconds(8, split)
+    assert fewer == pytest.approx((POOL_SIZE - 60) * 1e-3)
 
 
 def test_a_plan_on_paper_counts_what_is_known_of_vit_l_14() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.engine.processes import in_environment, next_gpu, usable_cores, visible_gpus
+from qa_core.processes import usable_cores
+from studies.engine.processes import in_environment, next_gpu, visible_gpus
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def engine(cluster: Cluster) -> Iterator[RayEngine]:
     with joined(cluster.address, 2):
-        assert places(threads=1) == 2
+        assert places() == 2
         with closing(RayEngine(open_context, workers=2)) as engine:
             yield engine
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qa_core import run_checkpoints, trainer
+from qa_core.alignment import alignment_retention, shuffled_pairs
 from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
@@ -20,6 +21,7 @@ from qa_core.evaluation import PARTS
 from qa_core.identity import run_identity
 from qa_core.model import RAW, QualityModel
 from qa_core.modes import resolve
+from qa_core.retention import measure_retention
 from qa_core.trainer import Progress, TrainingDiverged, predict
 from qa_core.training_run import RunResult, fit_bases, prepare_run, train_run
 from qa_core.workspace import Workspace
@@ -122,6 +124,41 @@ def test_a_run_reports_what_its_mode_has(workspace: Workspace, split: Split) -> 
     assert probe.metrics["alignment_retention"] == 1.0
     assert probe.metrics["trainable_parameters"] < residual.metrics["trainable_parameters"]
     assert residual.metrics["alignment_retention"] < 1.0
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"partial_freeze": True},
+        {"partial_freeze": True, "cache_precision": "half"},
+        {"antonym_prompts": True},
+        {"lora_rank": 2},
+    ],
+    ids=str,
+)
+def test_retention_is_that_of_both_whole_towers(
+    workspace: Workspace, split: Split, flags: dict
+) -> None:
+    chosen = config(workspace, **flags)
+    model, _ = prepare_run(chosen, workspace, split)
+    with torch.no_grad():
+        for number, weight in enumerate(p for p in model.parameters() if p.requires_grad):
+            noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+            weight.add_(0.05 * noise)
+    found, _ = measure_retention(model, chosen, workspace, split)
+    prompts = workspace.table.frame["prompt"].to_numpy(str)[split.test]
+    shuffled = shuffled_pairs(prompts, 0)
+    cosines = []
+    for backbone in (model.backbone.eval(), workspace.backbone):
+        with torch.inference_mode():
+            image = backbone.encode_images(torch.from_numpy(workspace.images[split.test].copy()))
+            text = backbone.encode_texts(backbone.tokenize(prompts.tolist()))
+        cosines += [(image * text).sum(1), (image * text[torch.from_numpy(shuffled)]).sum(1)]
+    after, after_shuffled, before, before_shuffled = cosines
+    plain = alignment_retention(after, before, after_shuffled, before_shuffled)
+    assert found["alignment_retention"] == pytest.approx(plain.mean, abs=1e-6)
+    assert found["alignment_retention"] < 0.999
 
 
 def test_test_part_is_not_read_unless_asked(workspace: Workspace, split: Split) -> None:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,27 +18,33 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
+from qa_core.processes import end_with_parent
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
 from studies.engine.interface import Job, Outcome
-from studies.engine.processes import GPU_VARIABLE, in_environment, next_gpu, thread_variables
+from studies.engine.processes import GPU_VARIABLE, ONE_THREAD, in_environment, next_gpu
 
 _GRACE_S = 5.0
-_FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
+_UNKNOWN = 255
+"""Exit code of a worker whose server was killed, dead or not."""
 _IMPORTS = "studies.engine.worker_imports"
 
 
-def preload(threads: int) -> None:
-    """Begin to import what workers need, in a server of its own that workers are forked from.
+def preload() -> bool:
+    """Begin to import what workers need, in a server that they are forked from; returns at once.
 
-    Returns at once; the first worker waits for the server. Nothing where processes fork badly.
-
-    Args:
-        threads: Threads each worker may use.
+    Returns:
+        Whether processes can be forked here; False where they fork badly, or where the path of the
+        folder for temporary files is too long for a socket.
     """
-    if _FORKS is not None:
-        _FORKS.set_forkserver_preload([_IMPORTS])
-        with in_environment(thread_variables(threads)), interrupts_held():
+    if sys.platform != "linux":
+        return False
+    multiprocessing.set_forkserver_preload([_IMPORTS])
+    try:
+        with in_environment(ONE_THREAD), interrupts_held():
             ensure_running()
+    except OSError:
+        return False
+    return True
 
 
 @dataclass
@@ -51,7 +56,7 @@ class _Worker:
 
 
 class LocalEngine:
-    """Worker processes with a fixed number of threads each, until `close`.
+    """Worker processes of one thread each, until `close`.
 
     They are forked from a server that has imported what they need. Where there are GPUs they are
     spawned: CUDA does not work in a forked process if the server has touched it.
@@ -59,7 +64,6 @@ class LocalEngine:
     Args:
         open_context: Called once in each worker; its result is passed to the jobs. Picklable.
         workers: Number of processes.
-        threads: Threads each may use.
         gpus: GPUs to divide among them, as CUDA_VISIBLE_DEVICES names them.
     """
 
@@ -67,14 +71,13 @@ class LocalEngine:
         self,
         open_context: Callable[[], Any],
         workers: int,
-        threads: int = 1,
         gpus: Sequence[str] = (),
     ):
-        self.workers, self._threads, self._gpus = workers, threads, gpus
+        self.workers, self._gpus = workers, gpus
         self._open_context = open_context
-        self._starting = (None if gpus else _FORKS) or multiprocessing.get_context("spawn")
-        if self._starting is _FORKS:
-            preload(threads)
+        forks = not gpus and preload()
+        context = multiprocessing.get_context
+        self._starting = context("forkserver") if forks else context("spawn")
         self._queue = AttemptQueue()
         self._pool: list[_Worker] = []
 
@@ -119,6 +122,9 @@ class LocalEngine:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
+            elif worker.process.exitcode == _UNKNOWN:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, signal.SIGKILL)
             worker.connection.close()
         self._pool.clear()
 
@@ -141,7 +147,7 @@ class LocalEngine:
             target=_serve, args=(theirs, self._open_context), daemon=True
         )
         gpu = next_gpu(self._gpus, [w.gpu for w in self._pool if w.gpu is not None])
-        variables = thread_variables(self._threads) | ({} if gpu is None else {GPU_VARIABLE: gpu})
+        variables = ONE_THREAD | ({} if gpu is None else {GPU_VARIABLE: gpu})
         with in_environment(variables), interrupts_held():
             process.start()
         theirs.close()
@@ -182,7 +188,7 @@ def interrupts_held() -> Iterator[None]:
 
 def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
     """A worker's life: open the context, then run what comes until the driver is gone."""
-    threading.Thread(target=_end_with_driver, daemon=True).start()
+    end_with_parent()
     context = functools.cache(open_context)  # a failure is not kept: the next job tries again
     while True:
         try:
@@ -190,11 +196,3 @@ def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
         except EOFError:
             return
         connection.send(answer(work, context))
-
-
-def _end_with_driver() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    sys.stderr.flush()
-    os._exit(1)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qa_core.errors import UserError
+from qa_core.processes import usable_cores
 from studies.engine.interface import Engine
-from studies.engine.processes import usable_cores, visible_gpus
+from studies.engine.processes import visible_gpus
 
 EngineName = Literal["local", "ray"]
 OpenContext = Callable[[], Any]
@@ -22,13 +23,11 @@ class EngineChoice:
     Attributes:
         name: `local`: processes of this machine; `ray`: the cluster at RAY_ADDRESS, or one of this
             machine alone.
-        workers: Workers at a time; 0 for one a GPU, without any one a core.
-        threads: Threads of each.
+        workers: Workers at a time, of one thread each; 0 for one a GPU, without any one a core.
     """
 
     name: EngineName = "local"
     workers: int = 0
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,12 @@ class Machines:
     Attributes:
         workers: How many workers run at a time.
         start: Makes the engine, a context manager, of what each worker opens.
+        prepare: Begins, beside this process, what will take a worker long; returns at once.
     """
 
     workers: int
     start: Callable[[OpenContext], AbstractContextManager[Engine]]
+    prepare: Callable[[], object] = lambda: None
 
 
 @contextlib.contextmanager
@@ -63,12 +64,12 @@ def _this_machine(choice: EngineChoice) -> Iterator[Machines]:
     from studies.engine.local import LocalEngine, preload
 
     gpus = visible_gpus(os.environ, torch.cuda.device_count())
-    workers = choice.workers or len(gpus) or max(1, usable_cores() // choice.threads)
-    if not gpus:
-        preload(choice.threads)
-    yield Machines(
-        workers, lambda opener: closing(LocalEngine(opener, workers, choice.threads, gpus))
-    )
+    workers = choice.workers or len(gpus) or usable_cores()
+
+    def start(opener: OpenContext) -> AbstractContextManager[Engine]:
+        return closing(LocalEngine(opener, workers, gpus))
+
+    yield Machines(workers, start) if gpus else Machines(workers, start, preload)
 
 
 @contextlib.contextmanager
@@ -81,8 +82,6 @@ def _cluster(choice: EngineChoice) -> Iterator[Machines]:
     except ImportError as error:
         raise UserError(f"ENGINE=ray needs Ray ({error}): make setup installs it.") from error
     with joined(address, choice.workers or usable_cores()):
-        workers = choice.workers or places(choice.threads)
+        workers = choice.workers or places()
         tracking = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_TRACKING_")}
-        yield Machines(
-            workers, lambda opener: closing(RayEngine(opener, workers, choice.threads, tracking))
-        )
+        yield Machines(workers, lambda opener: closing(RayEngine(opener, workers, tracking)))

@@ -1,33 +1,16 @@
-"""How a machine is divided among worker processes: cores, threads, GPUs."""
+"""How a machine is divided among worker processes: threads and GPUs."""
 
 import contextlib
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ONE_THREAD: dict[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Environment of a worker; numerical libraries read it at import."""
 GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def thread_variables(threads: int) -> dict[str, str]:
-    """Environment of a process of so many threads; numerical libraries read it at import."""
-    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
-
-
-def usable_cores(allowed: int | None = None, quota_file: Path = _CPU_QUOTA) -> int:
-    """Cores that this process may keep busy: a container's quota counts, not only its CPU set.
-
-    Args:
-        allowed: Size of the CPU set (default: this process's).
-        quota_file: The control group's `cpu.max`: microseconds a period, or max, and the period.
-    """
-    cores = allowed or len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = quota_file.read_text().split()
-        cores = min(cores, math.ceil(float(quota) / float(period)))
-    return max(1, cores)
 
 
 def visible_gpus(environment: Mapping[str, str], count: int) -> list[str]:

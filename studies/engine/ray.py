@@ -22,7 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 from qa_core.errors import UserError
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
 from studies.engine.interface import InfrastructureError, Job, Outcome, Work
-from studies.engine.processes import thread_variables
+from studies.engine.processes import ONE_THREAD
 
 PATIENCE_S = 600.0
 """Seconds without any worker after which waiting for the cluster makes no sense."""
@@ -83,10 +83,10 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
-def places(threads: int) -> int:
-    """How many workers the cluster has room for: one a GPU, without any one for `threads` cores."""
+def places() -> int:
+    """How many workers the cluster has room for: one a GPU, without any one a core."""
     resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU", 0)) or int(resources.get("CPU", 0)) // threads)
+    return max(1, int(resources.get("GPU", 0)) or int(resources.get("CPU", 0)))
 
 
 def gpu_share(gpus: int, workers: int) -> float:
@@ -132,7 +132,6 @@ class RayEngine:
     Args:
         open_context: Called once in each worker; its result is passed to the jobs. Picklable.
         workers: The most workers at a time.
-        threads: Threads, and cores, of each.
         environment: Variables that workers need before they open their context.
     """
 
@@ -140,15 +139,14 @@ class RayEngine:
         self,
         open_context: Callable[[], Any],
         workers: int,
-        threads: int = 1,
         environment: Mapping[str, str] | None = None,
     ):
         self.workers = workers
         self._opening = (ray.put(open_context), os.getcwd(), dict(environment or {}))
         self._demand: dict[str, Any] = {
-            "num_cpus": threads,
+            "num_cpus": 1,
             "num_gpus": gpu_share(int(ray.cluster_resources().get("GPU", 0)), workers),
-            "runtime_env": {"env_vars": thread_variables(threads)},
+            "runtime_env": {"env_vars": ONE_THREAD},
         }
         self._queue = AttemptQueue()
         self._pool: list[_Worker] = []

@@ -1,11 +1,14 @@
 """What a worker needs, imported once by the server that workers are forked from."""
 
-import atexit
+import ctypes
 import gc
 import importlib
-import os
+import signal
 
 from qa_core.mlflow_store import import_quietly
+
+_PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # else it would first import to the end
 
 import_quietly()
 for name in (
@@ -17,4 +20,3 @@ for name in (
     importlib.import_module(name)
 
 gc.freeze()  # collections in workers need not look at all this, and copy its pages
-atexit.register(os._exit, 0)  # to take it apart again would hold up the end of the command

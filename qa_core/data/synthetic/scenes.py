@@ -15,6 +15,7 @@ from qa_core.data.synthetic.captions import caption
 from qa_core.data.synthetic.distort import PRETRAINING_KINDS, Distortion, distort
 from qa_core.data.synthetic.grammar import Scene, draw_scene
 from qa_core.data.synthetic.render import SIZE, render
+from qa_core.locking import waiting_lock
 
 VERSIONS = 4
 """Pictures of each pretraining scene, which differ in their degradations alone."""
@@ -81,16 +82,17 @@ def kept_alignment_pairs(n: int, seed: int, cache_dir: Path | None) -> tuple[np.
     """`alignment_pairs`, drawn once and kept in a cache, where there is one; seconds saved."""
     if cache_dir is None:
         return alignment_pairs(n, seed)
-    file = cache_dir / f"alignment-{n}-{seed}-{source_digest()}.npz"
-    with contextlib.suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        with np.load(file) as kept:
-            return kept["images"], kept["captions"].tolist()
-    images, captions = alignment_pairs(n, seed)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
-        whole = Path(scratch) / file.name
-        np.savez(whole, images=images, captions=np.asarray(captions))
-        os.replace(whole, file)
+    file = cache_dir / f"alignment-{n}-{seed}-{source_digest()}.npz"
+    with waiting_lock(file.with_suffix(".lock")):
+        with contextlib.suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            with np.load(file) as kept:
+                return kept["images"], kept["captions"].tolist()
+        images, captions = alignment_pairs(n, seed)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
+            whole = Path(scratch) / file.name
+            np.savez(whole, images=images, captions=np.asarray(captions))
+            os.replace(whole, file)
     return images, captions
 
 
