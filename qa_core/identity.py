@@ -13,7 +13,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.workspace import Workspace
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raised when a change of the code changes results."""
 
 _NOT_DETERMINING = (

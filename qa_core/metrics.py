@@ -152,8 +152,11 @@ def _pearson(x: Vector, y: Vector) -> float:
 def _fit_logistic(x: Vector, y: Vector) -> Vector | None:
     """Least-squares values of a + b tanh(s (x - m)) at standardised x; None if the fit fails.
 
-    The error has several minima, so the fit starts from the best of a grid of curves.
+    The error has several minima, so the fit starts from the best of a grid of curves. It is SciPy's
+    trust region: the digits of its Levenberg-Marquardt depend on what else is in memory.
     """
+    if len(x) < 4:  # as many as the curve has parameters
+        return None
     grid = [(slope, middle) for slope in START_SLOPES for middle in START_MIDDLES]
     bends = np.tanh([slope * (x - middle) for slope, middle in grid])  # (curves, n)
     bends -= bends.mean(axis=1, keepdims=True)
@@ -174,7 +177,13 @@ def _fit_logistic(x: Vector, y: Vector) -> Vector | None:
     offset = -height * np.tanh(slope * (x - middle)).mean()
     start = np.array([offset, height, slope, middle])
     try:
-        found = least_squares(residual, start, jac=jacobian, method="lm", max_nfev=200)  # pyright: ignore[reportArgumentType]
+        found = least_squares(
+            residual,
+            start,
+            jac=jacobian,  # pyright: ignore[reportArgumentType]
+            x_scale="jac",
+            max_nfev=1000,
+        )
     except (ValueError, np.linalg.LinAlgError):
         return None
     curve: Vector = residual(np.asarray(found.x, dtype=np.float64)) + y

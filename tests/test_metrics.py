@@ -223,3 +223,15 @@ def test_constant_predictions_give_reasons_not_numbers():
     assert reasons["plcc_fitted_consistency"] == "constant predictions"
     assert "within_generator_srocc_consistency" in reasons
     assert all(math.isfinite(value) for value in scores.values())
+
+
+def test_fitted_plcc_has_the_same_digits_whatever_else_is_in_memory():
+    rng = np.random.default_rng(0)
+    kept: list[object] = []
+    for _ in range(20):
+        x, y = rng.random(6) * 0.01 + 0.5, rng.random(6)
+        found = set()
+        for _ in range(20):
+            kept += [np.empty(rng.integers(1, 60)), bytearray(int(rng.integers(1, 700)))]
+            found.add(metrics.plcc_fitted(x.copy(), y.copy()))
+        assert len(found) == 1
