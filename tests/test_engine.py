@@ -165,15 +165,20 @@ def test_a_failing_machine_stops_everything(engine: LocalEngine) -> None:
         engine.next_outcome(30)
 
 
+def busy_worker(engine: LocalEngine, marker: Path) -> int:
+    """Process id of the engine's worker, which sleeps in a job."""
+    engine.submit(Job("long", Sleep(marker)))
+    while not (marker.exists() and marker.read_text()):
+        assert engine.next_outcome(0.05) is None
+    return int(marker.read_text())
+
+
 def test_closing_ends_busy_workers(tmp_path: Path) -> None:
-    marker = tmp_path / "started"
     with closing(LocalEngine(open_context, workers=1)) as engine:
-        engine.submit(Job("long", Sleep(marker)))
-        while not marker.exists():
-            assert engine.next_outcome(0.05) is None
+        worker = busy_worker(engine, tmp_path / "started")
         assert engine.running == ["long"]
     with pytest.raises(ProcessLookupError):
-        os.kill(int(marker.read_text()), 0)
+        os.kill(worker, 0)
 
 
 @pytest.mark.parametrize("gpus", [(), ("0",)], ids=["forked", "spawned"])
@@ -186,16 +191,12 @@ def test_interrupts_are_kept_from_the_first_worker_of_a_process(gpus: tuple[str,
 
 
 def test_without_its_server_a_busy_worker_still_ends(tmp_path: Path) -> None:
-    marker = tmp_path / "started"
     with closing(LocalEngine(open_context, workers=1)) as engine:
-        engine.submit(Job("long", Sleep(marker)))
-        while not marker.exists():
-            assert engine.next_outcome(0.05) is None
+        worker = busy_worker(engine, tmp_path / "started")
         server: Any = forkserver._forkserver
         os.kill(server._forkserver_pid, signal.SIGKILL)
         while multiprocessing.active_children():  # they count as dead without it
             time.sleep(0.01)
-    worker = int(marker.read_text())
     deadline = time.monotonic() + 10
     while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
