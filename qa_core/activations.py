@@ -22,7 +22,7 @@ from torch import Tensor
 from qa_core.backbone import Backbone
 from qa_core.config import CachePrecision
 from qa_core.data.image_store import take_room
-from qa_core.locking import waiting_lock
+from qa_core.system.locking import waiting_lock
 
 ACTIVATIONS_VERSION = 3
 EMBEDDING = "embedding"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_core.errors import UserError
-from qa_core.locking import waiting_lock
+from qa_core.system.locking import waiting_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

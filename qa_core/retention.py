@@ -17,9 +17,9 @@ from qa_core.alignment import (
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.scenes import kept_alignment_pairs
-from qa_core.memory import in_pieces_that_fit
 from qa_core.model import QualityModel
 from qa_core.modes import BackboneSpec
+from qa_core.system.memory import in_pieces_that_fit
 from qa_core.workspace import Features, Workspace
 
 POOL_SIZE = 500

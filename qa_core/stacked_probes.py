@@ -21,7 +21,7 @@ from qa_core.epoch_measures import gap_measures, validation_measures
 from qa_core.errors import UserError
 from qa_core.evaluation import PARTS
 from qa_core.optim import StackedAdamW, lr_factor
-from qa_core.seeding import derived_seed
+from qa_core.system.seeding import derived_seed
 from qa_core.trainer import Progress, Trainer, TrainingDiverged
 from qa_core.training_run import prepare_run
 from qa_core.workspace import Workspace, draw_views, take

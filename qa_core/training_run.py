@@ -22,7 +22,7 @@ from qa_core.model import QualityModel
 from qa_core.retention import measure_retention
 from qa_core.run_checkpoints import RunCheckpoints
 from qa_core.run_findings import Findings, reset_peak_memory
-from qa_core.seeding import seed_everything
+from qa_core.system.seeding import seed_everything
 from qa_core.trainer import StepListener, Trainer, TrainingData, TrainingDiverged, probe_epochs
 from qa_core.workspace import Workspace
 

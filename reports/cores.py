@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from qa_core.processes import end_with_parent, usable_cores
+from qa_core.system.processes import end_with_parent, usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

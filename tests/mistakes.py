@@ -440,7 +440,7 @@ commands("no seed at all", "experiments.ablation", "--seeds", "0")
 
 @makes("two ablations in one folder")
 def _(world: World) -> list[str]:
-    from qa_core.locking import sole_owner
+    from qa_core.system.locking import sole_owner
 
     world.on_exit.enter_context(sole_owner(Path(".ablation.lock"), "An ablation"))
     return ["experiments.ablation", "--out", "."]

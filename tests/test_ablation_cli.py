@@ -10,7 +10,7 @@ import pytest
 from experiments.ablation import AblationArgs, base_config, run_ablation
 from experiments.data_flags import parse_range
 from qa_core.errors import UserError
-from qa_core.locking import sole_owner
+from qa_core.system.locking import sole_owner
 from studies.designed.catalogue import DESIGNS
 from studies.profiles import PROFILES
 

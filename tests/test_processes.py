@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_core.processes import usable_cores
+from qa_core.system.processes import usable_cores
 from studies.engine.processes import in_environment, next_gpu, visible_gpus
 
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
-from qa_core.processes import end_with_parent
+from qa_core.system.processes import end_with_parent
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
 from studies.engine.interface import Job, Outcome
 from studies.engine.processes import GPU_VARIABLE, ONE_THREAD, in_environment, next_gpu

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qa_core.errors import UserError
-from qa_core.processes import usable_cores
+from qa_core.system.processes import usable_cores
 from studies.engine.interface import Engine
 from studies.engine.processes import visible_gpus
 

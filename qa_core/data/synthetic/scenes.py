@@ -15,7 +15,7 @@ from qa_core.data.synthetic.captions import caption
 from qa_core.data.synthetic.distort import PRETRAINING_KINDS, Distortion, distort
 from qa_core.data.synthetic.grammar import Scene, draw_scene
 from qa_core.data.synthetic.render import SIZE, render
-from qa_core.locking import waiting_lock
+from qa_core.system.locking import waiting_lock
 
 VERSIONS = 4
 """Pictures of each pretraining scene, which differ in their degradations alone."""
