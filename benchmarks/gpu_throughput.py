@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from qa_core.backbone import load_backbone
+from qa_core.backbones.backbone import load_backbone
 from qa_core.config import run_config_from_flat
 from qa_core.model import RAW, Batch, QualityModel
 from qa_core.modes import resolve

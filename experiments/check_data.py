@@ -58,7 +58,7 @@ def check(args: CheckArgs) -> list[str]:
 def _look(config: RunConfig, cache: Path) -> list[str]:
     from rich.progress import Progress
 
-    from qa_core.backbone import load_tokenizer
+    from qa_core.backbones.backbone import load_tokenizer
     from qa_core.data.check import image_problems, prompt_problems, summarise
     from qa_core.data.open_table import open_table
 

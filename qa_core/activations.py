@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_core.backbone import Backbone
+from qa_core.backbones.backbone import Backbone
 from qa_core.config import CachePrecision
 from qa_core.data.image_store import take_room
 from qa_core.system.locking import waiting_lock

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from qa_core.activations import EMBEDDING, Boundary, stored_dtype
-from qa_core.backbone import Backbone
+from qa_core.backbones.backbone import Backbone
 from qa_core.config import CachePrecision
 
 GB = 10**9

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from qa_core.backbone import Backbone, load_backbone, rebuild_backbone
+from qa_core.backbones.backbone import Backbone, load_backbone, rebuild_backbone
 from qa_core.backbones.blueprint import Blueprint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError

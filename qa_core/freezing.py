@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from qa_core.backbone import Backbone
+from qa_core.backbones.backbone import Backbone
 from qa_core.config import RunConfig
 from qa_core.modes import freezing
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qa_core.antonyms import read_anchors
-from qa_core.backbone import Backbone, average_views
+from qa_core.backbones.backbone import Backbone, average_views
 from qa_core.config import RunConfig
 from qa_core.explanations import ExplanationHead
 from qa_core.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from qa_core.backbone import Backbone, Member
+from qa_core.backbones.backbone import Backbone, Member
 from qa_core.config import OptimConfig
 from qa_core.model import QualityModel
 

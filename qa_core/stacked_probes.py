@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from qa_core.backbone import average_views
+from qa_core.backbones.backbone import average_views
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.epoch_measures import gap_measures, validation_measures

@@ -21,7 +21,7 @@ from qa_core.activations import (
     text_inputs,
 )
 from qa_core.antonyms import rows_with_antonyms, with_antonyms
-from qa_core.backbone import Backbone, average_views, load_backbone
+from qa_core.backbones.backbone import Backbone, average_views, load_backbone
 from qa_core.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.config import CachePrecision, RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store

@@ -11,7 +11,7 @@ import torch
 
 from qa_core import activations as module
 from qa_core.activations import EMBEDDING, activations, image_inputs, text_inputs
-from qa_core.backbone import Backbone, load_backbone
+from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.cache_budget import GB, boundary_bytes, plan_cache
 from qa_core.config import BackboneConfig
 

@@ -12,7 +12,7 @@ from PIL import Image
 from qa_core.antonyms import ExpectedLevel, rows_with_antonyms, with_antonyms
 from qa_core.arms import ARMS, arm_config, parse_arms
 from qa_core.averaging import WeightAverage
-from qa_core.backbone import load_backbone
+from qa_core.backbones.backbone import load_backbone
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from qa_core.backbone import Backbone, load_backbone
+from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
 

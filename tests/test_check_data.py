@@ -8,7 +8,7 @@ import pytest
 
 from experiments.check_data import CheckArgs, check
 from experiments.floor import FloorArgs, print_floor
-from qa_core.backbone import load_tokenizer
+from qa_core.backbones.backbone import load_tokenizer
 from qa_core.config import BackboneConfig
 from qa_core.data.check import image_problems, prompt_problems, summarise
 from qa_core.data.tables.csv_table import read_csv_table

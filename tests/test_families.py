@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from qa_core.activations import EMBEDDING, activations, image_inputs, text_inputs
-from qa_core.backbone import Backbone, load_backbone
+from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.backbones.tower import Member
 from qa_core.cache_budget import boundary_bytes
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat

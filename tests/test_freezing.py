@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from qa_core.backbone import Backbone, load_backbone
+from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.freezing import apply_freezing, count_parameters, plan_freezing
 from qa_core.model import Entry, QualityModel, frozen_entry

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qa_core.backbone import load_backbone
+from qa_core.backbones.backbone import load_backbone
 from qa_core.config import BackboneConfig, OptimConfig, run_config_from_flat
 from qa_core.model import QualityModel
 from qa_core.modes import resolve

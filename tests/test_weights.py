@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, processors, trainers
 
-from qa_core.backbone import load_backbone, load_tokenizer
+from qa_core.backbones.backbone import load_backbone, load_tokenizer
 from qa_core.config import BackboneConfig, run_config_from_flat
 from qa_core.data.splits import plan_splits
 from qa_core.errors import UserError
