@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from experiments import cli
 from experiments.panel import configuration_panel, epoch_line
 from qa_core import modes
-from qa_core.advice import advise
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
+from qa_core.measures.advice import advise
 
 if TYPE_CHECKING:
     from qa_core.data.splits import Split

@@ -63,8 +63,8 @@ def _floor_words(frame: "pd.DataFrame", protocol: "ProtocolName") -> str:
     import numpy as np
 
     from qa_core.data.protocols import plan_protocol
-    from qa_core.metrics import srocc
-    from qa_core.references import pixel_free_floor
+    from qa_core.measures.metrics import srocc
+    from qa_core.measures.references import pixel_free_floor
 
     splits = plan_protocol(frame, protocol, n_splits=N_SPLITS).splits
     words: list[str] = []

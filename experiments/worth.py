@@ -19,8 +19,8 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split, plan_splits
 from qa_core.data.synthetic.distort import WITHHELD_KINDS
 from qa_core.data.synthetic.scenes import alignment_pairs
-from qa_core.metrics import srocc, within_group_srocc
-from qa_core.references import (
+from qa_core.measures.metrics import srocc, within_group_srocc
+from qa_core.measures.references import (
     ANTONYM_PROMPTS,
     antonym_quality,
     consistency_features,

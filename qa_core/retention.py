@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qa_core.alignment import (
+from qa_core.config import RunConfig, with_settings
+from qa_core.data.splits import Split
+from qa_core.data.synthetic.scenes import kept_alignment_pairs
+from qa_core.measures.alignment import (
     AlignmentRetention,
     alignment_retention,
     image_to_text_r_at_1,
     retention_r_at_1,
     shuffled_pairs,
 )
-from qa_core.config import RunConfig, with_settings
-from qa_core.data.splits import Split
-from qa_core.data.synthetic.scenes import kept_alignment_pairs
 from qa_core.model import QualityModel
 from qa_core.modes import BackboneSpec
 from qa_core.system.memory import in_pieces_that_fit

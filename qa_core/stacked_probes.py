@@ -17,9 +17,9 @@ from torch.func import functional_call, stack_module_state, vmap
 from qa_core.backbones.backbone import average_views
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
-from qa_core.epoch_measures import gap_measures, validation_measures
 from qa_core.errors import UserError
-from qa_core.evaluation import PARTS
+from qa_core.measures.epoch_measures import gap_measures, validation_measures
+from qa_core.measures.evaluation import PARTS
 from qa_core.optim import StackedAdamW, lr_factor
 from qa_core.system.seeding import derived_seed
 from qa_core.trainer import Progress, Trainer, TrainingDiverged

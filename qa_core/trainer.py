@@ -16,9 +16,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from qa_core.averaging import WeightAverage
 from qa_core.config import RunConfig
-from qa_core.epoch_measures import gap_measures, validation_measures
 from qa_core.errors import UserError
 from qa_core.losses import Labels, total_loss
+from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.model import QualityModel
 from qa_core.optim import lr_factor, make_optimizer, set_lr
 from qa_core.system.memory import in_pieces_that_fit

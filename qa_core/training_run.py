@@ -15,9 +15,9 @@ from torch import Tensor
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
-from qa_core.evaluation import PARTS
 from qa_core.identity import run_identity
 from qa_core.interpolation import Interpolation, interpolate
+from qa_core.measures.evaluation import PARTS
 from qa_core.model import QualityModel
 from qa_core.retention import measure_retention
 from qa_core.run_checkpoints import RunCheckpoints

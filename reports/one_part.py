@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qa_core.metrics import MIN_ROWS, plcc, srocc
+from qa_core.measures.metrics import MIN_ROWS, plcc, srocc
 from reports.frames import kept_together, select
 from reports.statistics import (
     FloatArray,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.errors import UserError
-from qa_core.evaluation import PARTS, score_predictions
+from qa_core.measures.evaluation import PARTS, score_predictions
 from reports.frames import REFERENCE_ORDER, TARGETS, select
 from reports.language import phrase
 from reports.load import Ablation

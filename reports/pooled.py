@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qa_core.metrics import MIN_ROWS
+from qa_core.measures.metrics import MIN_ROWS
 from reports.figures.scatter import PART
 from reports.frames import kept_together, select
 from reports.load import Ablation

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qa_core.evaluation import PARTS, score_predictions
-from qa_core.references import (
+from qa_core.measures.evaluation import PARTS, score_predictions
+from qa_core.measures.references import (
     ANTONYM_PROMPTS,
     antonym_quality,
     consistency_features,

@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_core.alignment import (
+from qa_core.measures.alignment import (
     alignment_retention,
     image_to_text_r_at_1,
     retention_r_at_1,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qa_core.metrics import srocc
+from qa_core.measures.metrics import srocc
 from reports import statistics
 from reports.calibration import image_level, methods
 from reports.calibration.__main__ import rates_of_methods

@@ -11,8 +11,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_core import metrics
-from qa_core.evaluation import score_epoch, score_predictions
+from qa_core.measures import metrics
+from qa_core.measures.evaluation import score_epoch, score_predictions
 
 PAIRS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=3, max_size=25).filter(
     lambda pairs: all(len(set(side)) > 1 for side in zip(*pairs, strict=True))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_claims import make
 
-from qa_core.metrics import plcc, srocc
+from qa_core.measures.metrics import plcc, srocc
 from reports.figures.paired import compute_paired
 from reports.figures.strips import compute_strips
 from reports.one_part import lifts_on_parts, part_intervals

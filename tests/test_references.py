@@ -8,8 +8,8 @@ import pytest
 
 from qa_core.data.splits import plan_splits
 from qa_core.data.tables.agiqa3k import read_agiqa3k
-from qa_core.metrics import srocc
-from qa_core.references import (
+from qa_core.measures.metrics import srocc
+from qa_core.measures.references import (
     ANTONYM_PROMPTS,
     STRENGTHS,
     antonym_quality,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_core.data.splits import TEST_SHARE, plan_splits
-from qa_core.metrics import srocc
+from qa_core.measures.metrics import srocc
 
 FloatArray = NDArray[np.float64]
 

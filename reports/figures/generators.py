@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qa_core.metrics import srocc
+from qa_core.measures.metrics import srocc
 from reports import style
 from reports.figures.scatter import PART
 from reports.frames import select

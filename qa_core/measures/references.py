@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from qa_core.metrics import rmse, srocc
+from qa_core.measures.metrics import rmse, srocc
 
 STRENGTHS: NDArray[np.float64] = np.logspace(-3, 5, 33)
 """Ridge penalties on standardised features, four to a decade."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qa_core.metrics import srocc, undefined_reason
+from qa_core.measures.metrics import srocc, undefined_reason
 
 LEAST_OVER_CHANCE = 3
 """A pretrained R@1 below so many times chance is too weak to be retained or lost."""

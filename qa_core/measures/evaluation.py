@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from qa_core import metrics
+from qa_core.measures import metrics
 
 PARTS = {"quality": "q", "consistency": "c"}
 """Target and the letter that its predictions' columns start with."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from qa_core.config import SelectionMetric
 from qa_core.errors import UserError
-from qa_core.evaluation import PARTS, Columns, score_epoch
+from qa_core.measures.evaluation import PARTS, Columns, score_epoch
 
 
 def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, float]:
