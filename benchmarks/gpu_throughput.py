@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qa_core.backbones.backbone import load_backbone
 from qa_core.config import run_config_from_flat
-from qa_core.model import RAW, Batch, QualityModel
+from qa_core.model.quality_model import RAW, Batch, QualityModel
 from qa_core.modes import resolve
 from qa_core.optim import make_optimizer
 

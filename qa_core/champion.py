@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from qa_core.checkpoint import write_whole
+from qa_core.model.checkpoint import write_whole
 from qa_core.scorer import Scorer
 
 REGISTERED_NAME, ALIAS = "clip-qa", "champion"

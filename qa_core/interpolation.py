@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qa_core.model import QualityModel
+from qa_core.model.quality_model import QualityModel
 
 PERCENTS = tuple(range(0, 101, 10))
 """How far from the pretrained (0) to the fine-tuned weights (100) is tried, in per cent."""

@@ -17,7 +17,7 @@ from qa_core.measures.alignment import (
     retention_r_at_1,
     shuffled_pairs,
 )
-from qa_core.model import QualityModel
+from qa_core.model.quality_model import QualityModel
 from qa_core.modes import BackboneSpec
 from qa_core.system.memory import in_pieces_that_fit
 from qa_core.workspace import Features, Workspace

@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qa_core.antonyms import LEVELS, with_antonyms
-from qa_core.checkpoint import load_model
 from qa_core.config import ImageView
 from qa_core.data.decode import UNREADABLE, decode_image, image_pixels
 from qa_core.errors import UserError
-from qa_core.heads import AntonymHeads
-from qa_core.model import QualityModel
+from qa_core.model.antonyms import LEVELS, with_antonyms
+from qa_core.model.checkpoint import load_model
+from qa_core.model.heads import AntonymHeads
+from qa_core.model.quality_model import QualityModel
 from qa_core.workspace import pick_device
 
 Picture = Path | str | bytes | Image.Image

@@ -18,7 +18,7 @@ from qa_core.errors import UserError
 from qa_core.identity import run_identity
 from qa_core.interpolation import Interpolation, interpolate
 from qa_core.measures.evaluation import PARTS
-from qa_core.model import QualityModel
+from qa_core.model.quality_model import QualityModel
 from qa_core.retention import measure_retention
 from qa_core.run_checkpoints import RunCheckpoints
 from qa_core.run_findings import Findings, reset_peak_memory

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from qa_core.checkpoint import FORMAT
+from qa_core.model.checkpoint import FORMAT
 
 MISTAKES: dict[str, "Callable[[World], list[str]]"] = {}
 
@@ -338,7 +338,7 @@ def _(world: World) -> list[str]:
 def _without_room_for(world: World, rows: int) -> None:
     from torch.nn.modules.module import register_module_forward_hook
 
-    from qa_core.model import QualityModel
+    from qa_core.model.quality_model import QualityModel
 
     def watch(module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if isinstance(module, QualityModel) and module.training and len(output.q) > rows:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from qa_core.antonyms import ExpectedLevel, rows_with_antonyms, with_antonyms
 from qa_core.arms import ARMS, arm_config, parse_arms
 from qa_core.averaging import WeightAverage
 from qa_core.backbones.backbone import load_backbone
@@ -17,8 +16,9 @@ from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.interpolation import PERCENTS, interpolate
-from qa_core.lora import ALPHA, LowRankChange
-from qa_core.model import QualityModel
+from qa_core.model.antonyms import ExpectedLevel, rows_with_antonyms, with_antonyms
+from qa_core.model.lora import ALPHA, LowRankChange
+from qa_core.model.quality_model import QualityModel
 from qa_core.modes import MODES, BackboneSpec, mode_config, resolve
 from qa_core.optim import depth_factors
 from qa_core.scorer import Scorer

@@ -17,8 +17,8 @@ from qa_core.backbones.tower import Member
 from qa_core.cache_budget import boundary_bytes
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.freezing import count_parameters
-from qa_core.model import Batch, QualityModel, frozen_entry
+from qa_core.model.freezing import count_parameters
+from qa_core.model.quality_model import Batch, QualityModel, frozen_entry
 from qa_core.modes import resolve
 from qa_core.trainer import trained_state
 from tests.families import CONFIGS, OF_STAGES, write_configs

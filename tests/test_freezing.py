@@ -7,8 +7,8 @@ import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
-from qa_core.freezing import apply_freezing, count_parameters, plan_freezing
-from qa_core.model import Entry, QualityModel, frozen_entry
+from qa_core.model.freezing import apply_freezing, count_parameters, plan_freezing
+from qa_core.model.quality_model import Entry, QualityModel, frozen_entry
 from qa_core.modes import resolve
 
 

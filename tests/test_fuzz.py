@@ -28,7 +28,6 @@ from experiments import cli
 from experiments.ablation import AblationArgs, base_config
 from experiments.baseline import BaselineArgs
 from experiments.contact_sheet import Scored, write_contact_sheet
-from qa_core.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig
 from qa_core.data.image_store import UNREADABLE, decode_image
 from qa_core.data.rated_table import RatedTable
@@ -36,6 +35,7 @@ from qa_core.data.tables.agiqa3k import read_agiqa3k
 from qa_core.data.tables.csv_table import read_csv_table
 from qa_core.data.tables.evalmuse40k import read_evalmuse40k
 from qa_core.errors import UserError
+from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from reports.latex import escape
 
 TIMES = int(os.environ.get("FUZZ_TIMES", "0"))

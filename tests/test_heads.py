@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from qa_core.config import HeadConfig, RefinementConfig
-from qa_core.explanations import ExplanationHead, explanation_loss
-from qa_core.heads import DirectHeads, HeadOutput, ResidualHeads, ResidualScale, fuse
-from qa_core.refinement import Refinement
+from qa_core.model.explanations import ExplanationHead, explanation_loss
+from qa_core.model.heads import DirectHeads, HeadOutput, ResidualHeads, ResidualScale, fuse
+from qa_core.model.refinement import Refinement
 
 WIDTH, BATCH = 8, 16
 

@@ -12,10 +12,10 @@ from mistakes import MISTAKES, World
 
 from experiments import cli
 from qa_core import run_checkpoints
-from qa_core.checkpoint import save_checkpoint
 from qa_core.config import run_config_from_flat
 from qa_core.mlflow_store import open_store
-from qa_core.model import QualityModel
+from qa_core.model.checkpoint import save_checkpoint
+from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
 from qa_core.workspace import Workspace
 

@@ -7,7 +7,7 @@ import pytest
 
 from qa_core.backbones.backbone import load_backbone
 from qa_core.config import BackboneConfig, OptimConfig, run_config_from_flat
-from qa_core.model import QualityModel
+from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
 from qa_core.optim import lr_factor, make_optimizer, set_lr
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint, write_whole
 from qa_core.config import run_config_from_flat
 from qa_core.data.splits import plan_splits
 from qa_core.errors import UserError
+from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint, write_whole
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer, Unreadable
 from qa_core.trainer import predict

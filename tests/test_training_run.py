@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from qa_core import run_checkpoints, trainer
-from qa_core.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError, in_words
 from qa_core.identity import run_identity
 from qa_core.measures.alignment import alignment_retention, shuffled_pairs
 from qa_core.measures.evaluation import PARTS
-from qa_core.model import RAW, QualityModel
+from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint
+from qa_core.model.quality_model import RAW, QualityModel
 from qa_core.modes import resolve
 from qa_core.retention import measure_retention
 from qa_core.trainer import Progress, TrainingDiverged, predict

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qa_core.antonyms import Anchors, ExpectedLevel
 from qa_core.config import FusionInput, HeadConfig
+from qa_core.model.antonyms import Anchors, ExpectedLevel
 
 
 @dataclass(frozen=True)

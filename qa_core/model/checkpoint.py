@@ -14,7 +14,7 @@ from qa_core.backbones.backbone import Backbone, load_backbone, rebuild_backbone
 from qa_core.backbones.blueprint import Blueprint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.model import QualityModel
+from qa_core.model.quality_model import QualityModel
 
 FORMAT = 3
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from qa_core.heads import fuse, fusion_width
+from qa_core.model.heads import fuse, fusion_width
 
 
 class ExplanationHead(nn.Module):

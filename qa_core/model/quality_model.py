@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qa_core.antonyms import read_anchors
 from qa_core.backbones.backbone import Backbone, average_views
 from qa_core.config import RunConfig
-from qa_core.explanations import ExplanationHead
-from qa_core.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval
-from qa_core.heads import AntonymHeads, DirectHeads, ResidualHeads, ResidualScale
-from qa_core.lora import add_low_rank_changes
-from qa_core.refinement import Refinement
+from qa_core.model.antonyms import read_anchors
+from qa_core.model.explanations import ExplanationHead
+from qa_core.model.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval
+from qa_core.model.heads import AntonymHeads, DirectHeads, ResidualHeads, ResidualScale
+from qa_core.model.lora import add_low_rank_changes
+from qa_core.model.refinement import Refinement
 
 
 @dataclass(frozen=True)
