@@ -23,10 +23,10 @@ from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
+from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 from qa_core.tracking import Tracker
 from qa_core.training_run import prepare_run
-from qa_core.workspace import Workspace
 
 PLAIN_DEPTHS = (0, 6, 12)
 FLOOR_DEPTHS = (0, 2, 4, 8, 11, 12)

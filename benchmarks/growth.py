@@ -9,9 +9,9 @@ from benchmarks.sides import bench_config, open_bench
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.splits import plan_splits
+from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 from qa_core.training_run import train_run
-from qa_core.workspace import Workspace
 
 IMAGES = (250, 500, 1000, 2000, 4000)
 SEEDS = 3

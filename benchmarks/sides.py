@@ -19,11 +19,11 @@ from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny, t
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.open_table import open_table
 from qa_core.data.splits import Split
+from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import freezing, mode_config
 from qa_core.optim import make_optimizer
 from qa_core.training_run import prepare_run, train_run
-from qa_core.workspace import Workspace
 
 REPEATS = 3
 FILE_SIDE = 512

@@ -15,8 +15,8 @@ from qa_core.measures.advice import advise
 
 if TYPE_CHECKING:
     from qa_core.data.splits import Split
+    from qa_core.features.workspace import Workspace
     from qa_core.training_run import RunResult
-    from qa_core.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def main() -> None:
 def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     """Train as the flags say, telling the user what happens."""
     from qa_core.data.protocols import plan_protocol, resolve_protocol
-    from qa_core.workspace import Workspace
+    from qa_core.features.workspace import Workspace
 
     protocol = resolve_protocol(args.protocol, args.run.data)
     workspace = Workspace.open(args.run, args.cache_dir, progress=None)

@@ -19,6 +19,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split, plan_splits
 from qa_core.data.synthetic.distort import WITHHELD_KINDS
 from qa_core.data.synthetic.scenes import alignment_pairs
+from qa_core.features.workspace import Workspace
 from qa_core.measures.metrics import srocc, within_group_srocc
 from qa_core.measures.references import (
     ANTONYM_PROMPTS,
@@ -29,7 +30,6 @@ from qa_core.measures.references import (
     ridge_predictions,
     true_ceiling,
 )
-from qa_core.workspace import Workspace
 
 N_PAIRS, PAIRS_SEED = 1000, 2
 TARGETS = ("quality", "consistency")

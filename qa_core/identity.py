@@ -11,7 +11,7 @@ import torch
 
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
-from qa_core.workspace import Workspace
+from qa_core.features.workspace import Workspace
 
 RESULTS_VERSION = 4
 """Raised when a change of the code changes results."""

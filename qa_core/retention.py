@@ -10,6 +10,7 @@ import torch
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.scenes import kept_alignment_pairs
+from qa_core.features.workspace import Features, Workspace
 from qa_core.measures.alignment import (
     AlignmentRetention,
     alignment_retention,
@@ -20,7 +21,6 @@ from qa_core.measures.alignment import (
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import BackboneSpec
 from qa_core.system.memory import in_pieces_that_fit
-from qa_core.workspace import Features, Workspace
 
 POOL_SIZE = 500
 _SEED = 0

@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 
 from qa_core.data.splits import Split
+from qa_core.features.workspace import Workspace
 from qa_core.measures.evaluation import PARTS, score_predictions
 from qa_core.model.freezing import count_parameters
 from qa_core.retention import measure_retention
 from qa_core.trainer import Trainer
-from qa_core.workspace import Workspace
 
 _OF_THE_ROW = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency")
 

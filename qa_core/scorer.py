@@ -21,11 +21,11 @@ from torch import Tensor
 from qa_core.config import ImageView
 from qa_core.data.decode import UNREADABLE, decode_image, image_pixels
 from qa_core.errors import UserError
+from qa_core.features.workspace import pick_device
 from qa_core.model.antonyms import LEVELS, with_antonyms
 from qa_core.model.checkpoint import load_model
 from qa_core.model.heads import AntonymHeads
 from qa_core.model.quality_model import QualityModel
-from qa_core.workspace import pick_device
 
 Picture = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""

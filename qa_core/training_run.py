@@ -15,6 +15,7 @@ from torch import Tensor
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
+from qa_core.features.workspace import Workspace
 from qa_core.identity import run_identity
 from qa_core.interpolation import Interpolation, interpolate
 from qa_core.measures.evaluation import PARTS
@@ -24,7 +25,6 @@ from qa_core.run_checkpoints import RunCheckpoints
 from qa_core.run_findings import Findings, reset_peak_memory
 from qa_core.system.seeding import seed_everything
 from qa_core.trainer import StepListener, Trainer, TrainingData, TrainingDiverged, probe_epochs
-from qa_core.workspace import Workspace
 
 EpochReport = Callable[[int, dict[str, float], Path | None], None]
 """Told after each epoch: its number, its measures, and the checkpoint if it is the best so far."""

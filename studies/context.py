@@ -16,7 +16,7 @@ from studies.engine.interface import InfrastructureError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qa_core.workspace import Workspace
+    from qa_core.features.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def open_workspace(
     Raises:
         UserError: The data cannot be used, or have too few prompts.
     """
-    from qa_core.workspace import Workspace  # torch: only where something is trained
+    from qa_core.features.workspace import Workspace  # torch: only where something is trained
 
     protocol = resolve_protocol(setup.protocol, setup.base.data)
     workspace = Workspace.open(setup.base, setup.cache_dir, progress)

@@ -22,7 +22,7 @@ from studies.sweep import Choice
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from qa_core.workspace import Workspace
+    from qa_core.features.workspace import Workspace
 
 MUST_AGREE = {
     "profile": "PROFILE",

@@ -23,7 +23,7 @@ from studies.profiles import Profile
 from studies.space import ModeSpace
 
 if TYPE_CHECKING:
-    from qa_core.workspace import Workspace
+    from qa_core.features.workspace import Workspace
 
 CALIBRATION_ROWS, SLOW_ROWS, SLOW_S = 48, 12, 0.05
 """Images to try a mode on; of backbones that take longer than so many seconds an image, fewer."""
@@ -213,8 +213,8 @@ def _middle(space: ModeSpace) -> RunConfig:
 
 
 def _noise_workspace(workspace: "Workspace") -> "Workspace":
-    from qa_core.activations import EMBEDDING, activations, image_inputs
-    from qa_core.workspace import Workspace
+    from qa_core.features.activations import EMBEDDING, activations, image_inputs
+    from qa_core.features.workspace import Workspace
 
     backbone, device = workspace.backbone, workspace.device
     noise = np.random.default_rng(0).integers(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qa_core.data.splits import Split
-    from qa_core.workspace import Embeddings
+    from qa_core.features.workspace import Embeddings
 
 REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
 MEASURES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")

@@ -27,7 +27,7 @@ def trained(
 ) -> tuple[Tracker, str, Path]:
     """A store with a run and a checkpoint of the embedded backbone, which any process can load."""
     from qa_core.config import run_config_from_flat
-    from qa_core.workspace import Workspace
+    from qa_core.features.workspace import Workspace
 
     folder = tmp_path_factory.mktemp("champion")
     flags = {"data_csv_path": str(small_table), "mos_range_q": (1.0, 5.0)}

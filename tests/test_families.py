@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from qa_core.activations import EMBEDDING, activations, image_inputs, text_inputs
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.backbones.tower import Member
-from qa_core.cache_budget import boundary_bytes
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
+from qa_core.features.activations import EMBEDDING, activations, image_inputs, text_inputs
+from qa_core.features.cache_budget import boundary_bytes
 from qa_core.model.freezing import count_parameters
 from qa_core.model.quality_model import Batch, QualityModel, frozen_entry
 from qa_core.modes import resolve

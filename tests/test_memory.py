@@ -12,12 +12,12 @@ from torch.nn.modules.module import register_module_forward_hook
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
+from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
 from qa_core.system.memory import in_pieces_that_fit
 from qa_core.trainer import EVAL_BATCH
 from qa_core.training_run import prepare_run, train_run
-from qa_core.workspace import Workspace
 
 ROOM = 3
 """Images that the pretended device has room for."""

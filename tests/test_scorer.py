@@ -11,12 +11,12 @@ from PIL import Image
 from qa_core.config import run_config_from_flat
 from qa_core.data.splits import plan_splits
 from qa_core.errors import UserError
+from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint, write_whole
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer, Unreadable
 from qa_core.trainer import predict
 from qa_core.training_run import train_run
-from qa_core.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from qa_core.config import ImageView, run_config_from_flat
 from qa_core.data.decode import decode_image, image_pixels
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.splits import plan_splits
+from qa_core.features.workspace import Workspace, draw_views
 from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
 from qa_core.stacked_probes import train_probes
 from qa_core.trainer import Progress, predict
 from qa_core.training_run import train_run
-from qa_core.workspace import Workspace, draw_views
 
 
 def noise(width: int, height: int) -> Image.Image:

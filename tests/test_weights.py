@@ -17,10 +17,10 @@ from qa_core.backbones.backbone import load_backbone, load_tokenizer
 from qa_core.config import BackboneConfig, run_config_from_flat
 from qa_core.data.splits import plan_splits
 from qa_core.errors import UserError
+from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
 from qa_core.training_run import train_run
-from qa_core.workspace import Workspace
 from tests.families import CONFIGS
 
 PROMPTS = ["A red circle, left of a blue star!", "two", "a very long prompt " * 9]

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_core.activations import (
+from qa_core.backbones.backbone import Backbone, average_views, load_backbone
+from qa_core.config import CachePrecision, RunConfig
+from qa_core.data.image_store import ImagesOnDemand, open_image_store
+from qa_core.data.open_table import open_table
+from qa_core.data.rated_table import RatedTable
+from qa_core.errors import UserError
+from qa_core.features.activations import (
     EMBEDDING,
     Boundary,
     activations,
@@ -20,13 +26,7 @@ from qa_core.activations import (
     image_inputs,
     text_inputs,
 )
-from qa_core.backbones.backbone import Backbone, average_views, load_backbone
-from qa_core.cache_budget import CachePlan, boundary_bytes, plan_cache
-from qa_core.config import CachePrecision, RunConfig
-from qa_core.data.image_store import ImagesOnDemand, open_image_store
-from qa_core.data.open_table import open_table
-from qa_core.data.rated_table import RatedTable
-from qa_core.errors import UserError
+from qa_core.features.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.model.antonyms import rows_with_antonyms, with_antonyms
 from qa_core.model.freezing import plan_freezing
 from qa_core.model.quality_model import RAW, Batch, Entry, frozen_entry
