@@ -26,7 +26,7 @@ from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 from qa_core.tracking import Tracker
-from qa_core.training_run import prepare_run
+from qa_core.training.training_run import prepare_run
 
 PLAIN_DEPTHS = (0, 6, 12)
 FLOOR_DEPTHS = (0, 2, 4, 8, 11, 12)

@@ -34,8 +34,8 @@ from benchmarks.sides import (
     timed,
 )
 from experiments import cli
-from qa_core.stacked_probes import train_probes
-from qa_core.training_run import train_run
+from qa_core.training.stacked_probes import train_probes
+from qa_core.training.training_run import train_run
 
 ROWS, HELD_OUT = 160, 32
 PROBES, PROBE_EPOCHS = 64, 8

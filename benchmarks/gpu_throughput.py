@@ -20,7 +20,7 @@ from qa_core.backbones.backbone import load_backbone
 from qa_core.config import run_config_from_flat
 from qa_core.model.quality_model import RAW, Batch, QualityModel
 from qa_core.modes import resolve
-from qa_core.optim import make_optimizer
+from qa_core.training.optim import make_optimizer
 
 MODELS = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}

@@ -11,7 +11,7 @@ from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.splits import plan_splits
 from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
-from qa_core.training_run import train_run
+from qa_core.training.training_run import train_run
 
 IMAGES = (250, 500, 1000, 2000, 4000)
 SEEDS = 3

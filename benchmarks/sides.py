@@ -22,8 +22,8 @@ from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import freezing, mode_config
-from qa_core.optim import make_optimizer
-from qa_core.training_run import prepare_run, train_run
+from qa_core.training.optim import make_optimizer
+from qa_core.training.training_run import prepare_run, train_run
 
 REPEATS = 3
 FILE_SIDE = 512

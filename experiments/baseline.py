@@ -16,7 +16,7 @@ from qa_core.measures.advice import advise
 if TYPE_CHECKING:
     from qa_core.data.splits import Split
     from qa_core.features.workspace import Workspace
-    from qa_core.training_run import RunResult
+    from qa_core.training.training_run import RunResult
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _run(
     from rich.progress import Progress
 
     from qa_core.tracking import track_single_run
-    from qa_core.training_run import train_run
+    from qa_core.training.training_run import train_run
 
     epochs = config.train.epochs
     with (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
-    from qa_core.training_run import RunResult
+    from qa_core.training.training_run import RunResult
 
 CONFIRM = "confirm"
 DIVERGED = "diverged"
@@ -108,8 +108,8 @@ class ConfirmationWork:
         return CellResult(dict(known.data.metrics), diverged)
 
     def _compute(self, identity: str, context: Context) -> CellResult:
-        from qa_core.trainer import TrainingDiverged
-        from qa_core.training_run import train_run
+        from qa_core.training.trainer import TrainingDiverged
+        from qa_core.training.training_run import train_run
 
         started = time.time()
         setting, workspace = self.setting, context.workspace
@@ -129,7 +129,7 @@ class ConfirmationWork:
 
     def identity(self, context: Context) -> str:
         """Hash of everything that determines the result."""
-        from qa_core.identity import run_identity  # torch: only where something is trained
+        from qa_core.training.identity import run_identity  # torch: only where something is trained
 
         split = self.setting.split(self.split, context)
         return run_identity(self.setting.config, context.workspace, split, self.setting.kind)

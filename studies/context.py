@@ -107,7 +107,7 @@ def open_context(
 
 def conditions(workspace: "Workspace") -> dict[str, str]:
     """What of a process determines results and may differ from machine to machine, by name."""
-    from qa_core.identity import RESULTS_VERSION, device_name, library_versions
+    from qa_core.training.identity import RESULTS_VERSION, device_name, library_versions
 
     return {
         "data": workspace.table.sha256,

@@ -90,7 +90,7 @@ class TrialWork:
 
     def identity(self, context: Context) -> str:
         """Hash of everything that determines the result."""
-        from qa_core.identity import run_identity  # torch: only where something is trained
+        from qa_core.training.identity import run_identity  # torch: only where something is trained
 
         folds = [
             run_identity(self.config, context.workspace, fold, "trial")
@@ -134,8 +134,8 @@ class TrialWork:
         )
 
     def _train(self, context: Context) -> tuple[TrialResult, list[tuple[dict[str, float], ...]]]:
-        from qa_core.trainer import TrainingDiverged
-        from qa_core.training_run import train_run
+        from qa_core.training.trainer import TrainingDiverged
+        from qa_core.training.training_run import train_run
 
         values: list[float] = []
         histories: list[tuple[dict[str, float], ...]] = []

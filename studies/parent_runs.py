@@ -61,7 +61,7 @@ def ablation_params(
     workers: int,
 ) -> dict[str, Any]:
     """Everything that a reader has to know of an ablation, by parameter name."""
-    from qa_core.identity import RESULTS_VERSION, device_name
+    from qa_core.training.identity import RESULTS_VERSION, device_name
 
     table, frame = workspace.table, workspace.table.frame
     cache_plan = workspace.cache_plan(base)

@@ -59,7 +59,7 @@ class Pace:
 
     def seconds(self, epochs: int, split: Split, train_share: float = 1.0) -> float:
         """Seconds of a cell: epochs, validation, the gap's subset, test, alignment retention."""
-        from qa_core.retention import pool_size  # torch: only where something is trained
+        from qa_core.training.retention import pool_size  # torch: only where something is trained
 
         scored = len(split.validation) * (2 * (epochs + self.places) + 1) + len(split.test)
         if len(split.test):
@@ -152,8 +152,8 @@ def plan_ablation(
 
 def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
     """The pace of a setting: a whole run of two epochs on a few images, the first to warm up."""
-    from qa_core.interpolation import PERCENTS
-    from qa_core.training_run import train_run
+    from qa_core.training.interpolation import PERCENTS
+    from qa_core.training.training_run import train_run
 
     rows = np.arange(len(small.images))
     third = len(rows) // 3

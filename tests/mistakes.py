@@ -361,7 +361,7 @@ def _(world: World) -> list[str]:
 
 @makes("a loss that is NaN")
 def _(world: World) -> list[str]:
-    from qa_core import trainer
+    from qa_core.training import trainer
 
     calls, real = [0], trainer.total_loss
 

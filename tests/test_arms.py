@@ -10,21 +10,21 @@ import torch
 from PIL import Image
 
 from qa_core.arms import ARMS, arm_config, parse_arms
-from qa_core.averaging import WeightAverage
 from qa_core.backbones.backbone import load_backbone
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
-from qa_core.interpolation import PERCENTS, interpolate
 from qa_core.model.antonyms import ExpectedLevel, rows_with_antonyms, with_antonyms
 from qa_core.model.lora import ALPHA, LowRankChange
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import MODES, BackboneSpec, mode_config, resolve
-from qa_core.optim import depth_factors
 from qa_core.scorer import Scorer
-from qa_core.trainer import Trainer, probe_epochs
-from qa_core.training_run import prepare_run, train_run
+from qa_core.training.averaging import WeightAverage
+from qa_core.training.interpolation import PERCENTS, interpolate
+from qa_core.training.optim import depth_factors
+from qa_core.training.trainer import Trainer, probe_epochs
+from qa_core.training.training_run import prepare_run, train_run
 
 SPEC = BackboneSpec(12, 4, published=True)
 SMALL = {"backbone": "narrow-3", "pretrained": "none", "batch_size": 8, "threads": 1}

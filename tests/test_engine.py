@@ -133,7 +133,7 @@ def test_the_most_expensive_job_runs_first_on_a_worker_that_stays(engine: LocalE
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 def test_a_worker_has_imported_what_it_needs_when_it_starts(engine: LocalEngine) -> None:
-    engine.submit(Job("imported", Imported("qa_core.training_run")))
+    engine.submit(Job("imported", Imported("qa_core.training.training_run")))
     assert finish(engine, 1)[0].value is True
 
 

@@ -20,7 +20,7 @@ from qa_core.features.cache_budget import boundary_bytes
 from qa_core.model.freezing import count_parameters
 from qa_core.model.quality_model import Batch, QualityModel, frozen_entry
 from qa_core.modes import resolve
-from qa_core.trainer import trained_state
+from qa_core.training.trainer import trained_state
 from tests.families import CONFIGS, OF_STAGES, write_configs
 
 PROMPTS = ["a", "a red circle to the left of a large blue star!", "two"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from qa_core.config import LossConfig
-from qa_core.losses import Labels, plcc_loss, rank_loss, total_loss
 from qa_core.model.quality_model import QualityOutput
+from qa_core.training.losses import Labels, plcc_loss, rank_loss, total_loss
 
 
 def output(q: list[float], c: list[float], **parts: torch.Tensor) -> QualityOutput:

@@ -16,8 +16,8 @@ from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
 from qa_core.system.memory import in_pieces_that_fit
-from qa_core.trainer import EVAL_BATCH
-from qa_core.training_run import prepare_run, train_run
+from qa_core.training.trainer import EVAL_BATCH
+from qa_core.training.training_run import prepare_run, train_run
 
 ROOM = 3
 """Images that the pretended device has room for."""

@@ -9,7 +9,7 @@ from qa_core.backbones.backbone import load_backbone
 from qa_core.config import BackboneConfig, OptimConfig, run_config_from_flat
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
-from qa_core.optim import lr_factor, make_optimizer, set_lr
+from qa_core.training.optim import lr_factor, make_optimizer, set_lr
 
 
 def factors(total: int = 100, per_epoch: int = 10, **flags: Any) -> list[float]:

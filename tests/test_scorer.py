@@ -15,8 +15,8 @@ from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint, write_whole
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer, Unreadable
-from qa_core.trainer import predict
-from qa_core.training_run import train_run
+from qa_core.training.trainer import predict
+from qa_core.training.training_run import train_run
 
 
 @pytest.fixture(scope="module")

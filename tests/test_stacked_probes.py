@@ -11,9 +11,9 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
-from qa_core.stacked_probes import require_stackable, train_probes
-from qa_core.trainer import Progress, TrainingDiverged
-from qa_core.training_run import train_run
+from qa_core.training.stacked_probes import require_stackable, train_probes
+from qa_core.training.trainer import Progress, TrainingDiverged
+from qa_core.training.training_run import train_run
 
 
 @pytest.fixture(scope="module")

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from qa_core import run_checkpoints, trainer
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError, in_words
 from qa_core.features.workspace import Workspace
-from qa_core.identity import run_identity
 from qa_core.measures.alignment import alignment_retention, shuffled_pairs
 from qa_core.measures.evaluation import PARTS
 from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.model.quality_model import RAW, QualityModel
 from qa_core.modes import resolve
-from qa_core.retention import measure_retention
-from qa_core.trainer import Progress, TrainingDiverged, predict
-from qa_core.training_run import RunResult, fit_bases, prepare_run, train_run
+from qa_core.training import run_checkpoints, trainer
+from qa_core.training.identity import run_identity
+from qa_core.training.retention import measure_retention
+from qa_core.training.trainer import Progress, TrainingDiverged, predict
+from qa_core.training.training_run import RunResult, fit_bases, prepare_run, train_run
 
 TIMES = ("wall_s", "seconds_per_epoch", "peak_memory_mb")
 

@@ -16,9 +16,9 @@ from qa_core.features.workspace import Workspace, draw_views
 from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
-from qa_core.stacked_probes import train_probes
-from qa_core.trainer import Progress, predict
-from qa_core.training_run import train_run
+from qa_core.training.stacked_probes import train_probes
+from qa_core.training.trainer import Progress, predict
+from qa_core.training.training_run import train_run
 
 
 def noise(width: int, height: int) -> Image.Image:

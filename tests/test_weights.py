@@ -20,7 +20,7 @@ from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
-from qa_core.training_run import train_run
+from qa_core.training.training_run import train_run
 from tests.families import CONFIGS
 
 PROMPTS = ["A red circle, left of a blue star!", "two", "a very long prompt " * 9]

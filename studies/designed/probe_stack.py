@@ -46,8 +46,8 @@ class ProbeStack:
 
     def identity(self, context: Context) -> str:
         """Hash of everything that determines the scores, the other members included."""
-        from qa_core.identity import run_identity  # torch: only where something is trained
-        from qa_core.stacked_probes import WIDTH
+        from qa_core.training.identity import run_identity  # torch: only where something is trained
+        from qa_core.training.stacked_probes import WIDTH
 
         fold = context.plan.folds[self.fold]
         members = [run_identity(c, context.workspace, fold, "stack") for c in self.configs]
@@ -55,8 +55,8 @@ class ProbeStack:
 
     def run(self, context: Context) -> list[float]:
         """Best epoch's selection metric of each member; NaN for one that diverged."""
-        from qa_core.stacked_probes import train_probes
-        from qa_core.trainer import Progress
+        from qa_core.training.stacked_probes import train_probes
+        from qa_core.training.trainer import Progress
 
         identity, started = self.identity(context), time.time()
         known = context.tracker.find_finished("stack", identity)

@@ -13,7 +13,7 @@ ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # else it would firs
 import_quietly()
 for name in (
     "mlflow.store.tracking.sqlalchemy_store",
-    "qa_core.training_run",
+    "qa_core.training.training_run",
     "studies.confirmation",
     "studies.objective",
 ):

@@ -10,11 +10,11 @@ from torch import Tensor
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
-from qa_core.identity import library_versions
 from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import checkpoint_name, mode_name
-from qa_core.trainer import Progress, Trainer, trained_state
+from qa_core.training.identity import library_versions
+from qa_core.training.trainer import Progress, Trainer, trained_state
 
 
 def describe(

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from qa_core.averaging import WeightAverage
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
 from qa_core.features.workspace import Features
-from qa_core.losses import Labels, total_loss
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.model.quality_model import QualityModel
-from qa_core.optim import lr_factor, make_optimizer, set_lr
 from qa_core.system.memory import in_pieces_that_fit
 from qa_core.system.seeding import derived_seed, random_state, restore_random_state, seed_everything
+from qa_core.training.averaging import WeightAverage
+from qa_core.training.losses import Labels, total_loss
+from qa_core.training.optim import lr_factor, make_optimizer, set_lr
 
 EVAL_BATCH = 64
 

@@ -16,15 +16,21 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
-from qa_core.identity import run_identity
-from qa_core.interpolation import Interpolation, interpolate
 from qa_core.measures.evaluation import PARTS
 from qa_core.model.quality_model import QualityModel
-from qa_core.retention import measure_retention
-from qa_core.run_checkpoints import RunCheckpoints
-from qa_core.run_findings import Findings, reset_peak_memory
 from qa_core.system.seeding import seed_everything
-from qa_core.trainer import StepListener, Trainer, TrainingData, TrainingDiverged, probe_epochs
+from qa_core.training.identity import run_identity
+from qa_core.training.interpolation import Interpolation, interpolate
+from qa_core.training.retention import measure_retention
+from qa_core.training.run_checkpoints import RunCheckpoints
+from qa_core.training.run_findings import Findings, reset_peak_memory
+from qa_core.training.trainer import (
+    StepListener,
+    Trainer,
+    TrainingData,
+    TrainingDiverged,
+    probe_epochs,
+)
 
 EpochReport = Callable[[int, dict[str, float], Path | None], None]
 """Told after each epoch: its number, its measures, and the checkpoint if it is the best so far."""

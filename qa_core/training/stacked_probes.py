@@ -21,10 +21,10 @@ from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace, draw_views, take
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.measures.evaluation import PARTS
-from qa_core.optim import StackedAdamW, lr_factor
 from qa_core.system.seeding import derived_seed
-from qa_core.trainer import Progress, Trainer, TrainingDiverged
-from qa_core.training_run import prepare_run
+from qa_core.training.optim import StackedAdamW, lr_factor
+from qa_core.training.trainer import Progress, Trainer, TrainingDiverged
+from qa_core.training.training_run import prepare_run
 
 WIDTH = 16
 """Members of one computation. More would save little, and their gradients would be too large for

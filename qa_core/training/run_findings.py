@@ -13,8 +13,8 @@ from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
 from qa_core.measures.evaluation import PARTS, score_predictions
 from qa_core.model.freezing import count_parameters
-from qa_core.retention import measure_retention
-from qa_core.trainer import Trainer
+from qa_core.training.retention import measure_retention
+from qa_core.training.trainer import Trainer
 
 _OF_THE_ROW = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency")
 
