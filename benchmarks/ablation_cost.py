@@ -25,7 +25,7 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
-from qa_core.tracking import Tracker
+from qa_core.records.tracking import Tracker
 from qa_core.training.training_run import prepare_run
 
 PLAIN_DEPTHS = (0, 6, 12)

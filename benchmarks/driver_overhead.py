@@ -27,7 +27,7 @@ from rich.console import Console
 
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.modes import BackboneSpec, mode_config
-from qa_core.tracking import RunRecord, Tracker
+from qa_core.records.tracking import RunRecord, Tracker
 from studies import sweep
 from studies.cells import Cells, cells_of, run_cells
 from studies.confirmation import CellResult, ConfirmationWork, Setting

@@ -170,7 +170,7 @@ def faults_of(out: Path, undisturbed: Path) -> list[str]:
 
 def contents(out: Path) -> Counter[tuple[str, ...]]:
     """How often each result is in an ablation's store; results that count no more left out."""
-    from qa_core.tracking import Tracker
+    from qa_core.records.tracking import Tracker
 
     names = ("mode", "trial", "setting", "split", "seed", "reference")
     tracker = Tracker.open(out)
@@ -183,7 +183,7 @@ def contents(out: Path) -> Counter[tuple[str, ...]]:
 
 def still_running(out: Path) -> list[str]:
     """Names of runs that have not ended."""
-    from qa_core.tracking import Tracker
+    from qa_core.records.tracking import Tracker
 
     return [str(run.info.run_name) for run in Tracker.open(out).running()]
 

@@ -95,7 +95,7 @@ def _run(
 ) -> "RunResult":
     from rich.progress import Progress
 
-    from qa_core.tracking import track_single_run
+    from qa_core.records.tracking import track_single_run
     from qa_core.training.training_run import train_run
 
     epochs = config.train.epochs

@@ -18,7 +18,7 @@ from experiments.mlflow_views import (
     view_link,
     view_tag,
 )
-from qa_core.tracking import Tracker, as_metrics, epoch_metrics
+from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

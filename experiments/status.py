@@ -34,8 +34,8 @@ def main() -> None:
         raise UserError(f"There is no {store}: no ablation was started in {args.out}.")
     from rich.console import Console
 
-    from qa_core.mlflow_store import experiment_name
-    from qa_core.tracking import Tracker  # MLflow: --help must not wait
+    from qa_core.records.mlflow_store import experiment_name
+    from qa_core.records.tracking import Tracker  # MLflow: --help must not wait
     from studies.state import read_states
 
     console = Console(highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from qa_core.errors import UserError, in_words
-from qa_core.mlflow_store import EXPERIMENT, experiment_name
+from qa_core.records.mlflow_store import EXPERIMENT, experiment_name
 
 if TYPE_CHECKING:
     from reports.claims import Claim, Verdict

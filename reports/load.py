@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import pandas as pd
 
 from qa_core.errors import UserError
-from qa_core.mlflow_store import EXPERIMENT, open_client
+from qa_core.records.mlflow_store import EXPERIMENT, open_client
 from reports.frames import (
     REFERENCE_ORDER,
     TARGETS,

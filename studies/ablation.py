@@ -14,7 +14,7 @@ from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
-from qa_core.tracking import Tracker
+from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from qa_core.tracking import PARENT_TAG
+from qa_core.records.tracking import PARENT_TAG
 from studies.confirmation import CONFIRM, CellResult, ConfirmationWork, Setting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome

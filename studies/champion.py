@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qa_core.tracking import Tracker
+from qa_core.records.tracking import Tracker
 from studies.confirmation import CONFIRM
 
 if TYPE_CHECKING:

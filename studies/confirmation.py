@@ -11,7 +11,7 @@ import numpy as np
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, with_train_share
 from qa_core.modes import freezing
-from qa_core.tracking import RunRecord
+from qa_core.records.tracking import RunRecord
 from studies.context import Context
 
 if TYPE_CHECKING:

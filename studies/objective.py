@@ -12,7 +12,7 @@ import numpy as np
 
 from qa_core.config import RunConfig
 from qa_core.modes import frozen_blocks
-from qa_core.tracking import RunRecord
+from qa_core.records.tracking import RunRecord
 from studies.context import Context
 
 KNOBS = ("freeze_layers", "residual_scale_q", "residual_scale_c", "lr")

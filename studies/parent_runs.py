@@ -13,7 +13,7 @@ from qa_core.arms import ARMS
 from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
-from qa_core.tracking import RunRecord, Tracker, as_text
+from qa_core.records.tracking import RunRecord, Tracker, as_text
 from studies.objective import KNOBS
 from studies.profiles import Profile
 from studies.space import ModeSpace

@@ -19,7 +19,7 @@ from qa_core.measures.references import (
     raters_ceiling,
     ridge_predictions,
 )
-from qa_core.tracking import RunRecord
+from qa_core.records.tracking import RunRecord
 from studies.context import Context
 
 if TYPE_CHECKING:

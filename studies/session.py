@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from qa_core.errors import UserError
-from qa_core.tracking import Tracker, as_metrics
+from qa_core.records.tracking import Tracker, as_metrics
 from studies import parent_runs
 from studies.engine.interface import machine_fault
 from studies.progress import Board

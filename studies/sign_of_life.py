@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from qa_core.tracking import Tracker
+from qa_core.records.tracking import Tracker
 from studies.progress import Board
 
 TAG = "sign_of_life"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qa_core.tracking import RESULT_KINDS, Tracker
+from qa_core.records.tracking import RESULT_KINDS, Tracker
 from studies.confirmation import CONFIRM
 from studies.sign_of_life import TAG, Sign, read_sign
 

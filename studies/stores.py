@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from qa_core.errors import UserError
-from qa_core.mlflow_store import experiment_name, refuse_silence
+from qa_core.records.mlflow_store import experiment_name, refuse_silence
+from qa_core.records.tracking import Tracker
 from qa_core.system.locking import sole_owner
-from qa_core.tracking import Tracker
 from studies.sweep import Journals
 
 if TYPE_CHECKING:

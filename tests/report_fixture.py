@@ -56,7 +56,7 @@ class Made:
 @cache
 def _empty_store() -> Path:
     """A store with MLflow's tables in it: making them takes seconds, so it is done once."""
-    from qa_core.mlflow_store import open_store
+    from qa_core.records.mlflow_store import open_store
 
     folder = Path(mkdtemp(prefix="report-fixture-"))
     open_store(folder / "out")

@@ -8,7 +8,7 @@ from conftest import FinishedAblation
 
 from benchmarks.soak import ablation_command, contents, still_running
 from qa_core.errors import UserError
-from qa_core.tracking import as_text
+from qa_core.records.tracking import as_text
 from studies.parent_runs import MUST_AGREE, refuse_changes
 
 

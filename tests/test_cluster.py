@@ -23,7 +23,7 @@ import pytest
 from conftest import write_table
 
 from qa_core.errors import UserError
-from qa_core.tracking import Tracker
+from qa_core.records.tracking import Tracker
 from studies.engine.processes import in_environment
 from studies.stores import sole_session
 

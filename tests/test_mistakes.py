@@ -13,10 +13,10 @@ from mistakes import MISTAKES, World
 from experiments import cli
 from qa_core.config import run_config_from_flat
 from qa_core.features.workspace import Workspace
-from qa_core.mlflow_store import open_store
 from qa_core.model.checkpoint import save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
+from qa_core.records.mlflow_store import open_store
 from qa_core.training import run_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]

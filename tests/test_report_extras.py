@@ -15,7 +15,7 @@ from experiments import cli
 from experiments.baseline import BaselineArgs
 from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
-from qa_core.tracking import as_text
+from qa_core.records.tracking import as_text
 from reports.build import build_report, build_side_by_side, named_files
 from reports.claims import decide
 from reports.commands import SCRIPT, ablation_command, command_rows, run_command

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from experiments.status import driver_words, table_of
-from qa_core.tracking import RunRecord, Tracker
+from qa_core.records.tracking import RunRecord, Tracker
 from studies.progress import Board
 from studies.sign_of_life import TAG, Sign, read_sign, signs_of_life
 from studies.state import Row, State, read_states

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qa_core.errors import UserError
-from qa_core.mlflow_store import EXPERIMENT, experiment_name, open_experiment
+from qa_core.records.mlflow_store import EXPERIMENT, experiment_name, open_experiment
 from studies.context import refuse_differences, refuse_far_file
 from studies.engine.interface import InfrastructureError
 from studies.stores import sole_session, stores_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qa_core.mlflow_store import open_store
-from qa_core.tracking import PARENT_TAG, RunRecord, SingleRun, Tracker, as_text
+from qa_core.records.mlflow_store import open_store
+from qa_core.records.tracking import PARENT_TAG, RunRecord, SingleRun, Tracker, as_text
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from experiments.mlflow_views import VIEW_TAG
 from qa_core.modes import MODES
-from qa_core.tracking import Tracker
+from qa_core.records.tracking import Tracker
 
 CHROMIUM = shutil.which("chromium")
 BROWSER_FLAGS = (

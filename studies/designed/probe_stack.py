@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from qa_core.config import RunConfig
-from qa_core.tracking import RunRecord
+from qa_core.records.tracking import RunRecord
 from studies.context import Context
 from studies.engine.interface import Engine, Job
 from studies.progress import Board, last_line

@@ -12,7 +12,7 @@ import numpy as np
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import mode_config, mode_name
-from qa_core.tracking import RunRecord
+from qa_core.records.tracking import RunRecord
 from studies.cells import cells_of, run_cells
 from studies.confirmation import ConfirmationWork, Setting
 from studies.context import Context

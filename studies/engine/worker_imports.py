@@ -5,7 +5,7 @@ import gc
 import importlib
 import signal
 
-from qa_core.mlflow_store import import_quietly
+from qa_core.records.mlflow_store import import_quietly
 
 _PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # else it would first import to the end

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_core.errors import UserError
-from qa_core.mlflow_store import (
+from qa_core.records.mlflow_store import (
     EXPERIMENT,
     experiment_name,
     open_client,
