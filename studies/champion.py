@@ -19,7 +19,7 @@ def register_champion(tracker: Tracker) -> str | None:
     """
     from mlflow.artifacts import download_artifacts
 
-    from qa_core.champion import register_model
+    from qa_core.serving.champion import register_model
 
     ablation_id = tracker.ablation_id
     assert ablation_id is not None

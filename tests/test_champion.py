@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from qa_core.champion import register_model
 from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.scorer import Scorer
+from qa_core.serving.champion import register_model
 from studies.champion import choose_champion, register_champion
 from tests.test_scorer import PROMPTS, checkpoint_of, pictures
 
