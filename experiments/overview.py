@@ -183,7 +183,7 @@ def _means(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
     """Measures by epoch of a mode at the guide's setting, mean over its splits."""
-    from reports.histories import metric_histories
+    from reports.evidence.histories import metric_histories
 
     cells = tracker.runs("confirmation", mode=mode, setting="guide")
     finished = [run.info.run_id for run in cells if run.info.status == "FINISHED"]

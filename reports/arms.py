@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from reports.claims import ALPHA
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.missing import lacking_measures
 from reports.results import Entry, as_entry, mode_entries
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval

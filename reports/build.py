@@ -15,7 +15,7 @@ from qa_core.records.mlflow_store import EXPERIMENT, experiment_name
 
 if TYPE_CHECKING:
     from reports.claims import Claim, Verdict
-    from reports.load import Ablation
+    from reports.evidence.load import Ablation
 
 DEFAULT_OUT, SIDE_BY_SIDE_OUT = Path("runs/ablation"), Path("runs/side_by_side")
 
@@ -124,8 +124,8 @@ def _decide(
     from reports.arms import arm_results
     from reports.claims import CLAIMS, decide
     from reports.contrasts import Evidence
-    from reports.load import load_ablation
-    from reports.others import with_predictions
+    from reports.evidence.load import load_ablation
+    from reports.evidence.others import with_predictions
     from reports.pooled import pooled_entries
     from reports.results import build_results
 
@@ -173,8 +173,8 @@ def _write(decided: Decided, out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.arm_pages import draw_arms
     from reports.arms import arm_content, write_arm_tables
-    from reports.commands import command_rows
     from reports.content import build_content
+    from reports.evidence.commands import command_rows
     from reports.pages import draw_all
     from reports.published import published_content
     from reports.results import write_json

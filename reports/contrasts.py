@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.frames import MODE_ORDER, per_split, select
+from reports.evidence.frames import MODE_ORDER, per_split, select
+from reports.evidence.load import Ablation
 from reports.language import phrase
-from reports.load import Ablation
 from reports.statistics import FloatArray
 
 EPOCHS_FOR_CONVERGENCE = 20

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.claims import Verdict
-from reports.frames import REFERENCE_ORDER, TARGETS, select
+from reports.evidence.frames import REFERENCE_ORDER, TARGETS, select
+from reports.evidence.load import Ablation
 from reports.language import say, say_list
-from reports.load import Ablation
 from reports.results import Entry
 from reports.style import label
 

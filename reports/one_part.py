@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qa_core.measures.metrics import MIN_ROWS, plcc, srocc
-from reports.frames import kept_together, select
+from reports.evidence.frames import kept_together, select
 from reports.statistics import (
     FloatArray,
     Interval,
@@ -25,7 +25,7 @@ from reports.statistics import (
 )
 
 if TYPE_CHECKING:
-    from reports.load import Ablation
+    from reports.evidence.load import Ablation
 
 RESAMPLES = 500
 STATISTICS: dict[str, Callable[..., float | None]] = {"srocc": srocc, "plcc": plcc}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from reports import style
 from reports.cores import on_all_cores
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

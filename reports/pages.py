@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports import captions, style
+from reports.evidence.load import Ablation
 from reports.figures.base_delta import compute_base_delta, draw_base_delta
 from reports.figures.curves import compute_curves, draw_curves
 from reports.figures.deciles import compute_deciles, draw_deciles
@@ -29,7 +30,6 @@ from reports.figures.tradeoff import compute_tradeoff, draw_tradeoff
 from reports.figures.trials import KNOBS, compute_trials, draw_trials
 from reports.figures.wins import compute_wins, draw_wins
 from reports.language import say
-from reports.load import Ablation
 from reports.page import Page, draw_pages
 from reports.study_pages import study_pages
 

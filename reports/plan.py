@@ -1,7 +1,7 @@
 """What an ablation was expected to take beside what it took."""
 
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.style import label
 
 PREFIX, WHOLE = "planned_", "planned_whole_s"

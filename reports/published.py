@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.results import Entry
 from reports.style import format_score, label
 from reports.tables import NONE, Cell, score_cell

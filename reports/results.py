@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from reports.claims import Verdict
-from reports.frames import per_split, select
-from reports.load import Ablation
+from reports.evidence.frames import per_split, select
+from reports.evidence.load import Ablation
 from reports.one_part import lifts_on_parts, part_intervals
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from reports.content import LONGEST_VALUE, banner, cover_facts, page_text
-from reports.frames import REFERENCE_ORDER, TARGETS, mode_rank
+from reports.evidence.frames import REFERENCE_ORDER, TARGETS, mode_rank
 from reports.language import language, say
 from reports.latex import booktabs, cell_text
 from reports.results import Entry, write_json

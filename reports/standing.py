@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.frames import per_split, select
+from reports.evidence.frames import per_split, select
+from reports.evidence.load import Ablation
 from reports.language import say, say_all, say_list
-from reports.load import Ablation
 from reports.results import Entry
 from reports.statistics import nadeau_bengio_interval
 from reports.style import format_score, label

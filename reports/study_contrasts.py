@@ -7,9 +7,9 @@ import pandas as pd
 
 from qa_core.modes import MODES, PUBLISHED_RATES, Freezing
 from reports.contrasts import Contrast, Evidence, NotTested
-from reports.frames import select
+from reports.evidence.frames import select
+from reports.evidence.studies import Study
 from reports.language import phrase
-from reports.studies import Study
 
 EMBEDDED = "qa-tiny"
 BAND = (2 / 3, 5 / 6)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import style
+from reports.evidence.frames import mode_rank
+from reports.evidence.load import Ablation
+from reports.evidence.studies import Study
 from reports.figures.head_grid import compute_head_grid, draw_head_grid
 from reports.figures.knob import (
     Curve,
@@ -13,11 +16,8 @@ from reports.figures.knob import (
     draw_knob,
 )
 from reports.figures.variants import VariantsData, compute_variants, draw_variants
-from reports.frames import mode_rank
 from reports.language import say
-from reports.load import Ablation
 from reports.page import Page
-from reports.studies import Study
 from reports.study_contrasts import BAND
 
 if TYPE_CHECKING:

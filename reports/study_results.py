@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames import per_split
-from reports.load import Ablation
+from reports.evidence.frames import per_split
+from reports.evidence.load import Ablation
+from reports.evidence.studies import Study
 from reports.statistics import nadeau_bengio_interval
-from reports.studies import Study
 
 Entry = dict[str, Any]
 PER_TARGET = ("test_srocc", "test_plcc", "test_delta_saturation", "test_clamped")

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from reports.claims import Verdict
+from reports.evidence.load import Ablation
 from reports.language import say
 from reports.latex import booktabs, cell_text
-from reports.load import Ablation
 from reports.results import Entry
 from reports.study_results import study_table
 from reports.style import LABELS, format_score, label

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.claims import LIMIT_GAP, Verdict
+from reports.evidence.load import Ablation
 from reports.figures.saturation import BINDING
 from reports.language import say, say_all, say_list
-from reports.load import Ablation
 from reports.results import Entry
 from reports.standing import standing_in_words
 from reports.statistics import smallest_effect

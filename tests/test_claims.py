@@ -8,7 +8,7 @@ import pytest
 
 from reports.claims import CLAIMS, Claim, Verdict, decide
 from reports.contrasts import Contrast, Evidence
-from reports.load import Ablation
+from reports.evidence.load import Ablation
 from reports.standing import told_apart
 from reports.statistics import nadeau_bengio_interval
 

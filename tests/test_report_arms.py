@@ -12,8 +12,8 @@ from reports.arms import arm_content, arm_gains, arm_results
 from reports.build import build_report
 from reports.claims import CLAIMS, decide
 from reports.contrasts import Evidence
+from reports.evidence.load import Ablation, load_ablation
 from reports.figures.line import compute_line
-from reports.load import Ablation, load_ablation
 from reports.published import PAPERS, published_content
 from reports.statistics import holm, nadeau_bengio_interval
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from reports import style
 from reports.arms import difference
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:

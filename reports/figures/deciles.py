@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from reports import style
+from reports.evidence.load import Ablation
 from reports.figures.scatter import compute_scatter
 from reports.language import say
-from reports.load import Ablation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

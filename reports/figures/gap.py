@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports import style
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ import pandas as pd
 
 from qa_core.measures.metrics import srocc
 from reports import style
+from reports.evidence.frames import select
+from reports.evidence.load import Ablation
 from reports.figures.scatter import PART
-from reports.frames import select
 from reports.language import say
-from reports.load import Ablation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

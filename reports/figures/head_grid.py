@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports import style
+from reports.evidence.studies import Study
 from reports.language import say
-from reports.studies import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

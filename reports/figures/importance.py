@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from reports import style
+from reports.evidence.frames import select
+from reports.evidence.load import Ablation
 from reports.figures.trials import KNOBS
-from reports.frames import select
 from reports.language import say
-from reports.load import Ablation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.one_part import lifts_on_parts
 from reports.statistics import (
     FloatArray,

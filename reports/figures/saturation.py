@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from reports import style
-from reports.frames import quantiles_by_epoch, select
+from reports.evidence.frames import quantiles_by_epoch, select
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.statistics import FloatArray
 
 if TYPE_CHECKING:

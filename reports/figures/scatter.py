@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from reports import style
-from reports.frames import select
+from reports.evidence.frames import select
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.frames import per_split, select
+from reports.evidence.frames import per_split, select
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:

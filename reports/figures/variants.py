@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.frames import mode_rank
+from reports.evidence.frames import mode_rank
+from reports.evidence.studies import Study
 from reports.language import say
 from reports.statistics import Interval, nadeau_bengio_interval
-from reports.studies import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

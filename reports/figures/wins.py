@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports import style
+from reports.evidence.load import Ablation
 from reports.language import say
-from reports.load import Ablation
 from reports.statistics import FloatArray, share_of_splits_won
 
 if TYPE_CHECKING:

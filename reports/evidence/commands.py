@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_core.config import RunConfig
-from reports.frames import select
-from reports.load import Ablation
-from reports.studies import Study
+from reports.evidence.frames import select
+from reports.evidence.load import Ablation
+from reports.evidence.studies import Study
 
 SCRIPT = ".venv/bin/python experiments/baseline.py"
 SPLIT = "K"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
-from reports.frames import (
+from reports.evidence.frames import (
     REFERENCE_ORDER,
     TARGETS,
     cells_frame,
@@ -25,9 +25,9 @@ from reports.frames import (
     select,
     trials_frame,
 )
-from reports.histories import metric_histories
+from reports.evidence.histories import metric_histories
+from reports.evidence.studies import Study, is_confirmation, read_studies
 from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
-from reports.studies import Study, is_confirmation, read_studies
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

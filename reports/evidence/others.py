@@ -12,9 +12,9 @@ import pandas as pd
 
 from qa_core.errors import UserError
 from qa_core.measures.evaluation import PARTS, score_predictions
-from reports.frames import REFERENCE_ORDER, TARGETS, select
+from reports.evidence.frames import REFERENCE_ORDER, TARGETS, select
+from reports.evidence.load import Ablation
 from reports.language import phrase
-from reports.load import Ablation
 
 MEASURES = ("srocc", "plcc", "krocc", "within_generator_srocc")
 OFF_SCALE = phrase("the scale of these predictions is not known")

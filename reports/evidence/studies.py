@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports.frames import is_finished, is_kind, per_split, select
+from reports.evidence.frames import is_finished, is_kind, per_split, select
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
