@@ -67,7 +67,7 @@ def build_report(
     """
     uri = tracking_uri or _store_below(out)
     rows = named_files(predictions or "")  # before seconds of imports
-    from reports.own_claims import read_claims
+    from reports.verdicts.own_claims import read_claims
 
     own = read_claims(claims) if claims else ()
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
@@ -88,8 +88,8 @@ def build_side_by_side(
         raise UserError("RUNS needs the folders of at least two different ablations.")
     uris = {str(run): _store_below(run) for run in runs}
     rows = named_files(predictions or "")
-    from reports.own_claims import read_claims
     from reports.side_by_side import write_side_by_side
+    from reports.verdicts.own_claims import read_claims
 
     own = read_claims(claims) if claims else ()
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
@@ -121,13 +121,13 @@ def _decide(
     experiment: str = EXPERIMENT,
 ) -> Decided:
     """Read an ablation and decide the claims on it."""
-    from reports.arms import arm_results
     from reports.claims import CLAIMS, decide
-    from reports.contrasts import Evidence
     from reports.evidence.load import load_ablation
     from reports.evidence.others import with_predictions
-    from reports.pooled import pooled_entries
-    from reports.results import build_results
+    from reports.verdicts.arms import arm_results
+    from reports.verdicts.contrasts import Evidence
+    from reports.verdicts.pooled import pooled_entries
+    from reports.verdicts.results import build_results
 
     ablation = load_ablation(uri, downloads, experiment)
     for name, file in predictions.items():
@@ -172,14 +172,14 @@ def named_files(predictions: str) -> dict[str, Path]:
 def _write(decided: Decided, out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.arm_pages import draw_arms
-    from reports.arms import arm_content, write_arm_tables
     from reports.content import build_content
     from reports.evidence.commands import command_rows
     from reports.pages import draw_all
     from reports.published import published_content
-    from reports.results import write_json
     from reports.tables import write_csv, write_latex
     from reports.typeset import compile_pdf, write_pictures
+    from reports.verdicts.arms import arm_content, write_arm_tables
+    from reports.verdicts.results import write_json
 
     ablation, results = decided.ablation, decided.results
     figures, tables = out / "figures", out / "tables"

@@ -5,7 +5,7 @@ lie on the named side of their null value. All tests are Nadeau-Bengio; the p va
 on accuracy that could be tested form one declared family, adjusted by Holm (cost stands apart);
 the interval shown beside a verdict is adjusted with it.
 
-A claim of a user's own is read from a file (`reports.own_claims`); docs/report.md shows one.
+A claim of a user's own is read from a file (`reports.verdicts.own_claims`); docs/report.md shows one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.contrasts import Contrast, Evidence, NotTested
 from reports.language import phrase
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
-from reports.study_contrasts import (
+from reports.verdicts.contrasts import Contrast, Evidence, NotTested
+from reports.verdicts.study_contrasts import (
     batch_size_hardly_matters,
     freeze_band_best,
     full_catches_up,

@@ -7,8 +7,8 @@ from reports.claims import Verdict
 from reports.evidence.frames import REFERENCE_ORDER, TARGETS, select
 from reports.evidence.load import Ablation
 from reports.language import say, say_list
-from reports.results import Entry
 from reports.style import label
+from reports.verdicts.results import Entry
 
 Section = dict[str, Any]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from reports.evidence.load import Ablation
 from reports.language import say
-from reports.results import Entry
 from reports.style import format_score, label
 from reports.tables import NONE, Cell, score_cell
+from reports.verdicts.results import Entry
 from reports.wording import protocol_words
 
 Scores = tuple[float | None, float | None, float | None, float | None]

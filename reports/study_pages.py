@@ -18,7 +18,7 @@ from reports.figures.knob import (
 from reports.figures.variants import VariantsData, compute_variants, draw_variants
 from reports.language import say
 from reports.page import Page
-from reports.study_contrasts import BAND
+from reports.verdicts.study_contrasts import BAND
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from reports.claims import Verdict
 from reports.evidence.load import Ablation
 from reports.language import say
 from reports.latex import booktabs, cell_text
-from reports.results import Entry
-from reports.study_results import study_table
 from reports.style import LABELS, format_score, label
+from reports.verdicts.results import Entry
+from reports.verdicts.study_results import study_table
 
 Cell = dict[str, str]
 Table = dict[str, dict[str, Entry]]

@@ -11,7 +11,7 @@ from typing import Any
 from qa_core.errors import UserError
 from reports.fonts import typeface
 from reports.language import say
-from reports.results import write_json
+from reports.verdicts.results import write_json
 
 HERE = Path(__file__).parent
 SHARED = tuple(HERE / f"{name}.typ" for name in ("common", "arms", "published"))

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from reports.claims import CLAIMS, Claim, Verdict, decide
-from reports.contrasts import Contrast, Evidence
 from reports.evidence.load import Ablation
 from reports.standing import told_apart
 from reports.statistics import nadeau_bengio_interval
+from reports.verdicts.contrasts import Contrast, Evidence
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 

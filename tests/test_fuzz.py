@@ -347,7 +347,7 @@ def test_latex_prints_any_text(text: str) -> None:
 def test_typst_is_handed_any_text_as_text(texts: list[str]) -> None:
     import typst
 
-    from reports.results import write_json
+    from reports.verdicts.results import write_json
 
     TRIED["Typst"] += len(texts)
     with tempfile.TemporaryDirectory() as name:

@@ -11,8 +11,8 @@ from test_claims import make
 from qa_core.measures.metrics import plcc, srocc
 from reports.figures.paired import compute_paired
 from reports.figures.strips import compute_strips
-from reports.one_part import lifts_on_parts, part_intervals
-from reports.results import comparisons
+from reports.verdicts.one_part import lifts_on_parts, part_intervals
+from reports.verdicts.results import comparisons
 
 
 def predictions(seed: int = 0, n_prompts: int = 40) -> pd.DataFrame:

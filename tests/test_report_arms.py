@@ -8,14 +8,14 @@ import pytest
 from report_fixture import ARMS, MODES, Made, make_ablation
 
 from reports.arm_pages import draw_arms
-from reports.arms import arm_content, arm_gains, arm_results
 from reports.build import build_report
 from reports.claims import CLAIMS, decide
-from reports.contrasts import Evidence
 from reports.evidence.load import Ablation, load_ablation
 from reports.figures.line import compute_line
 from reports.published import PAPERS, published_content
 from reports.statistics import holm, nadeau_bengio_interval
+from reports.verdicts.arms import arm_content, arm_gains, arm_results
+from reports.verdicts.contrasts import Evidence
 
 
 def load(out: Path) -> Ablation:

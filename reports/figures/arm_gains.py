@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.arms import difference
 from reports.evidence.load import Ablation
 from reports.language import say
 from reports.statistics import FloatArray, Interval
+from reports.verdicts.arms import difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

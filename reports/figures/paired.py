@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from reports import style
 from reports.evidence.load import Ablation
 from reports.language import say
-from reports.one_part import lifts_on_parts
 from reports.statistics import (
     FloatArray,
     Interval,
     paired_differences,
 )
+from reports.verdicts.one_part import lifts_on_parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

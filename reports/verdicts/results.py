@@ -13,7 +13,6 @@ import pandas as pd
 from reports.claims import Verdict
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
-from reports.one_part import lifts_on_parts, part_intervals
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,
     Interval,
@@ -22,7 +21,8 @@ from reports.statistics import (
     share_of_splits_won,
     sign_flip_p,
 )
-from reports.study_results import study_entries
+from reports.verdicts.one_part import lifts_on_parts, part_intervals
+from reports.verdicts.study_results import study_entries
 
 PER_TARGET = {
     "srocc": "test_srocc",

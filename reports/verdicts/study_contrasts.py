@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from qa_core.modes import MODES, PUBLISHED_RATES, Freezing
-from reports.contrasts import Contrast, Evidence, NotTested
 from reports.evidence.frames import select
 from reports.evidence.studies import Study
 from reports.language import phrase
+from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 
 EMBEDDED = "qa-tiny"
 BAND = (2 / 3, 5 / 6)

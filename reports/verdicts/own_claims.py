@@ -10,7 +10,7 @@ import numpy as np
 
 from qa_core.errors import UserError
 from reports.claims import CLAIMS, Claim
-from reports.contrasts import Contrast, Evidence, NotTested
+from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 
 
 def read_claims(path: Path) -> tuple[Claim, ...]:

@@ -8,8 +8,8 @@ from qa_core.measures.metrics import MIN_ROWS
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
 from reports.figures.scatter import PART
-from reports.results import Entry, as_entry, not_applicable
 from reports.statistics import prompt_bootstrap, srocc_of_columns
+from reports.verdicts.results import Entry, as_entry, not_applicable
 
 RESAMPLES = 500
 

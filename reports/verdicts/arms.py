@@ -15,10 +15,10 @@ from reports.claims import ALPHA
 from reports.evidence.load import Ablation
 from reports.language import say
 from reports.missing import lacking_measures
-from reports.results import Entry, as_entry, mode_entries
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
 from reports.style import format_score, label
 from reports.tables import NONE, Cell, cost_table, long_table, main_table
+from reports.verdicts.results import Entry, as_entry, mode_entries
 
 
 @dataclass(frozen=True)
