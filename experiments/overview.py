@@ -154,7 +154,7 @@ def _describe_trials(tracker: Tracker, trials: Sequence["Run"], params: Mapping[
 
 def _colour(tracker: Tracker, runs: Sequence["Run"]) -> None:
     """Draw a mode's runs in the colour that the report gives it."""
-    from reports.style import COLOURS
+    from reports.figures.style import COLOURS
 
     for run in runs:
         colour = COLOURS.get(run.data.tags["mode"])

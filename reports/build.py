@@ -171,10 +171,10 @@ def named_files(predictions: str) -> dict[str, Path]:
 
 def _write(decided: Decided, out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
-    from reports.arm_pages import draw_arms
     from reports.content import build_content
     from reports.evidence.commands import command_rows
-    from reports.pages import draw_all
+    from reports.figures.arm_pages import draw_arms
+    from reports.figures.pages import draw_all
     from reports.published import published_content
     from reports.tables import write_csv, write_latex
     from reports.typeset import compile_pdf, write_pictures

@@ -1,8 +1,8 @@
 """What an ablation was expected to take beside what it took."""
 
 from reports.evidence.load import Ablation
+from reports.figures.style import label
 from reports.language import say
-from reports.style import label
 
 PREFIX, WHOLE = "planned_", "planned_whole_s"
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from reports.evidence.load import Ablation
+from reports.figures.style import format_score, label
 from reports.language import say
-from reports.style import format_score, label
 from reports.tables import NONE, Cell, score_cell
 from reports.verdicts.results import Entry
 from reports.wording import protocol_words

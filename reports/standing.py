@@ -8,9 +8,9 @@ import pandas as pd
 
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
+from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.statistics import nadeau_bengio_interval
-from reports.style import format_score, label
 from reports.verdicts.results import Entry
 
 Table = dict[str, dict[str, Entry]]

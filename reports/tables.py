@@ -8,9 +8,9 @@ import pandas as pd
 
 from reports.claims import Verdict
 from reports.evidence.load import Ablation
+from reports.figures.style import LABELS, format_score, label
 from reports.language import say
 from reports.latex import booktabs, cell_text
-from reports.style import LABELS, format_score, label
 from reports.verdicts.results import Entry
 from reports.verdicts.study_results import study_table
 

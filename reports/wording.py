@@ -8,10 +8,10 @@ import numpy as np
 from reports.claims import LIMIT_GAP, Verdict
 from reports.evidence.load import Ablation
 from reports.figures.saturation import BINDING
+from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.standing import standing_in_words
 from reports.statistics import smallest_effect
-from reports.style import format_score, label
 from reports.verdicts.results import Entry
 
 

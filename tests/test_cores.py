@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qa_core.errors import UserError
-from reports.cores import on_all_cores
+from reports.figures.cores import on_all_cores
 
 
 def test_results_come_in_order_and_work_need_not_be_picklable() -> None:
@@ -30,7 +30,7 @@ def test_an_error_arrives_as_what_it_was() -> None:
 
 SLEEPERS = """
 import os, sys, time
-from reports.cores import on_all_cores
+from reports.figures.cores import on_all_cores
 def work(number):
     open(f"{sys.argv[1]}/{os.getpid()}", "w")
     time.sleep(60)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from report_fixture import ARMS, MODES, Made, make_ablation
 
-from reports.arm_pages import draw_arms
 from reports.build import build_report
 from reports.claims import CLAIMS, decide
 from reports.evidence.load import Ablation, load_ablation
+from reports.figures.arm_pages import draw_arms
 from reports.figures.line import compute_line
 from reports.published import PAPERS, published_content
 from reports.statistics import holm, nadeau_bengio_interval

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports import style
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.figures.scatter import compute_scatter
 from reports.language import say
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.metrics import srocc
-from reports import style
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.figures.scatter import PART
 from reports.language import say
 

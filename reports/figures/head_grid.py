@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports import style
 from reports.evidence.studies import Study
+from reports.figures import style
 from reports.language import say
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports import style
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.figures.trials import KNOBS
 from reports.language import say
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reports import style
 from reports.evidence.frames import mode_rank, select
 from reports.evidence.studies import Study
+from reports.figures import style
 from reports.language import say
 from reports.statistics import Interval, nadeau_bengio_interval
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports import style
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.language import say
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports import style
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.language import say
 from reports.statistics import (
     FloatArray,

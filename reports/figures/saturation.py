@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports import style
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.language import say
 from reports.statistics import FloatArray
 

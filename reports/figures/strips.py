@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports import style
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.language import say
 from reports.statistics import FloatArray, Interval
 

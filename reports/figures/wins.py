@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports import style
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.language import say
 from reports.statistics import FloatArray, share_of_splits_won
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports import style
-from reports.cores import on_all_cores
 from reports.evidence.load import Ablation
+from reports.figures import style
+from reports.figures.cores import on_all_cores
 from reports.language import say
 
 if TYPE_CHECKING:

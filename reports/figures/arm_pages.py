@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports import style
-from reports.captions import bar_of_splits
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.figures.arm_gains import compute_arm_gains, draw_arm_gains
+from reports.figures.captions import bar_of_splits
 from reports.figures.line import ARM, compute_line, draw_line
+from reports.figures.page import Page, draw_pages
 from reports.figures.tradeoff import compute_tradeoff, draw_tradeoff
 from reports.language import say
-from reports.page import Page, draw_pages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports import style
 from reports.evidence.frames import mode_rank
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
+from reports.figures import style
 from reports.figures.head_grid import compute_head_grid, draw_head_grid
 from reports.figures.knob import (
     Curve,
@@ -15,9 +15,9 @@ from reports.figures.knob import (
     compute_curve,
     draw_knob,
 )
+from reports.figures.page import Page
 from reports.figures.variants import VariantsData, compute_variants, draw_variants
 from reports.language import say
-from reports.page import Page
 from reports.verdicts.study_contrasts import BAND
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports import captions, style
 from reports.evidence.load import Ablation
+from reports.figures import captions, style
 from reports.figures.base_delta import compute_base_delta, draw_base_delta
 from reports.figures.curves import compute_curves, draw_curves
 from reports.figures.deciles import compute_deciles, draw_deciles
@@ -17,6 +17,7 @@ from reports.figures.importance import (
     draw_history,
     draw_importance,
 )
+from reports.figures.page import Page, draw_pages
 from reports.figures.paired import compute_paired, draw_paired, draw_slopes
 from reports.figures.saturation import (
     compute_delta,
@@ -26,12 +27,11 @@ from reports.figures.saturation import (
 )
 from reports.figures.scatter import compute_scatter, draw_scatter
 from reports.figures.strips import compute_strips, draw_strips
+from reports.figures.study_pages import study_pages
 from reports.figures.tradeoff import compute_tradeoff, draw_tradeoff
 from reports.figures.trials import KNOBS, compute_trials, draw_trials
 from reports.figures.wins import compute_wins, draw_wins
 from reports.language import say
-from reports.page import Page, draw_pages
-from reports.study_pages import study_pages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,8 +1,8 @@
 """What each figure's caption says: what is drawn, its centre and band, and n."""
 
-from reports import style
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
+from reports.figures import style
 from reports.figures.deciles import compute_deciles
 from reports.figures.tradeoff import compute_tradeoff
 from reports.language import say
