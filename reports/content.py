@@ -16,11 +16,11 @@ from reports.evidence.load import Ablation
 from reports.evidence.studies import CONFIRM
 from reports.figures.style import format_score, label
 from reports.language import language, say, say_all, say_list
-from reports.missing import missing_sections, on_the_cover
-from reports.plan import is_planned, plan_rows
 from reports.tables import claim_rows, cost_table, main_table, score_cell
+from reports.text.missing import missing_sections, on_the_cover
+from reports.text.plan import is_planned, plan_rows
+from reports.text.wording import protocol_words, resolution, verdict_in_words
 from reports.verdicts.results import Entry
-from reports.wording import protocol_words, resolution, verdict_in_words
 
 LONGEST_PROMPT = 180
 LONGEST_VALUE = 60

@@ -6,8 +6,8 @@ from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.tables import NONE, Cell, score_cell
+from reports.text.wording import protocol_words
 from reports.verdicts.results import Entry
-from reports.wording import protocol_words
 
 Scores = tuple[float | None, float | None, float | None, float | None]
 """SROCC and PLCC of quality, then of consistency."""

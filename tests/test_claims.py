@@ -8,8 +8,8 @@ import pytest
 
 from reports.claims import CLAIMS, Claim, Verdict, decide
 from reports.evidence.load import Ablation
-from reports.standing import told_apart
 from reports.statistics import nadeau_bengio_interval
+from reports.text.standing import told_apart
 from reports.verdicts.contrasts import Contrast, Evidence
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")

@@ -10,8 +10,8 @@ from reports.evidence.load import Ablation
 from reports.figures.saturation import BINDING
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
-from reports.standing import standing_in_words
 from reports.statistics import smallest_effect
+from reports.text.standing import standing_in_words
 from reports.verdicts.results import Entry
 
 
