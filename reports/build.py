@@ -88,7 +88,7 @@ def build_side_by_side(
         raise UserError("RUNS needs the folders of at least two different ablations.")
     uris = {str(run): _store_below(run) for run in runs}
     rows = named_files(predictions or "")
-    from reports.side_by_side import write_side_by_side
+    from reports.paper.side_by_side import write_side_by_side
     from reports.verdicts.own_claims import read_claims
 
     own = read_claims(claims) if claims else ()
@@ -103,7 +103,7 @@ def _language() -> Any:
 
     from reports.fonts import setting_in, typeface_for
     from reports.language import speaking
-    from reports.typeset import timestamp
+    from reports.paper.typeset import timestamp
 
     chosen = os.environ.get("REPORT_LANG") or "en"
     stack = ExitStack()
@@ -171,13 +171,13 @@ def named_files(predictions: str) -> dict[str, Path]:
 
 def _write(decided: Decided, out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
-    from reports.content import build_content
     from reports.evidence.commands import command_rows
     from reports.figures.arm_pages import draw_arms
     from reports.figures.pages import draw_all
-    from reports.published import published_content
-    from reports.tables import write_csv, write_latex
-    from reports.typeset import compile_pdf, write_pictures
+    from reports.paper.content import build_content
+    from reports.paper.published import published_content
+    from reports.paper.tables import write_csv, write_latex
+    from reports.paper.typeset import compile_pdf, write_pictures
     from reports.verdicts.arms import arm_content, write_arm_tables
     from reports.verdicts.results import write_json
 

@@ -36,7 +36,7 @@ from qa_core.data.tables.csv_table import read_csv_table
 from qa_core.data.tables.evalmuse40k import read_evalmuse40k
 from qa_core.errors import UserError
 from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
-from reports.latex import escape
+from reports.paper.latex import escape
 
 TIMES = int(os.environ.get("FUZZ_TIMES", "0"))
 """How often more inputs than in the suite; 0 in the suite, whose inputs are always the same."""

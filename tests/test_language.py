@@ -9,9 +9,7 @@ import pytest
 import reports
 from qa_core.arms import ARMS
 from qa_core.errors import UserError
-from reports import published
 from reports.claims import CLAIMS
-from reports.content import COST_HEADER, MAIN_HEADER
 from reports.figures import style
 from reports.figures.arm_pages import ARM_PAGES
 from reports.figures.knob import LABELS as KNOB_LABELS
@@ -21,7 +19,9 @@ from reports.figures.tradeoff import AXES
 from reports.figures.trials import KNOBS
 from reports.fonts import typeface_for
 from reports.language import phrase, read_catalogue, say, say_list, speaking
-from reports.typeset import words_of_template
+from reports.paper import published
+from reports.paper.content import COST_HEADER, MAIN_HEADER
+from reports.paper.typeset import words_of_template
 
 FOLDER = Path(str(reports.__file__)).parent
 WORDS = {

@@ -25,8 +25,8 @@ from reports.evidence.others import with_predictions
 from reports.figures.deciles import compute_deciles
 from reports.figures.importance import compute_history, compute_importance
 from reports.figures.wins import compute_wins
-from reports.latex import booktabs, escape
-from reports.tables import contrast_words
+from reports.paper.latex import booktabs, escape
+from reports.paper.tables import contrast_words
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.own_claims import read_claims
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports.content import LONGEST_VALUE, banner, cover_facts, page_text
 from reports.evidence.frames import REFERENCE_ORDER, TARGETS, mode_rank
 from reports.figures.style import label
 from reports.language import language, say
-from reports.latex import booktabs, cell_text
-from reports.tables import claim_rows, long_table, score_cell
-from reports.typeset import compile_pdf
+from reports.paper.content import LONGEST_VALUE, banner, cover_facts, page_text
+from reports.paper.latex import booktabs, cell_text
+from reports.paper.tables import claim_rows, long_table, score_cell
+from reports.paper.typeset import compile_pdf
 from reports.verdicts.results import Entry, write_json
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from reports.evidence.load import Ablation
 from reports.evidence.studies import CONFIRM
 from reports.figures.style import format_score, label
 from reports.language import language, say, say_all, say_list
-from reports.tables import claim_rows, cost_table, main_table, score_cell
+from reports.paper.tables import claim_rows, cost_table, main_table, score_cell
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.plan import is_planned, plan_rows
 from reports.text.wording import protocol_words, resolution, verdict_in_words

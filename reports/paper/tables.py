@@ -10,7 +10,7 @@ from reports.claims import Verdict
 from reports.evidence.load import Ablation
 from reports.figures.style import LABELS, format_score, label
 from reports.language import say
-from reports.latex import booktabs, cell_text
+from reports.paper.latex import booktabs, cell_text
 from reports.verdicts.results import Entry
 from reports.verdicts.study_results import study_table
 

@@ -5,7 +5,7 @@ from typing import Any
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
-from reports.tables import NONE, Cell, score_cell
+from reports.paper.tables import NONE, Cell, score_cell
 from reports.text.wording import protocol_words
 from reports.verdicts.results import Entry
 
