@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.data_flags import DataFlags, data_settings
+from experiments.cli.command import command as cli
+from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core.config import run_config_from_flat
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments import cli
 from experiments.ablation import AblationArgs, run_ablation
+from experiments.cli.command import command as cli
 from qa_core.errors import UserError
 from studies.profiles import StudyRequest
 

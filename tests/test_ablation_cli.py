@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.ablation import AblationArgs, base_config, run_ablation
-from experiments.data_flags import parse_range
+from experiments.cli.data_flags import parse_range
 from qa_core.errors import UserError
 from qa_core.system.locking import sole_owner
 from studies.designed.catalogue import DESIGNS

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import baseline, cli
+from experiments import baseline
+from experiments.cli.command import command as cli
 from qa_core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

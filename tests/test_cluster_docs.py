@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments import cli
 from experiments.ablation import AblationArgs
+from experiments.cli.command import command as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")

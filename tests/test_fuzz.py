@@ -24,10 +24,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments import cli
 from experiments.ablation import AblationArgs, base_config
 from experiments.baseline import BaselineArgs
-from experiments.contact_sheet import Scored, write_contact_sheet
+from experiments.cli.command import command as cli
+from experiments.cli.contact_sheet import Scored, write_contact_sheet
 from qa_core.config import RunConfig
 from qa_core.data.image_store import UNREADABLE, decode_image
 from qa_core.data.rated_table import RatedTable

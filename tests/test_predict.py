@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.contact_sheet import Scored
+from experiments.cli.contact_sheet import Scored
 from experiments.predict import Extremes, PredictArgs, predict, read_pairs
 from qa_core.errors import UserError
 from tests.test_scorer import checkpoint, workspace  # noqa: F401
