@@ -126,7 +126,7 @@ def build_report(out: Path, tracking_uri: str | None = None) -> None:
 
 def publish_overview(stores: "Stores") -> None:
     """Bring MLflow's pages up to date: report, descriptions, ready views."""
-    from experiments.overview import publish
+    from reports.mlflow_pages.overview import publish
 
     publish(stores.open_tracker(), stores.out)
 

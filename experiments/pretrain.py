@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.tiny_vocabulary import BASE_TOKENS, learn_merges, write_merges
 from qa_core.backbones.registry import (
     TINY_CONFIG,
     TINY_MERGES,
@@ -28,6 +27,7 @@ from qa_core.backbones.registry import (
     register_tiny,
     tiny_tokenizer,
 )
+from qa_core.backbones.tiny_vocabulary import BASE_TOKENS, learn_merges, write_merges
 from qa_core.data.synthetic.captions import vocabulary
 from qa_core.data.synthetic.grammar import Scene
 from qa_core.data.synthetic.render import SIZE

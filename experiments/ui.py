@@ -59,8 +59,8 @@ def publish_links(out: Path, base: str) -> dict[str, str]:
     """
     if not (out / "mlflow.db").is_file():
         raise UserError(f"There is no mlflow.db in {out}: run make ablation OUT={out} first.")
-    from experiments.overview import links, publish  # MLflow: --help must not wait
     from qa_core.records.tracking import Tracker
+    from reports.mlflow_pages.overview import links, publish  # MLflow: --help must not wait
 
     tracker = Tracker.open(out)
     ablation = publish(tracker, out)

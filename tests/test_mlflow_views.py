@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.mlflow_views import View, modes_view, plain_link, run_link, trials_view, view_tag
+from reports.mlflow_pages.views import View, modes_view, plain_link, run_link, trials_view, view_tag
 
 BOTH = ("quality", "consistency")
 

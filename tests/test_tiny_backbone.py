@@ -8,7 +8,6 @@ import open_clip
 import pytest
 import torch
 
-from experiments.tiny_vocabulary import learn_merges, write_merges
 from qa_core.backbones.registry import (
     TINY_MERGES,
     TINY_NAME,
@@ -16,6 +15,7 @@ from qa_core.backbones.registry import (
     register_tiny,
     tiny_tokenizer,
 )
+from qa_core.backbones.tiny_vocabulary import learn_merges, write_merges
 from qa_core.data.synthetic.captions import ADJECTIVES
 from qa_core.data.synthetic.grammar import BACKGROUNDS, COLOURS, SHAPES
 from qa_core.data.synthetic.render import SIZE

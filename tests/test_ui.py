@@ -14,9 +14,9 @@ import pytest
 from conftest import FinishedAblation
 from playwright.sync_api import Page, sync_playwright
 
-from experiments.mlflow_views import VIEW_TAG
 from qa_core.modes import MODES
 from qa_core.records.tracking import Tracker
+from reports.mlflow_pages.views import VIEW_TAG
 
 CHROMIUM = shutil.which("chromium")
 BROWSER_FLAGS = (

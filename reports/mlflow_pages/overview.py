@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from experiments.mlflow_views import (
+from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
+from reports.mlflow_pages.views import (
     CURVES,
     modes_view,
     plain_link,
@@ -18,7 +19,6 @@ from experiments.mlflow_views import (
     view_link,
     view_tag,
 )
-from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
