@@ -33,7 +33,7 @@ from benchmarks.sides import (
     plain_loop,
     timed,
 )
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.training.stacked_probes import train_probes
 from qa_core.training.training_run import train_run
 

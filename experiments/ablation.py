@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.cli.command import command as cli
 from experiments.cli.data_flags import DataFlags, data_settings
+from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import (
     CachePrecision,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.cli.command import command as cli
 from experiments.cli.panel import configuration_panel, epoch_line
+from qa_core import command_line as cli
 from qa_core import modes
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError

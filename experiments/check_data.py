@@ -4,8 +4,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.cli.command import command as cli
 from experiments.cli.data_flags import DataFlags, data_settings
+from qa_core import command_line as cli
 from qa_core.config import RunConfig, run_config_from_flat
 
 

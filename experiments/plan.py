@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.ablation import AblationArgs, base_config, engine_choice, profile_of
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import with_settings
 from qa_core.errors import UserError

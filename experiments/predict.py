@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.cli.command import command as cli
 from experiments.cli.contact_sheet import Scored, write_contact_sheet
+from qa_core import command_line as cli
 from qa_core.errors import UserError
 
 if TYPE_CHECKING:

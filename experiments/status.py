@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.ablation import AblationArgs, run_ablation
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.errors import UserError
 from studies.profiles import StudyRequest
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.errors import UserError
 
 HOST = "127.0.0.1"

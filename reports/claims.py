@@ -5,7 +5,8 @@ lie on the named side of their null value. All tests are Nadeau-Bengio; the p va
 on accuracy that could be tested form one declared family, adjusted by Holm (cost stands apart);
 the interval shown beside a verdict is adjusted with it.
 
-A claim of a user's own is read from a file (`reports.verdicts.own_claims`); docs/report.md shows one.
+A claim of a user's own is read from a file (`reports.verdicts.own_claims`);
+docs/report.md shows one.
 """
 
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import baseline
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

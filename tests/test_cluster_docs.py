@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from experiments.ablation import AblationArgs
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")

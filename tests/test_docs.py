@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

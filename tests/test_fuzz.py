@@ -26,8 +26,8 @@ from PIL import Image
 
 from experiments.ablation import AblationArgs, base_config
 from experiments.baseline import BaselineArgs
-from experiments.cli.command import command as cli
 from experiments.cli.contact_sheet import Scored, write_contact_sheet
+from qa_core import command_line as cli
 from qa_core.config import RunConfig
 from qa_core.data.image_store import UNREADABLE, decode_image
 from qa_core.data.rated_table import RatedTable

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mistakes import MISTAKES, World
 
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.config import run_config_from_flat
 from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import save_checkpoint

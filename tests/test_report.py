@@ -149,8 +149,9 @@ def test_labels_move_apart_and_stay_inside() -> None:
 
 def test_the_report_never_imports_torch() -> None:
     code = (
-        "import sys, reports.build, reports.evidence.load, reports.claims, reports.paper.content, reports.figures.pages,"
-        " reports.verdicts.pooled, reports.paper.tables; sys.exit('torch' in sys.modules)"
+        "import sys, reports.build, reports.evidence.load, reports.claims, reports.paper.content,"
+        " reports.figures.pages, reports.verdicts.pooled, reports.paper.tables;"
+        " sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

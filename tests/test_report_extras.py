@@ -12,7 +12,7 @@ import pytest
 from report_fixture import Made, make_ablation
 
 from experiments.baseline import BaselineArgs
-from experiments.cli.command import command as cli
+from qa_core import command_line as cli
 from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
 from qa_core.records.tracking import as_text
