@@ -2,20 +2,17 @@
 
 import os
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from qa_core.errors import UserError, in_words
-from qa_core.records.mlflow_store import EXPERIMENT, experiment_name
+from qa_core import command_line
+from qa_core.errors import UserError
+from qa_core.records.mlflow_store import experiment_name
 
 if TYPE_CHECKING:
-    from reports.claims import Claim, Verdict
-    from reports.evidence.load import Ablation
+    from reports.verdicts.decided import Decided
 
 DEFAULT_OUT, SIDE_BY_SIDE_OUT = Path("runs/ablation"), Path("runs/side_by_side")
 
@@ -42,16 +39,6 @@ class BuildConfig:
     """A Python file with claims of your own in CLAIMS."""
 
 
-@dataclass(frozen=True)
-class Decided:
-    """An ablation with its verdicts and the whole of results.json."""
-
-    ablation: "Ablation"
-    guide: "list[Verdict]"
-    tuned: "list[Verdict]"
-    results: dict[str, Any]
-
-
 def build_report(
     out: Path,
     tracking_uri: str | None = None,
@@ -67,13 +54,12 @@ def build_report(
     """
     uri = tracking_uri or _store_below(out)
     rows = named_files(predictions or "")  # before seconds of imports
-    from reports.verdicts.own_claims import read_claims
+    from reports.own_claims import all_claims
+    from reports.verdicts.decided import decide_ablation
 
-    own = read_claims(claims) if claims else ()
+    asked, experiment = all_claims(claims), experiment_name(tracking_uri, out)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
-        return _write(
-            _decide(uri, Path(downloads), own, rows, experiment_name(tracking_uri, out)), out
-        )
+        return _write(decide_ablation(uri, Path(downloads), asked, rows, experiment), out)
 
 
 def build_side_by_side(
@@ -88,12 +74,15 @@ def build_side_by_side(
         raise UserError("RUNS needs the folders of at least two different ablations.")
     uris = {str(run): _store_below(run) for run in runs}
     rows = named_files(predictions or "")
+    from reports.own_claims import all_claims
     from reports.paper.side_by_side import write_side_by_side
-    from reports.verdicts.own_claims import read_claims
+    from reports.verdicts.decided import decide_ablation
 
-    own = read_claims(claims) if claims else ()
+    asked = all_claims(claims)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
-        decided = {run: _decide(uri, Path(downloads), own, rows) for run, uri in uris.items()}
+        decided = {
+            run: decide_ablation(uri, Path(downloads), asked, rows) for run, uri in uris.items()
+        }
         return write_side_by_side(decided, out)
 
 
@@ -111,35 +100,6 @@ def _language() -> Any:
     timestamp()  # a wrong one is told before anything is written
     stack.enter_context(setting_in(typeface_for(chosen, os.environ.get("REPORT_FONT") or None)))
     return stack
-
-
-def _decide(
-    uri: str,
-    downloads: Path,
-    own: "tuple[Claim, ...]",
-    predictions: dict[str, Path],
-    experiment: str = EXPERIMENT,
-) -> Decided:
-    """Read an ablation and decide the claims on it."""
-    from reports.claims import CLAIMS, decide
-    from reports.evidence.load import load_ablation
-    from reports.evidence.others import with_predictions
-    from reports.verdicts.arms import arm_results
-    from reports.verdicts.contrasts import Evidence
-    from reports.verdicts.pooled import pooled_entries
-    from reports.verdicts.results import build_results
-
-    ablation = load_ablation(uri, downloads, experiment)
-    for name, file in predictions.items():
-        ablation = with_predictions(ablation, name, file)
-    claims = (*CLAIMS, *own)
-    guide = decide(claims, Evidence(ablation, "guide"), ablation.targets)
-    tuned: list[Verdict] = []
-    if ablation.is_tuned:
-        tuned = decide(claims, Evidence(ablation, "tuned"), ablation.targets)
-    results = build_results(ablation, guide, tuned, pooled_entries(ablation))
-    results |= arm_results(ablation)
-    return Decided(ablation, guide, tuned, results)
 
 
 def _words_of(variable: str, text: str) -> list[str]:
@@ -169,7 +129,7 @@ def named_files(predictions: str) -> dict[str, Path]:
     return found
 
 
-def _write(decided: Decided, out: Path) -> Path:
+def _write(decided: "Decided", out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.evidence.commands import command_rows
     from reports.figures.arm_pages import draw_arms
@@ -214,15 +174,8 @@ def _store_below(out: Path) -> str:
 
 def main() -> None:
     """Command line."""
-    config = tyro.cli(BuildConfig, config=(tyro.conf.FlagConversionOff,), use_underscores=True)
-    try:
-        print(_build(config))
-    except Exception as error:
-        words = in_words(error)
-        if words is None:
-            raise
-        print(words, file=sys.stderr)
-        raise SystemExit(2) from None
+    config = command_line.parse(BuildConfig, BuildConfig.__doc__ or "")
+    command_line.run(lambda: print(_build(config)))
 
 
 def _build(config: BuildConfig) -> Path:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.claims import CLAIMS, Claim, Verdict, decide
+from reports.claims import CLAIMS
 from reports.evidence.load import Ablation
 from reports.statistics import nadeau_bengio_interval
 from reports.text.standing import told_apart
 from reports.verdicts.contrasts import Contrast, Evidence
+from reports.verdicts.decide import Claim, Verdict, decide
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 

@@ -8,7 +8,7 @@ import pytest
 from report_fixture import ARMS, MODES, Made, make_ablation
 
 from reports.build import build_report
-from reports.claims import CLAIMS, decide
+from reports.claims import CLAIMS
 from reports.evidence.load import Ablation, load_ablation
 from reports.figures.arm_pages import draw_arms
 from reports.figures.line import compute_line
@@ -16,6 +16,7 @@ from reports.paper.published import PAPERS, published_content
 from reports.statistics import holm, nadeau_bengio_interval
 from reports.verdicts.arms import arm_content, arm_gains, arm_results
 from reports.verdicts.contrasts import Evidence
+from reports.verdicts.decide import decide
 
 
 def load(out: Path) -> Ablation:

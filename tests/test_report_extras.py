@@ -17,7 +17,6 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
 from qa_core.records.tracking import as_text
 from reports.build import build_report, build_side_by_side, named_files
-from reports.claims import decide
 from reports.evidence.commands import SCRIPT, ablation_command, command_rows, run_command
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation, load_ablation
@@ -25,10 +24,11 @@ from reports.evidence.others import with_predictions
 from reports.figures.deciles import compute_deciles
 from reports.figures.importance import compute_history, compute_importance
 from reports.figures.wins import compute_wins
+from reports.own_claims import read_claims
 from reports.paper.latex import booktabs, escape
 from reports.paper.tables import contrast_words
 from reports.verdicts.contrasts import Evidence
-from reports.verdicts.own_claims import read_claims
+from reports.verdicts.decide import decide
 
 OWN_CLAIM = """
 from reports.claims import Claim

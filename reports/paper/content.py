@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.claims import Verdict
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -20,6 +19,7 @@ from reports.paper.tables import claim_rows, cost_table, main_table, score_cell
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.plan import is_planned, plan_rows
 from reports.text.wording import protocol_words, resolution, verdict_in_words
+from reports.verdicts.decide import Verdict
 from reports.verdicts.results import Entry
 
 LONGEST_PROMPT = 180

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -13,15 +13,13 @@ from reports.paper.content import LONGEST_VALUE, banner, cover_facts, page_text
 from reports.paper.latex import booktabs, cell_text
 from reports.paper.tables import claim_rows, long_table, score_cell
 from reports.paper.typeset import compile_pdf
+from reports.verdicts.decided import Decided
 from reports.verdicts.results import Entry, write_json
-
-if TYPE_CHECKING:
-    from reports.build import Decided
 
 MEASURES = ("srocc", "plcc")
 
 
-def write_side_by_side(decided: "Mapping[str, Decided]", out: Path) -> Path:
+def write_side_by_side(decided: Mapping[str, Decided], out: Path) -> Path:
     """Write report.pdf, results.json and tables; returns the path of report.pdf.
 
     Args:
@@ -47,7 +45,7 @@ def write_side_by_side(decided: "Mapping[str, Decided]", out: Path) -> Path:
     return out / "report.pdf"
 
 
-def _content(decided: "Mapping[str, Decided]") -> dict[str, Any]:
+def _content(decided: Mapping[str, Decided]) -> dict[str, Any]:
     """Everything that side_by_side.typ reads."""
     names = _names(list(decided))
     columns = list(decided.values())
@@ -72,7 +70,7 @@ def _names(folders: Sequence[str]) -> list[str]:
     return [page_text(name, LONGEST_VALUE) for name in chosen]
 
 
-def _scores(names: Sequence[str], columns: "Sequence[Decided]", target: str) -> dict[str, Any]:
+def _scores(names: Sequence[str], columns: Sequence[Decided], target: str) -> dict[str, Any]:
     """SROCC and PLCC of every row in every ablation; a dash where one has no such row."""
     parts = (
         (say("Guide’s setting"), "guide_modes"),
@@ -97,14 +95,14 @@ def _scores(names: Sequence[str], columns: "Sequence[Decided]", target: str) -> 
     }
 
 
-def _row_names(part: str, columns: "Sequence[Decided]") -> list[str]:
+def _row_names(part: str, columns: Sequence[Decided]) -> list[str]:
     found = dict.fromkeys(name for d in columns for name in d.results[part])
     if part != "baselines":
         return sorted(found, key=mode_rank)
     return sorted(found, key=lambda n: (*REFERENCE_ORDER, n).index(n))
 
 
-def _row(name: str, part: str, columns: "Sequence[Decided]", target: str) -> dict[str, Any]:
+def _row(name: str, part: str, columns: Sequence[Decided], target: str) -> dict[str, Any]:
     entries: list[Entry | None] = [
         None
         if part == "modes" and not d.ablation.is_tuned
@@ -115,7 +113,7 @@ def _row(name: str, part: str, columns: "Sequence[Decided]", target: str) -> dic
     return {"name": label(name), "cells": [score_cell(entry) for entry in entries]}
 
 
-def _claims(columns: "Sequence[Decided]") -> list[dict[str, Any]]:
+def _claims(columns: Sequence[Decided]) -> list[dict[str, Any]]:
     """One row a claim and target, one verdict an ablation."""
     asked = dict.fromkeys((v.claim.id, v.target) for d in columns for v in d.guide)
     found = [{(v.claim.id, v.target): v for v in d.guide} for d in columns]

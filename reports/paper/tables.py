@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.claims import Verdict
 from reports.evidence.load import Ablation
 from reports.figures.style import LABELS, format_score, label
 from reports.language import say
 from reports.paper.latex import booktabs, cell_text
+from reports.verdicts.decide import Verdict
 from reports.verdicts.results import Entry
 from reports.verdicts.study_results import study_table
 

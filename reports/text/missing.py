@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from reports.claims import Verdict
 from reports.evidence.frames import REFERENCE_ORDER, TARGETS, select
 from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_list
+from reports.verdicts.decide import Verdict
 from reports.verdicts.results import Entry
 
 Section = dict[str, Any]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.claims import LIMIT_GAP, Verdict
+from reports.claims import LIMIT_GAP
 from reports.evidence.load import Ablation
 from reports.figures.saturation import BINDING
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.statistics import smallest_effect
 from reports.text.standing import standing_in_words
+from reports.verdicts.decide import Verdict
 from reports.verdicts.results import Entry
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.claims import ALPHA
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.paper.tables import NONE, Cell, cost_table, long_table, main_table
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
 from reports.text.missing import lacking_measures
+from reports.verdicts.decide import ALPHA
 from reports.verdicts.results import Entry, as_entry, mode_entries
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.claims import Verdict
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.statistics import (
@@ -21,6 +20,7 @@ from reports.statistics import (
     share_of_splits_won,
     sign_flip_p,
 )
+from reports.verdicts.decide import Verdict
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
 from reports.verdicts.study_results import study_entries
 

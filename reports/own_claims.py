@@ -13,6 +13,15 @@ from reports.claims import CLAIMS, Claim
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 
 
+def all_claims(path: Path | None) -> tuple[Claim, ...]:
+    """The guide's claims, and those of a user's file.
+
+    Raises:
+        UserError: As `read_claims`.
+    """
+    return CLAIMS if path is None else (*CLAIMS, *read_claims(path))
+
+
 def read_claims(path: Path) -> tuple[Claim, ...]:
     """The claims in the file's CLAIMS.
 
