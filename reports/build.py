@@ -134,11 +134,11 @@ def _write(decided: "Decided", out: Path) -> Path:
     from reports.evidence.commands import command_rows
     from reports.figures.arm_pages import draw_arms
     from reports.figures.pages import draw_all
+    from reports.paper.arms import arm_content, write_arm_tables
     from reports.paper.content import build_content
     from reports.paper.published import published_content
     from reports.paper.tables import write_csv, write_latex
     from reports.paper.typeset import compile_pdf, write_pictures
-    from reports.verdicts.arms import arm_content, write_arm_tables
     from reports.verdicts.results import write_json
 
     ablation, results = decided.ablation, decided.results

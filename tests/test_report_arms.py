@@ -12,9 +12,10 @@ from reports.claims import CLAIMS
 from reports.evidence.load import Ablation, load_ablation
 from reports.figures.arm_pages import draw_arms
 from reports.figures.line import compute_line
+from reports.paper.arms import arm_content
 from reports.paper.published import PAPERS, published_content
 from reports.statistics import holm, nadeau_bengio_interval
-from reports.verdicts.arms import arm_content, arm_gains, arm_results
+from reports.verdicts.arms import arm_gains, arm_results
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import decide
 

@@ -5,9 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qa_core.measures.metrics import MIN_ROWS
+from qa_core.targets import Target
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
-from reports.figures.scatter import PART
 from reports.statistics import prompt_bootstrap, srocc_of_columns
 from reports.verdicts.results import Entry, as_entry, not_applicable
 
@@ -35,7 +35,7 @@ def pooled_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
 
 def _pooled(predictions: pd.DataFrame, target: str) -> Entry:
     """Mean over repeats of the SROCC over the images that every repeat tested."""
-    part, mos = PART[target], f"mos_{target}"
+    part, mos = Target(target).prediction, Target(target).mos
     if not {part, mos} <= set(predictions.columns):
         return not_applicable("no predictions were logged")
     own = predictions.dropna(subset=[part, mos]).sort_values("split", kind="stable")
