@@ -17,8 +17,9 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from qa_core.backbones.backbone import load_backbone
+from qa_core.backbones.tower import FROM_RAW
 from qa_core.config import run_config_from_flat
-from qa_core.model.quality_model import RAW, Batch, QualityModel
+from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import resolve
 from qa_core.training.optim import make_optimizer
 
@@ -74,7 +75,7 @@ def _noise(model: QualityModel, batch_size: int, device: str) -> Batch:
     pixels = torch.randint(0, 256, (batch_size, 3, tower.image_size, tower.image_size))
     ids = tower.tokenize([PROMPT] * batch_size)
     parts = (pixels.to(torch.uint8), ids, ids, torch.arange(batch_size))
-    return Batch(*(part.to(device) for part in parts), entry=RAW)
+    return Batch(*(part.to(device) for part in parts), entry=FROM_RAW)
 
 
 def _timed(step: Any) -> float:

@@ -116,8 +116,9 @@ def freezing(config: RunConfig) -> Freezing:
 
 
 def frozen_blocks(config: RunConfig, depth: int) -> int:
-    """How many blocks of an image tower of this depth a configuration freezes."""
-    return {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": depth}[freezing(config)]
+    """How many blocks of a tower of this depth a configuration freezes."""
+    partly = min(config.freeze.freeze_layers or 0, depth)
+    return {"none": 0, "partial": partly, "all": depth}[freezing(config)]
 
 
 def mode_name(config: RunConfig) -> str:

@@ -21,11 +21,9 @@ from torch import Tensor
 from qa_core.config import ImageView
 from qa_core.data.decode import UNREADABLE, decode_image, image_pixels
 from qa_core.errors import UserError
-from qa_core.features.workspace import pick_device
-from qa_core.model.antonyms import LEVELS, with_antonyms
 from qa_core.model.checkpoint import load_model
-from qa_core.model.heads import AntonymHeads
 from qa_core.model.quality_model import QualityModel
+from qa_core.system.device import pick_device
 
 Picture = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""
@@ -151,7 +149,7 @@ class Scorer:
         images = torch.from_numpy(np.stack(pixels + [pixels[-1]] * missing)).to(self.device)
         each = [self._texts_of(prompt) for prompt in prompts]
         img = self.model.backbone.encode_images(images)  # (batch, embed_dim)
-        texts = _together(each + [each[-1]] * missing)  # (texts, embed_dim)
+        texts = self.model.texts.join(each + [each[-1]] * missing)  # (texts, embed_dim)
         text_of = torch.arange(self._batch, device=self.device)
         parts = self.model.score(img.float(), texts.float(), text_of).parts()
         values = {name: part.double().cpu().numpy() for name, part in parts.items()}
@@ -160,9 +158,7 @@ class Scorer:
     def _texts_of(self, prompt: str) -> Tensor:
         """Embeddings (texts, embed_dim) that a prompt needs, kept for its next images."""
         if prompt not in self._texts:
-            antonyms = isinstance(self.model.heads, AntonymHeads)
-            texts = with_antonyms([prompt]) if antonyms else [prompt]
-            ids = self.model.backbone.tokenize(texts).to(self.device)
+            ids = self.model.backbone.tokenize(self.model.texts.of([prompt])).to(self.device)
             self._texts[prompt] = self.model.backbone.encode_texts(ids)
             if len(self._texts) > PROMPTS_KEPT:
                 self._texts.popitem(last=False)
@@ -184,14 +180,6 @@ class Scorer:
                 if f"{letter}{part}" in values:
                     values[f"{letter}{part}_mos"] = convert(values[f"{letter}{part}"])
         return {name: float(values[name]) for name in self.columns}
-
-
-def _together(each: Sequence[Tensor]) -> Tensor:
-    """The texts of several prompts in the order of `with_antonyms`; or the prompts alone."""
-    firsts = [texts[:1] for texts in each]
-    if len(each[0]) == 1:
-        return torch.cat(firsts)
-    return torch.cat([*firsts, *(texts[1:-LEVELS] for texts in each), each[0][-LEVELS:]])
 
 
 def _decode(picture: Picture, size: int, view: ImageView) -> np.ndarray | Unreadable:

@@ -10,7 +10,7 @@ from typing import Any
 
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
-from qa_core.modes import BackboneSpec, freezing
+from qa_core.modes import BackboneSpec, freezing, frozen_blocks
 from studies.profiles import Profile
 
 H100_BF16_PEAK = 989e12
@@ -141,16 +141,13 @@ def plan_on_paper(
 
 def _is_cached(config: RunConfig, image: Tower, cached: int) -> bool:
     """Whether the frozen prefix, if there is one, is computed once."""
-    return freezing(config) != "partial" or _frozen_blocks(config, image) > image.depth - cached
-
-
-def _frozen_blocks(config: RunConfig, tower: Tower) -> int:
-    frozen = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": tower.depth}
-    return min(frozen[freezing(config)], tower.depth)
+    return (
+        freezing(config) != "partial" or frozen_blocks(config, image.depth) > image.depth - cached
+    )
 
 
 def _trainable_blocks(config: RunConfig, tower: Tower) -> int:
-    return tower.depth - _frozen_blocks(config, tower)
+    return tower.depth - frozen_blocks(config, tower.depth)
 
 
 def _trainable_flops(config: RunConfig, pair: tuple[Tower, Tower]) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, SplitPlan
-from qa_core.modes import BackboneSpec, freezing
+from qa_core.modes import BackboneSpec, freezing, frozen_blocks
 from studies.designed.catalogue import DESIGNS
 from studies.designed.design import Design
 from studies.profiles import Profile
@@ -127,8 +127,8 @@ def plan_ablation(
         guide = measure_pace(space.guide, small)
         trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
         paces |= {
-            frozen_blocks(space.guide, spec): guide,
-            frozen_blocks(_middle(space), spec): trial,
+            _place(space.guide, spec): guide,
+            _place(_middle(space), spec): trial,
         }
         tune[mode] = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
         tune[mode] += profile.n_trials * RUN_S if splits.folds else 0.0
@@ -178,7 +178,7 @@ def _study_seconds(
     """Seconds of one worker for all cells of a designed study, those on the pool too."""
     seconds = 0.0
     for point in design.points(base, spec):
-        pace = _pace_at(frozen_blocks(point.candidates[0], spec), paces)
+        pace = _pace_at(_place(point.candidates[0], spec), paces)
         epochs = point.candidates[0].train.epochs
         whole = sum(
             pace.seconds(epochs, split, point.train_share) + RUN_S for split in splits.splits
@@ -190,10 +190,9 @@ def _study_seconds(
     return seconds
 
 
-def frozen_blocks(config: RunConfig, spec: BackboneSpec) -> int:
-    """Frozen blocks of the image tower; one more than it has where nothing of it trains."""
-    kinds = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": spec.image_depth + 1}
-    return kinds[freezing(config)]
+def _place(config: RunConfig, spec: BackboneSpec) -> int:
+    """Frozen blocks of the image tower; one more than it has where its tail is frozen too."""
+    return frozen_blocks(config, spec.image_depth) + (freezing(config) == "all")
 
 
 def _pace_at(frozen: int, paces: dict[int, Pace]) -> Pace:
@@ -213,7 +212,8 @@ def _middle(space: ModeSpace) -> RunConfig:
 
 
 def _noise_workspace(workspace: "Workspace") -> "Workspace":
-    from qa_core.features.activations import EMBEDDING, activations, image_inputs
+    from qa_core.backbones.tower import EMBEDDING
+    from qa_core.features.activations import activations, image_inputs
     from qa_core.features.workspace import Workspace
 
     backbone, device = workspace.backbone, workspace.device

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
+from qa_core.backbones.tower import EMBEDDING
 from qa_core.config import BackboneConfig
 from qa_core.features import activations as module
-from qa_core.features.activations import EMBEDDING, activations, image_inputs, text_inputs
+from qa_core.features.activations import activations, image_inputs, text_inputs
 from qa_core.features.cache_budget import GB, boundary_bytes, plan_cache
 
 PROMPTS = ["a", "a red circle to the left of a large blue star", "two"]

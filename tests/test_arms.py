@@ -15,9 +15,10 @@ from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
-from qa_core.model.antonyms import ExpectedLevel, rows_with_antonyms, with_antonyms
+from qa_core.model.heads import ExpectedLevel
 from qa_core.model.lora import ALPHA, LowRankChange
 from qa_core.model.quality_model import QualityModel
+from qa_core.model.texts import PromptTexts
 from qa_core.modes import MODES, BackboneSpec, mode_config, resolve
 from qa_core.scorer import Scorer
 from qa_core.training.averaging import WeightAverage
@@ -235,10 +236,11 @@ def test_low_rank_changes_reach_attention_and_nothing_else_of_clip_moves(
 
 def test_texts_of_some_prompts_among_those_of_all() -> None:
     prompts = ["a", "b", "c", "d"]
-    everything = with_antonyms(prompts)
+    read = PromptTexts(levels=True)
+    everything = read.of(prompts)
     chosen = np.array([1, 3])
-    rows = rows_with_antonyms(chosen, len(everything))
-    assert [everything[row] for row in rows] == with_antonyms(["b", "d"])
+    rows = read.rows(chosen, len(everything))
+    assert [everything[row] for row in rows] == read.of(["b", "d"])
     assert "a photo that badly matches 'd'" in everything
 
 

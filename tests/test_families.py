@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from qa_core.backbones.backbone import Backbone, load_backbone
-from qa_core.backbones.tower import Member
+from qa_core.backbones.tower import EMBEDDING, RAW, Member
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.features.activations import EMBEDDING, activations, image_inputs, text_inputs
+from qa_core.features.activations import activations, image_inputs, text_inputs
 from qa_core.features.cache_budget import boundary_bytes
 from qa_core.model.freezing import count_parameters
-from qa_core.model.quality_model import Batch, QualityModel, frozen_entry
+from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import resolve
 from qa_core.training.trainer import trained_state
 from tests.families import CONFIGS, OF_STAGES, write_configs
@@ -118,8 +118,8 @@ def test_frozen_groups_do_not_train_and_stay_in_eval_mode(model: QualityModel) -
 def test_a_step_behind_the_frozen_prefix_changes_what_trains_and_nothing_else(
     model: QualityModel, pixels: torch.Tensor
 ) -> None:
-    backbone, entry = model.backbone, frozen_entry(model.plan)
-    assert entry.image is not None and entry.text is not None
+    backbone, entry = model.backbone, model.plan.entry
+    assert RAW not in (entry.image, entry.text)
     ids = backbone.tokenize(PROMPTS[:2])
     images = activations(image_inputs(backbone, pixels.numpy(), ""), [entry.image], None)
     texts = activations(text_inputs(backbone, ids), [entry.text], None)

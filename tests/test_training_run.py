@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from qa_core.backbones.tower import FROM_RAW
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError, in_words
@@ -18,7 +19,7 @@ from qa_core.features.workspace import Workspace
 from qa_core.measures.alignment import alignment_retention, shuffled_pairs
 from qa_core.measures.evaluation import PARTS
 from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint
-from qa_core.model.quality_model import RAW, QualityModel
+from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
 from qa_core.training import run_checkpoints, trainer
 from qa_core.training.identity import run_identity
@@ -102,9 +103,9 @@ def test_a_run_whose_activations_exceed_the_budget_goes_on_without(
     workspace: Workspace, split: Split
 ) -> None:
     small = {"partial_freeze": True, "freeze_layers": 2, "cache_gb": 1e-5}
-    assert workspace.entry(config(workspace, **small)) == RAW
+    assert workspace.entry(config(workspace, **small)) == FROM_RAW
     kept = config(workspace, **small | {"cache_gb": 1.0})
-    assert workspace.entry(kept) != RAW
+    assert workspace.entry(kept) != FROM_RAW
     within = run_identity(kept, workspace, split, "run")
     roomier = config(workspace, **small | {"cache_gb": 2.0})
     assert within == run_identity(roomier, workspace, split, "run")

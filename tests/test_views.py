@@ -12,7 +12,8 @@ from qa_core.config import ImageView, run_config_from_flat
 from qa_core.data.decode import decode_image, image_pixels
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.splits import plan_splits
-from qa_core.features.workspace import Workspace, draw_views
+from qa_core.features.inputs import draw_views
+from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer

@@ -2,11 +2,30 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 Member = nn.Module | nn.Parameter
+
+RAW = "raw"
+EMBEDDING = "embedding"
+Boundary = int | str
+"""A place in a tower: `RAW` pixels or token ids, k tokens after the stem and k blocks, or the
+normalised `EMBEDDING`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a batch enters the two towers; what lies below is not run."""
+
+    image: Boundary = RAW
+    text: Boundary = RAW
+
+
+FROM_RAW = Entry()
+EMBEDDED = Entry(EMBEDDING, EMBEDDING)
 
 
 def tower_groups(

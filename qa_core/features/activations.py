@@ -20,14 +20,12 @@ import torch
 from torch import Tensor
 
 from qa_core.backbones.backbone import Backbone
+from qa_core.backbones.tower import EMBEDDING, Boundary
 from qa_core.config import CachePrecision
 from qa_core.data.image_store import take_room
 from qa_core.system.locking import waiting_lock
 
 ACTIVATIONS_VERSION = 3
-EMBEDDING = "embedding"
-Boundary = int | str
-"""k: tokens after the stem and k blocks; `EMBEDDING`: normalised embeddings."""
 
 Progress = Callable[[str], None]
 

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 from qa_core.backbones.backbone import Backbone
+from qa_core.backbones.tower import EMBEDDING, Boundary
 from qa_core.config import CachePrecision
-from qa_core.features.activations import EMBEDDING, Boundary, stored_dtype
+from qa_core.features.activations import stored_dtype
 
 GB = 10**9
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from qa_core.backbones.backbone import Backbone
+from qa_core.backbones.tower import EMBEDDED, FROM_RAW, Entry
 from qa_core.config import RunConfig
 from qa_core.modes import freezing
 
@@ -15,15 +16,16 @@ class FreezePlan:
 
     Attributes:
         frozen: Names of frozen groups, as in `Backbone.groups`.
-        image_blocks: Frozen leading blocks of the image tower, or None where stem and all train.
-        text_blocks: The same of the text tower.
-        towers_frozen: True where nothing of CLIP trains, tails included.
+        entry: The end of each tower's frozen prefix: the highest place where a batch may enter.
     """
 
     frozen: frozenset[str]
-    image_blocks: int | None
-    text_blocks: int | None
-    towers_frozen: bool
+    entry: Entry
+
+    @property
+    def towers_frozen(self) -> bool:
+        """Whether nothing of CLIP trains, tails included."""
+        return self.entry == EMBEDDED
 
 
 def plan_freezing(config: RunConfig, backbone: Backbone) -> FreezePlan:
@@ -34,15 +36,15 @@ def plan_freezing(config: RunConfig, backbone: Backbone) -> FreezePlan:
     """
     everything = frozenset(backbone.groups())
     if freezing(config) == "all":
-        return FreezePlan(everything, backbone.image.depth, backbone.text.depth, True)
+        return FreezePlan(everything, EMBEDDED)
     layers = config.freeze.freeze_layers if freezing(config) == "partial" else 0
     if not layers:
-        return FreezePlan(frozenset({"logits"}), None, None, False)
+        return FreezePlan(frozenset({"logits"}), FROM_RAW)
     image, text = min(layers, backbone.image.depth), min(layers, backbone.text.depth)
     frozen = {"logits", "image.stem", "text.stem"}
     frozen |= {f"image.blocks.{i}" for i in range(image)}
     frozen |= {f"text.blocks.{i}" for i in range(text)}
-    return FreezePlan(frozenset(frozen), image, text, False)
+    return FreezePlan(frozenset(frozen), Entry(image, text))
 
 
 def apply_freezing(backbone: Backbone, plan: FreezePlan) -> None:

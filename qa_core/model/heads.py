@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qa_core.config import FusionInput, HeadConfig
-from qa_core.model.antonyms import Anchors, ExpectedLevel
+from qa_core.model.texts import LEVELS, Anchors
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,34 @@ class ResidualHeads(nn.Module):
         return q_base, self.c_base_scale(cos)
 
 
+class ExpectedLevel(nn.Module):
+    """Expectation, in [0, 1], of the level of the text that fits an image.
+
+    The softmax of an image's cosines with texts of five levels, and its expectation (Peng et al.,
+    CVPRW 2024, equations 3 and 4).
+
+    Args:
+        logit_scale: The factor on cosines that pretraining learnt; it is learnt further.
+    """
+
+    levels: Tensor
+
+    def __init__(self, logit_scale: float):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+        self.register_buffer("levels", torch.linspace(0, 1, LEVELS), persistent=False)
+
+    def forward(self, img: Tensor, texts: Tensor) -> Tensor:
+        """Expected level (batch,) of embeddings (batch, width).
+
+        Args:
+            img: Normalised embeddings of the images.
+            texts: Of the five levels (batch, 5, width), or (5, width) for all images alike.
+        """
+        cosines = (img.unsqueeze(1) * texts).sum(dim=-1)  # (batch, 5)
+        return (self.log_scale.exp() * cosines).softmax(dim=-1) @ self.levels
+
+
 class AntonymHeads(ResidualHeads):
     """Residual heads whose bases are expectations over prompts from bad to perfect.
 
@@ -156,7 +184,7 @@ class AntonymHeads(ResidualHeads):
 
     def bases(self, img: Tensor, cos: Tensor, anchors: Anchors | None) -> tuple[Tensor, Tensor]:
         """Bases (batch,) of quality and of consistency."""
-        assert anchors is not None, "these heads read the texts of `with_antonyms`"
+        assert anchors is not None, "these heads read levels beside the prompts"
         return self.q_base_head(img, anchors.quality), self.c_base_scale(img, anchors.matching)
 
 

@@ -7,38 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from qa_core.backbones.backbone import Backbone, average_views
+from qa_core.backbones.tower import FROM_RAW, RAW, Entry
 from qa_core.config import RunConfig
-from qa_core.model.antonyms import read_anchors
 from qa_core.model.explanations import ExplanationHead
-from qa_core.model.freezing import FreezePlan, apply_freezing, plan_freezing, set_frozen_eval
+from qa_core.model.freezing import apply_freezing, plan_freezing, set_frozen_eval
 from qa_core.model.heads import AntonymHeads, DirectHeads, ResidualHeads, ResidualScale
 from qa_core.model.lora import add_low_rank_changes
 from qa_core.model.refinement import Refinement
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where a batch enters the towers.
-
-    Attributes:
-        image: None for pixels, k for tokens after the stem and k blocks.
-        text: None for token ids, k for tokens after the stem and k blocks.
-        embedded: The batch holds normalised embeddings; nothing of CLIP is run.
-    """
-
-    image: int | None = None
-    text: int | None = None
-    embedded: bool = False
-
-
-RAW = Entry()
-
-
-def frozen_entry(plan: FreezePlan) -> Entry:
-    """The highest point at which a batch may enter: the end of the frozen prefix."""
-    if plan.towers_frozen:
-        return Entry(embedded=True)
-    return Entry(plan.image_blocks, plan.text_blocks)
+from qa_core.model.texts import texts_read_by
 
 
 @dataclass(frozen=True)
@@ -48,8 +24,8 @@ class Batch:
     Attributes:
         images: uint8 pixels (batch, 3, size, size), tokens, or embeddings, as `entry` says; where
             an image has several views, (batch, views, ...).
-        texts: Token ids (texts, length), tokens, or embeddings: of the distinct prompts, and of
-            what `with_antonyms` adds to them where the heads read that.
+        texts: Token ids (texts, length), tokens, or embeddings, of what the heads read of the
+            distinct prompts (`PromptTexts`).
         token_ids: Token ids (texts, length) of the texts.
         text_of: Which of the distinct prompts each image has (batch,).
         entry: Where the batch enters the towers.
@@ -60,7 +36,7 @@ class Batch:
     texts: Tensor
     token_ids: Tensor
     text_of: Tensor
-    entry: Entry = RAW
+    entry: Entry = FROM_RAW
     views: int = 1
 
 
@@ -111,6 +87,7 @@ class QualityModel(nn.Module):
 
     Attributes:
         plan: What of CLIP is frozen.
+        texts: Which texts the heads read of a prompt.
         trained: Names of the parameters that training may change.
     """
 
@@ -118,6 +95,7 @@ class QualityModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.plan = plan_freezing(config, backbone)
+        self.texts = texts_read_by(config.head)
         width = backbone.embed_dim
         self.heads = _make_heads(backbone, config)
         use_refinement = config.refinement.use_refinement
@@ -176,22 +154,21 @@ class QualityModel(nn.Module):
     def embed_images(self, batch: Batch) -> Tensor:
         """L2-normalised image embeddings (batch, embed_dim)."""
         tokens = batch.images if batch.views == 1 else batch.images.flatten(0, 1)
-        if not batch.entry.embedded:
-            tower, start = self.backbone.image, batch.entry.image
-            if start is None:
-                tokens = tower.stem(self.backbone.normalise_pixels(tokens))
-            tokens = tower.embed(tokens, start or 0)
+        tower, at = self.backbone.image, batch.entry.image
+        if at == RAW:
+            tokens, at = tower.stem(self.backbone.normalise_pixels(tokens)), 0
+        if isinstance(at, int):
+            tokens = tower.embed(tokens, at)
         if batch.views == 1:
             return tokens
         return average_views(tokens.unflatten(0, (-1, batch.views)))
 
     def embed_texts(self, batch: Batch) -> Tensor:
         """L2-normalised embeddings (texts, embed_dim) of a batch's texts."""
-        if batch.entry.embedded:
-            return batch.texts
-        tower, start = self.backbone.text, batch.entry.text
-        tokens = tower.stem(batch.texts) if start is None else batch.texts
-        return tower.embed(tokens, batch.token_ids, start or 0)
+        tokens, tower, at = batch.texts, self.backbone.text, batch.entry.text
+        if at == RAW:
+            tokens, at = tower.stem(tokens), 0
+        return tower.embed(tokens, batch.token_ids, at) if isinstance(at, int) else tokens
 
     def forward(self, batch: Batch) -> QualityOutput:
         """Scores of a batch with every named part."""
@@ -208,11 +185,9 @@ class QualityModel(nn.Module):
             texts: Of their texts, as `Batch` has them (texts, embed_dim).
             text_of: Which prompt each image has (batch,).
         """
-        txt, anchors = texts[text_of], None
-        if isinstance(self.heads, AntonymHeads):
-            anchors = read_anchors(texts, text_of)
+        txt = texts[text_of]
         cos = (img * txt).sum(dim=-1)
-        head = self.heads(img, txt, cos, anchors)
+        head = self.heads(img, txt, cos, self.texts.anchors(texts, text_of))
         c, coarse, correction = head.c, None, None
         if self.refinement is not None:
             coarse = head.c

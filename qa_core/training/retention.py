@@ -10,7 +10,8 @@ import torch
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.scenes import kept_alignment_pairs
-from qa_core.features.workspace import Features, Workspace
+from qa_core.features.inputs import Features
+from qa_core.features.workspace import Workspace
 from qa_core.measures.alignment import (
     AlignmentRetention,
     alignment_retention,

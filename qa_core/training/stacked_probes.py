@@ -18,7 +18,8 @@ from qa_core.backbones.backbone import average_views
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.errors import UserError
-from qa_core.features.workspace import Workspace, draw_views, take
+from qa_core.features.inputs import draw_views, take
+from qa_core.features.workspace import Workspace
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.measures.evaluation import PARTS
 from qa_core.system.seeding import derived_seed

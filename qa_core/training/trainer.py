@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
-from qa_core.features.workspace import Features
+from qa_core.features.inputs import Features
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.model.quality_model import QualityModel
 from qa_core.system.memory import in_pieces_that_fit

@@ -1,0 +1,91 @@
+"""Images and prompts of a table on their way into the towers, batch by batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qa_core.backbones.tower import EMBEDDING, Entry
+from qa_core.data.image_store import ImagesOnDemand
+from qa_core.model.quality_model import Batch
+from qa_core.model.texts import PROMPTS_ALONE, PromptTexts
+
+Rows = np.ndarray | ImagesOnDemand | Tensor
+"""Anything that gives rows by index."""
+
+DRAWN_WINDOWS = 4
+"""Windows of an image that a training step sees beside the whole."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """All images and prompts of a table, ready to enter the towers at one place.
+
+    Attributes:
+        images: Pixels, tokens or embeddings (n, ...), in memory, on disk or on the device; where an
+            image has several views, (n, views, ...).
+        texts: Token ids, tokens or embeddings (texts, ...) of what is read of the prompts.
+        token_ids: Token ids of the texts (texts, longest).
+        lengths: How many tokens each text needs (texts,).
+        prompt_of: Which distinct prompt each image has (n,).
+        entry: Where they enter.
+        views: Views of each image.
+        read: Which texts those are.
+    """
+
+    images: Rows
+    texts: np.ndarray
+    token_ids: Tensor
+    lengths: Tensor
+    prompt_of: np.ndarray
+    entry: Entry
+    views: int
+    read: PromptTexts = PROMPTS_ALONE
+
+    def batch(self, rows: np.ndarray, device: str, draw: bool = False) -> Batch:
+        """The batch of these rows, texts cut to the longest of them.
+
+        Args:
+            rows: Rows of the table.
+            device: Where the batch goes.
+            draw: Of several views take some at random, as training does; otherwise all.
+        """
+        prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
+        kept = self.read.rows(prompts, len(self.texts))
+        chosen, texts = torch.from_numpy(kept), self.texts[kept]
+        token_ids, longest = self.token_ids[chosen], int(self.lengths[chosen].max())
+        if self.entry.text != EMBEDDING:
+            texts, token_ids = texts[:, :longest], token_ids[:, :longest]
+        images, views = take(self.images, rows), self.views
+        if draw and views > 1:
+            drawn = draw_views(len(rows), views)
+            images, views = images[torch.arange(len(rows))[:, None], drawn], drawn.shape[1]
+        parts = (images, torch.from_numpy(texts), token_ids, torch.from_numpy(text_of))
+        # torch aligns its memory, NumPy does not, and MKL's last digits may depend on it
+        moved = (part.to(device, copy=True) for part in parts)
+        floats = (p.float() if p.dtype == torch.half else p for p in moved)
+        return Batch(*floats, entry=self.entry, views=views)
+
+
+def draw_views(rows: int, views: int, generator: torch.Generator | None = None) -> Tensor:
+    """Views (rows, 1 + drawn) that a training step sees: the whole, and some windows at random."""
+    order = torch.rand(rows, views - 1, generator=generator).argsort(dim=1)
+    whole = torch.zeros(rows, 1, dtype=torch.long)
+    return torch.cat([whole, 1 + order[:, :DRAWN_WINDOWS]], dim=1)
+
+
+def take(source: Rows, rows: np.ndarray) -> Tensor:
+    """Some rows as a tensor, on the device where the source is."""
+    if isinstance(source, Tensor):
+        return source[torch.from_numpy(rows).to(source.device)]
+    return torch.from_numpy(source[rows])
+
+
+def resident(images: np.ndarray | ImagesOnDemand, device: str) -> Rows:
+    """The rows on the GPU where they take less than half of what is free; else as they are."""
+    if not device.startswith("cuda") or isinstance(images, ImagesOnDemand):
+        return images
+    if images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images
+    return torch.from_numpy(np.array(images)).to(device)
