@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
 from qa_core.config import run_config_from_flat
+from qa_core.targets import Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 N_SPLITS = 100
 """Of the protocols that draw any number: enough for the third digit, and still seconds."""
 
-WORDS = {"quality": "quality", "consistency": "alignment"}
+WORDS = {Target.QUALITY: "quality", Target.CONSISTENCY: "alignment"}
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def _floor_words(frame: "pd.DataFrame", protocol: "ProtocolName") -> str:
     splits = plan_protocol(frame, protocol, n_splits=N_SPLITS).splits
     words: list[str] = []
     for target, word in WORDS.items():
-        if f"mos_{target}" not in frame:
+        if target.mos not in frame:
             continue
-        mos = frame[f"mos_{target}"].to_numpy(float)
+        mos = frame[target.mos].to_numpy(float)
         scores = [
             srocc(pixel_free_floor(frame, split.train, split.test, target), mos[split.test])
             for split in splits

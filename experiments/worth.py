@@ -30,9 +30,9 @@ from qa_core.measures.references import (
     ridge_predictions,
     true_ceiling,
 )
+from qa_core.targets import TARGETS, Target
 
 N_PAIRS, PAIRS_SEED = 1000, 2
-TARGETS = ("quality", "consistency")
 
 Vector = NDArray[np.float64]
 
@@ -74,21 +74,21 @@ def score_split(workspace: Workspace, split: Split) -> dict[str, float]:
     scores: dict[str, float] = {}
 
     def score(
-        name: str, target: str, predicted: Vector, chosen: NDArray[np.bool_] | None = None
+        name: str, target: Target, predicted: Vector, chosen: NDArray[np.bool_] | None = None
     ) -> None:
         keep = np.ones(len(test), dtype=bool) if chosen is None else chosen
-        value = srocc(predicted[keep], test[f"mos_{target}"].to_numpy(float)[keep])
+        value = srocc(predicted[keep], test[target.mos].to_numpy(float)[keep])
         scores[f"{name}_{target}"] = float("nan") if value is None else value
 
     for target in TARGETS:
-        mos = frame[f"mos_{target}"].to_numpy(float)
+        mos = frame[target.mos].to_numpy(float)
         score("zeroshot", target, zeroshot[target][split.test])
         score("floor", target, pixel_free_floor(frame, split.train, split.test, target))
         ceiling = true_ceiling(test[f"true_{target}"].to_numpy(float), mos[split.test])
         scores[f"ceiling_{target}"] = float("nan") if ceiling is None else ceiling
         ridge = _ridge(workspace, split, target, mos)
         score("ridge", target, ridge)
-        if target == "quality":
+        if target is Target.QUALITY:
             withheld = test["explanation"].str.contains("|".join(WITHHELD_KINDS)).to_numpy(bool)
             score("ridge_withheld_kinds", target, ridge, withheld)
             score("ridge_seen_kinds", target, ridge, ~withheld)
@@ -129,19 +129,19 @@ def main() -> None:
     print(f"Written to {flags.out}, on the {worth['part']}.")
 
 
-def _zeroshot(workspace: Workspace) -> dict[str, Vector]:
+def _zeroshot(workspace: Workspace) -> dict[Target, Vector]:
     at = workspace.pretrained_embeddings()
     positive, negative = (
         workspace.encode_texts(words) for words in zip(*ANTONYM_PROMPTS, strict=True)
     )
     return {
-        "quality": antonym_quality(at.image, positive, negative, at.logit_scale),
-        "consistency": at.cos.astype(float),
+        Target.QUALITY: antonym_quality(at.image, positive, negative, at.logit_scale),
+        Target.CONSISTENCY: at.cos.astype(float),
     }
 
 
 def _halo(frame: pd.DataFrame) -> dict[str, float]:
-    quality, consistency = (frame[f"mos_{target}"].to_numpy(float) for target in TARGETS)
+    quality, consistency = (frame[target.mos].to_numpy(float) for target in TARGETS)
     found = {
         "halo_overall": srocc(quality, consistency),
         "halo_within_prompt": within_group_srocc(quality, consistency, frame["group"]),
@@ -150,10 +150,10 @@ def _halo(frame: pd.DataFrame) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _ridge(workspace: Workspace, split: Split, target: str, mos: Vector) -> Vector:
+def _ridge(workspace: Workspace, split: Split, target: Target, mos: Vector) -> Vector:
     at = workspace.pretrained_embeddings()
     features = quality_features(at.image)
-    if target == "consistency":
+    if target is Target.CONSISTENCY:
         features = consistency_features(at.image, at.text, at.cos)
     train, validation = split.train, split.validation
     predicted, _ = ridge_predictions(

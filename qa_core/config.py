@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from qa_core.errors import UserError
+from qa_core.targets import TARGETS, Target
 
 Scheduler = Literal["cosine", "linear", "constant", "step"]
 ScaleSchedule = Literal["fixed", "learnable", "curriculum"]
@@ -323,19 +324,16 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check ranges and doubled flags."""
-        for target in ("q", "c"):
-            bounds, scale = (
-                getattr(self, f"mos_range_{target}"),
-                getattr(self, f"label_scale_{target}"),
-            )
+        for target in TARGETS:
+            letter, (bounds, scale) = target.letter, self._range_flags(target)
             _require(
                 bounds is None or scale is None,
-                f"--mos_range_{target} and --label_scale_{target} say the same thing: give one.",
+                f"--mos_range_{letter} and --label_scale_{letter} say the same thing: give one.",
             )
-            _require_positive(f"label_scale_{target}", scale)
+            _require_positive(f"label_scale_{letter}", scale)
             _require(
                 bounds is None or -math.inf < bounds[0] < bounds[1] < math.inf,
-                f"--mos_range_{target} needs two numbers, LOW below HIGH, as in 1 5.",
+                f"--mos_range_{letter} needs two numbers, LOW below HIGH, as in 1 5.",
             )
         _require_range("num_workers", self.num_workers, 0, 256)
         self._check_sources()
@@ -358,15 +356,19 @@ class DataConfig:
             f"--dataset {self.dataset} names a table: leave out --data_csv_path.",
         )
         _require(
-            self.dataset in (None, "csv")
-            or not (self.nominal_range("q") or self.nominal_range("c")),
+            self.dataset in (None, "csv") or not any(map(self.nominal_range, TARGETS)),
             f"--dataset {self.dataset} declares its ranges: leave them out.",
         )
 
-    def nominal_range(self, target: Literal["q", "c"]) -> tuple[float, float] | None:
+    def nominal_range(self, target: Target) -> tuple[float, float] | None:
         """Nominal (low, high) of a target's scores, or None where the flags do not say."""
-        bounds, scale = getattr(self, f"mos_range_{target}"), getattr(self, f"label_scale_{target}")
+        bounds, scale = self._range_flags(target)
         return (0.0, scale) if scale is not None else bounds
+
+    def _range_flags(self, target: Target) -> tuple[tuple[float, float] | None, float | None]:
+        """Its `--mos_range_` and its `--label_scale_`."""
+        letter = target.letter
+        return getattr(self, f"mos_range_{letter}"), getattr(self, f"label_scale_{letter}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
+from qa_core.targets import TARGETS
 
 Freezing = Literal["none", "partial", "all"]
 
@@ -226,11 +227,11 @@ def warnings(
             "Refinement is switched off: it corrects a direct prediction, and residual learning"
             " is on. Add --no_residual_learning to use it."
         )
-    for target in ("q", "c"):
-        scale = getattr(resolved.head, f"residual_scale_{target}")
+    for target in TARGETS:
+        scale = getattr(resolved.head, target.scale)
         if resolved.head.residual_learning and scale > 0.5:
             found.append(
-                f"--residual_scale_{target} {scale:g} is above 0.5: the correction can override"
+                f"--{target.scale} {scale:g} is above 0.5: the correction can override"
                 " the base, which defeats the purpose of bounding it."
             )
     if not rate_of_recipe:

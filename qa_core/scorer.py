@@ -24,11 +24,11 @@ from qa_core.errors import UserError
 from qa_core.model.checkpoint import load_model
 from qa_core.model.quality_model import QualityModel
 from qa_core.system.device import pick_device
+from qa_core.targets import TARGETS
 
 Picture = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""
 
-LETTERS = {"quality": "q", "consistency": "c"}
 BATCH = {"cpu": 1, "cuda": 32}
 """Images in a pass; a shorter one is filled up, so that its shape is always the same."""
 DECODERS, AHEAD = 4, 64  # threads, and how many decoded images may wait
@@ -59,7 +59,7 @@ class Scorer:
 
     def __init__(self, model: QualityModel, content: Mapping[str, Any], device: str):
         self.model, self.content, self.device = model, content, device
-        self._ranges = {t: content[f"range_{t}"] for t in LETTERS}
+        self._ranges = {t: content[f"range_{t}"] for t in TARGETS}
         self._batch = BATCH.get(torch.device(device).type, 1)
         self._view: ImageView = content["config"]["image_view"]
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
@@ -80,9 +80,9 @@ class Scorer:
         """Names of the values of a score, in order; a score that was not trained has none."""
         names: list[str] = []
         parts = ("", "_base", "_delta") if self.model.residual_scales() else ("",)
-        for target, letter in LETTERS.items():
+        for target in TARGETS:
             if self._ranges[target] is not None:
-                names += [f"{letter}{part}{unit}" for unit in ("", "_mos") for part in parts]
+                names += [f"{target.letter}{part}{unit}" for unit in ("", "_mos") for part in parts]
         return (*names, "cos")
 
     def score(self, images: Sequence[Picture], prompts: Sequence[str] | str) -> pd.DataFrame:
@@ -166,7 +166,7 @@ class Scorer:
 
     def _row(self, values: dict[str, float]) -> dict[str, float]:
         scales = self.model.residual_scales()
-        for target, letter in LETTERS.items():
+        for target in TARGETS:
             if self._ranges[target] is None:
                 continue
             low, high = self._ranges[target]
@@ -174,11 +174,12 @@ class Scorer:
                 "": lambda v, low=low, high=high: low + v * (high - low),
             }
             to_mos["_base"] = to_mos[""]
-            scale = scales.get(f"residual_scale_{letter}", 0.0) * (high - low)
+            scale = scales.get(target.scale, 0.0) * (high - low)
             to_mos["_delta"] = lambda v, scale=scale: v * scale
             for part, convert in to_mos.items():
-                if f"{letter}{part}" in values:
-                    values[f"{letter}{part}_mos"] = convert(values[f"{letter}{part}"])
+                name = f"{target.letter}{part}"
+                if name in values:
+                    values[f"{name}_mos"] = convert(values[name])
         return {name: float(values[name]) for name in self.columns}
 
 

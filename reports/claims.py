@@ -6,6 +6,7 @@
 
 from collections.abc import Sequence
 
+from qa_core.targets import Target
 from reports.language import phrase
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 from reports.verdicts.decide import Claim
@@ -96,7 +97,7 @@ CLAIMS: tuple[Claim, ...] = (
         "mode − zero-shot cos: above 0 for any mode (Holm over the modes)",
         _beats_zeroshot,
         combine="any",
-        targets=("consistency",),
+        targets=(Target.CONSISTENCY,),
     ),
     Claim(
         "probe_cheapest",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qa_core.records.tracking import PARENT_TAG
+from qa_core.targets import TARGETS
 from studies.confirmation import CONFIRM, CellResult, ConfirmationWork, Setting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome
@@ -116,8 +117,8 @@ def _row(setting: Setting) -> str:
 
 def _srocc_words(metrics: dict[str, float]) -> str:
     found = [
-        f"{letter} {metrics[f'test_srocc_{target}']:.3f}"
-        for target, letter in (("quality", "q"), ("consistency", "c"))
+        f"{target.letter} {metrics[f'test_srocc_{target}']:.3f}"
+        for target in TARGETS
         if f"test_srocc_{target}" in metrics
     ]
     return "test SROCC " + ", ".join(found)

@@ -12,6 +12,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split, with_train_share
 from qa_core.modes import freezing
 from qa_core.records.tracking import RunRecord
+from qa_core.targets import TARGETS
 from studies.context import Context
 
 if TYPE_CHECKING:
@@ -216,9 +217,9 @@ def _artifacts(
 def worst_rows(predictions: "pd.DataFrame") -> list[int]:
     """Rows of the table with the largest errors of each target."""
     rows: set[Any] = set()
-    for target, letter in (("quality", "q"), ("consistency", "c")):
-        if f"mos_{target}" in predictions and letter in predictions:
-            scores, mos = predictions[letter], predictions[f"mos_{target}"]
+    for target in TARGETS:
+        if {target.mos, target.prediction} <= set(predictions.columns):
+            scores, mos = predictions[target.prediction], predictions[target.mos]
             error = np.abs(scores.to_numpy(float) - mos.to_numpy(float))
             order = np.argsort(-error, kind="stable")[:WORST_PER_TARGET]
             rows |= set(predictions["row"].to_numpy()[order].tolist())

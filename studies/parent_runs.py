@@ -14,6 +14,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
 from qa_core.records.tracking import RunRecord, Tracker, as_text
+from qa_core.targets import TARGETS
 from studies.objective import KNOBS
 from studies.profiles import Profile
 from studies.space import ModeSpace
@@ -76,7 +77,7 @@ def ablation_params(
         "n_images": len(frame),
         "n_prompts": plan.n_prompts,
         "n_generators": frame["generator"].nunique() if "generator" in frame else 0,
-        "targets": ",".join(t for t in ("quality", "consistency") if f"mos_{t}" in frame),
+        "targets": ",".join(t for t in TARGETS if t.mos in frame),
         "range_quality": table.range_quality,
         "range_consistency": table.range_consistency,
         "backbone": base.clip.backbone,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qa_core.measures.evaluation import PARTS, score_predictions
+from qa_core.measures.evaluation import score_predictions
 from qa_core.measures.references import (
     ANTONYM_PROMPTS,
     antonym_quality,
@@ -20,6 +20,7 @@ from qa_core.measures.references import (
     ridge_predictions,
 )
 from qa_core.records.tracking import RunRecord
+from qa_core.targets import TARGETS, Target
 from studies.context import Context
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ReferenceScorer:
         positive, negative = zip(*ANTONYM_PROMPTS, strict=True)
         encode = context.workspace.encode_texts
         self._antonyms = encode(positive), encode(negative)
-        self._targets = {t: p for t, p in PARTS.items() if f"mos_{t}" in self._frame}
+        self._targets = [target for target in TARGETS if target.mos in self._frame]
 
     def score(self, name: str, split: "Split") -> Scored:
         """Measures of a reference on a split's test part, why others are undefined, predictions."""
@@ -102,8 +103,8 @@ class ReferenceScorer:
             "ceiling": self._true_opinion,
         }[name]
         frame = self._frame.iloc[split.test].reset_index(drop=True).copy()
-        for target, part in self._targets.items():
-            frame[part] = predict(target, split, self._embeddings)
+        for target in self._targets:
+            frame[target.prediction] = predict(target, split, self._embeddings)
         metrics, undefined = score_predictions(frame)
         wanted = [f"{measure}_{target}" for measure in MEASURES for target in self._targets]
         metrics = {name: value for name, value in metrics.items() if name in wanted}
@@ -115,28 +116,28 @@ class ReferenceScorer:
         kept = [column for column in PREDICTIONS if column in frame]
         return metrics, undefined, frame[kept]
 
-    def _zeroshot(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
-        if target == "consistency":
+    def _zeroshot(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
+        if target is Target.CONSISTENCY:
             return at.cos[split.test]
         return antonym_quality(at.image[split.test], *self._antonyms, at.logit_scale)
 
-    def _ridge(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+    def _ridge(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
         features = (
             quality_features(at.image)
-            if target == "quality"
+            if target is Target.QUALITY
             else consistency_features(at.image, at.text, at.cos)
         )
-        mos = self._frame[f"mos_{target}"].to_numpy(float)
+        mos = self._frame[target.mos].to_numpy(float)
         train, validation = split.train, split.validation
         predictions, _ = ridge_predictions(
             features[train], mos[train], features[validation], mos[validation], features[split.test]
         )
         return predictions
 
-    def _floor(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+    def _floor(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
         return pixel_free_floor(self._frame, split.train, split.test, target)
 
-    def _true_opinion(self, target: str, split: "Split", at: "Embeddings") -> np.ndarray:
+    def _true_opinion(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
         return self._frame[f"true_{target}"].to_numpy(float)[split.test]
 
     def _raters_ceiling(self, split: "Split") -> Scored:
@@ -144,7 +145,7 @@ class ReferenceScorer:
         undefined: dict[str, str] = {}
         frame = self._frame.iloc[split.test]
         for target in self._targets:
-            columns = (f"mos_{target}", f"std_{target}", "n_raters")
+            columns = (target.mos, f"std_{target}", "n_raters")
             value = None
             if all(column in frame for column in columns):
                 value = raters_ceiling(*(frame[column].to_numpy(float) for column in columns))

@@ -11,6 +11,7 @@ from experiments.ablation import AblationArgs, base_config, run_ablation
 from experiments.cli.data_flags import parse_range
 from qa_core.errors import UserError
 from qa_core.system.locking import sole_owner
+from qa_core.targets import Target
 from studies.designed.catalogue import DESIGNS
 from studies.profiles import PROFILES
 
@@ -70,8 +71,8 @@ def test_profiles_are_as_large_as_promised() -> None:
 def test_flags_become_the_configuration(small_table: Path) -> None:
     args = AblationArgs(table=small_table, range_q="1:5", range_c="0:10", profile="smoke")
     config = base_config(args)
-    assert config.data.nominal_range("q") == (1, 5)
-    assert config.data.nominal_range("c") == (0, 10)
+    assert config.data.nominal_range(Target.QUALITY) == (1, 5)
+    assert config.data.nominal_range(Target.CONSISTENCY) == (0, 10)
     assert config.train.threads == 1
     assert config.train.epochs == PROFILES["smoke"].epochs
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qa_core.targets import TARGETS
 from reports.claims import CLAIMS
 from reports.evidence.load import Ablation
 from reports.statistics import nadeau_bengio_interval
@@ -44,7 +45,7 @@ def make(scores: Mapping[str, float], noise: float = 0.004, epochs: int = 8, **e
     empty, runs = pd.DataFrame(), pd.DataFrame(columns=pd.Index(["kind", "study"]))
     return Ablation(
         id="id", params={"variance_factor": "0.4", "n_splits": "10"}, complete=True, wall_s=1.0,
-        targets=("quality", "consistency"), modes=modes, trials=empty, cells=pd.DataFrame(rows),
+        targets=TARGETS, modes=modes, trials=empty, cells=pd.DataFrame(rows),
         curves=pd.DataFrame(curves), references=references, runs=runs, predictions=empty,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from qa_core.config import (
     with_settings,
 )
 from qa_core.errors import UserError
+from qa_core.targets import Target
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,6 @@ def test_flat_and_back_is_the_same_configuration() -> None:
 
 
 def test_label_scale_is_a_range_from_zero() -> None:
-    assert DataConfig(label_scale_q=5.0).nominal_range("q") == (0.0, 5.0)
-    assert DataConfig(mos_range_c=(1.0, 5.0)).nominal_range("c") == (1.0, 5.0)
-    assert DataConfig().nominal_range("q") is None
+    assert DataConfig(label_scale_q=5.0).nominal_range(Target.QUALITY) == (0.0, 5.0)
+    assert DataConfig(mos_range_c=(1.0, 5.0)).nominal_range(Target.CONSISTENCY) == (1.0, 5.0)
+    assert DataConfig().nominal_range(Target.QUALITY) is None

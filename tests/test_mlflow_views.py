@@ -4,9 +4,8 @@ import json
 
 import pytest
 
+from qa_core.targets import TARGETS, Target
 from reports.mlflow_pages.views import View, modes_view, plain_link, run_link, trials_view, view_tag
-
-BOTH = ("quality", "consistency")
 
 
 def state_of(view: View) -> dict:
@@ -16,7 +15,7 @@ def state_of(view: View) -> dict:
     return json.loads(json.loads(value)["state"])
 
 
-@pytest.mark.parametrize("targets", [BOTH, ("consistency",)])
+@pytest.mark.parametrize("targets", [TARGETS, (Target.CONSISTENCY,)])
 @pytest.mark.parametrize("make", [trials_view, modes_view])
 def test_every_chart_stands_in_a_section_and_none_is_there_twice(make, targets) -> None:
     state = state_of(make(targets))
@@ -32,9 +31,9 @@ def test_every_chart_stands_in_a_section_and_none_is_there_twice(make, targets) 
 
 
 def test_trials_show_what_tuning_tried_and_what_came_of_it() -> None:
-    state = state_of(trials_view(BOTH))
+    state = state_of(trials_view(TARGETS))
     knobs = ("mode", "frozen_blocks", "residual_scale_q", "residual_scale_c", "log10_lr")
-    measures = ("objective", *(f"{m}_{t}" for m in MEASURES for t in BOTH))
+    measures = ("objective", *(f"{m}_{t}" for m in MEASURES for t in TARGETS))
     wanted = [f"params.`{name}`" for name in knobs] + [f"metrics.`{name}`" for name in measures]
     assert state["selectedColumns"] == [*wanted, "tags.`state`"]
     kinds = [chart["type"] for chart in state["compareRunCharts"]]
@@ -42,7 +41,7 @@ def test_trials_show_what_tuning_tried_and_what_came_of_it() -> None:
     axes = {(c["xaxis"]["key"], c["yaxis"]["key"]) for c in charts(state, "SCATTER")}
     assert axes == {
         (x, f"val_srocc_{target}")
-        for target in BOTH
+        for target in TARGETS
         for x in (f"train_val_gap_{target}", "frozen_blocks")
     }
 
@@ -55,7 +54,7 @@ def charts(state: dict, kind: str) -> list[dict]:
 
 
 def test_the_same_view_is_the_same_tag() -> None:
-    assert view_tag(modes_view(BOTH), 1) == view_tag(modes_view(BOTH), 1)
+    assert view_tag(modes_view(TARGETS), 1) == view_tag(modes_view(TARGETS), 1)
 
 
 def test_links() -> None:

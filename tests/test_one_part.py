@@ -9,6 +9,7 @@ import pytest
 from test_claims import make
 
 from qa_core.measures.metrics import plcc, srocc
+from qa_core.targets import Target
 from reports.figures.paired import compute_paired
 from reports.figures.strips import compute_strips
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
@@ -72,7 +73,7 @@ def test_lifts_are_paired_over_prompts() -> None:
     ]  # fmt: skip
     params = {"protocol": "cross", "interval": "prompt_bootstrap"}
     ablation = replace(make({}), params=params, predictions=table, cells=pd.DataFrame(cells),
-                       targets=("quality",))  # fmt: skip
+                       targets=(Target.QUALITY,))  # fmt: skip
     lifts = lifts_on_parts(ablation)
     lift = lifts["quality", "residual", "traditional"]
     back = lifts["quality", "traditional", "residual"]

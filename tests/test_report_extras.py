@@ -16,6 +16,7 @@ from qa_core import command_line as cli
 from qa_core.config import RunConfig, with_settings
 from qa_core.errors import UserError
 from qa_core.records.tracking import as_text
+from qa_core.targets import Target
 from reports.build import build_report, build_side_by_side, named_files
 from reports.evidence.commands import SCRIPT, ablation_command, command_rows, run_command
 from reports.evidence.frames import per_split, select
@@ -205,7 +206,7 @@ def test_splits_won_mirror_each_other(ablation: Ablation) -> None:
 
 def test_errors_by_decile(ablation: Ablation) -> None:
     predictions = ablation.predictions.assign(q=0.5)
-    data = compute_deciles(replace(ablation, predictions=predictions), "quality")
+    data = compute_deciles(replace(ablation, predictions=predictions), Target.QUALITY)
     errors = data.by_mode["residual"]
     assert list(errors.index) == list(range(1, 11))
     assert (np.diff(errors["bias"]) < 0).all()  # a constant prediction is drawn to the middle

@@ -17,10 +17,10 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError, in_words
 from qa_core.features.workspace import Workspace
 from qa_core.measures.alignment import alignment_retention, shuffled_pairs
-from qa_core.measures.evaluation import PARTS
 from qa_core.model.checkpoint import load_model, read_checkpoint, save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
+from qa_core.targets import TARGETS, Target
 from qa_core.training import run_checkpoints, trainer
 from qa_core.training.identity import run_identity
 from qa_core.training.retention import measure_retention
@@ -236,10 +236,10 @@ def test_divergence_is_named(workspace: Workspace, split: Split, tmp_path: Path)
 def test_base_fit_starts_at_the_data(workspace: Workspace, split: Split) -> None:
     chosen = config(workspace, base_init="fit")
     model = QualityModel(workspace.fresh_backbone(chosen), chosen)
-    mos = {name: workspace.table.frame[f"mos_{name}"].to_numpy() for name in PARTS}
+    mos = {name: workspace.table.frame[f"mos_{name}"].to_numpy() for name in TARGETS}
     fit_bases(model, workspace, mos, split.train)
     scores = predict(model, workspace.features(config(workspace, cache=False)), split.train, "cpu")
-    least_squares = np.polyfit(scores["cos"], mos["consistency"][split.train], 1)
+    least_squares = np.polyfit(scores["cos"], mos[Target.CONSISTENCY][split.train], 1)
     np.testing.assert_allclose(
         scores["c_base"], np.polyval(least_squares, scores["cos"]), atol=1e-4
     )

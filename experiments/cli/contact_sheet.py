@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from qa_core.data.decode import upright_rgb
+from qa_core.targets import TARGETS
 
 THUMBNAIL_PX = 160
 _STYLE = (
@@ -62,7 +63,8 @@ def write_contact_sheet(
 
 
 def _figure(image: Scored) -> str:
-    numbers = " ".join(f"{n} <b>{image.scores[n]:.3f}</b>" for n in ("q", "c") if n in image.scores)
+    found = {t.prediction: image.scores.get(t.prediction) for t in TARGETS}
+    numbers = " ".join(f"{n} <b>{score:.3f}</b>" for n, score in found.items() if score is not None)
     return (
         f"<figure><img alt='' src='data:image/jpeg;base64,{_thumbnail(image.path)}'>"
         f"<figcaption>{numbers}<br>{html.escape(image.prompt)}<br>"

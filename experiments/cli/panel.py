@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, freezing, mode_name
+from qa_core.targets import TARGETS
 
 if TYPE_CHECKING:  # pandas: --help must not wait for it
     from qa_core.data.rated_table import RatedTable
@@ -99,8 +100,8 @@ def epoch_line(epoch: int, epochs: int, measures: dict[str, float]) -> str:
 
 def _each(form: str, measures: dict[str, float], name: str) -> str:
     found = []
-    for letter, target in (("q", "quality"), ("c", "consistency")):
-        value = measures.get(name.format(letter, target))
+    for target in TARGETS:
+        value = measures.get(name.format(target.letter, target))
         if value is not None:
-            found.append(form.format(letter, value))
+            found.append(form.format(target.letter, value))
     return "".join(found)

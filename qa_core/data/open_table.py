@@ -11,8 +11,7 @@ from qa_core.data.synthetic.benchmark import load_benchmark
 from qa_core.data.tables.csv_table import read_csv_folder, read_csv_table
 from qa_core.data.tables.registry import READERS
 from qa_core.errors import UserError
-
-TARGETS = ("quality", "consistency")
+from qa_core.targets import TARGETS, Target
 
 
 def open_table(
@@ -47,7 +46,7 @@ def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
     Raises:
         UserError: The two have no score in common, or no prompt is left to train on.
     """
-    common = [t for t in TARGETS if f"mos_{t}" in train.frame and f"mos_{t}" in test.frame]
+    common = [t for t in TARGETS if t.mos in train.frame and t.mos in test.frame]
     if not common:
         raise UserError(f"{train.name} and {test.name} have no score in common.")
     seen = np.isin(train.frame["group"].to_numpy(str), test.frame["group"].to_numpy(str))
@@ -67,8 +66,8 @@ def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
         frame,
         f"{train.name} to {test.name}",
         f"{train.version}, {test.version}",
-        ranges["quality"],
-        ranges["consistency"],
+        ranges[Target.QUALITY],
+        ranges[Target.CONSISTENCY],
         tuple(notes),
     )
 
@@ -76,7 +75,7 @@ def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
 def _open_first(
     config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool
 ) -> RatedTable:
-    ranges = config.nominal_range("q"), config.nominal_range("c")
+    ranges = config.nominal_range(Target.QUALITY), config.nominal_range(Target.CONSISTENCY)
     if config.dataset is not None and config.data_root is not None:
         root = Path(config.data_root)
         images = None if config.image_base_dir is None else Path(config.image_base_dir)

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.config import DataConfig, ProtocolName
-from qa_core.data.splits import PARTS as FOLDS
-from qa_core.data.splits import Rows, Split, SplitPlan, grouped_folds, plan_splits, stream
+from qa_core.data.splits import FOLDS, Rows, Split, SplitPlan, grouped_folds, plan_splits, stream
 from qa_core.errors import UserError
 
 TEST_SHARE = 0.2

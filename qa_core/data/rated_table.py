@@ -9,7 +9,7 @@ import pandas as pd
 
 MosRange = tuple[float, float]
 
-PARTS = ("train", "validation", "test")
+SPLIT_PARTS = ("train", "validation", "test")
 """Values of the optional column `part`: where the data set's makers put an image."""
 
 
@@ -22,7 +22,7 @@ class RatedTable:
             `group` (what a split keeps together), `mos_quality` and `mos_consistency` in [0, 1]
             (absent where the set has no such score), and optionally `generator`, `setting`,
             `explanation`, `std_quality`, `std_consistency` (in units of the range's width),
-            `n_raters` and `part` (one of `PARTS`, where the set has an official split).
+            `n_raters` and `part` (one of `SPLIT_PARTS`, where the set has an official split).
         name: Name of the data set.
         version: Version of the data set or of its reader.
         range_quality: The nominal range that the quality scores had before, or None.

@@ -13,13 +13,13 @@ POOL_SHARE, TEST_SHARE, VALIDATION_SHARE = 0.3, 0.2, 0.1
 """Of all prompts: apart for tuning; in each split's test part; in its validation part."""
 
 TUNING_FOLDS = 3
-PARTS, REPEATS = 5, 4
+FOLDS, REPEATS = 5, 4
 """Grouped 5-fold, repeated four times: 20 splits."""
 
 MIN_PROMPTS_FOR_POOL = 100
 """Below it, `auto` sets no pool apart and takes grouped 5-fold."""
 
-MIN_PROMPTS = {"honest": 10, "grouped_kfold": PARTS}
+MIN_PROMPTS = {"honest": 10, "grouped_kfold": FOLDS}
 
 Rows = NDArray[np.int64]
 IntervalKind = Literal["nadeau_bengio", "prompt_bootstrap"]
@@ -196,11 +196,11 @@ def _pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
 def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
     splits: list[Split] = []
     for repeat in range(REPEATS):
-        parts = np.array_split(stream(seed, _REPEAT, repeat).permutation(n_prompts), PARTS)
-        for fold in range(PARTS):
-            beside = (fold + 1 + repeat) % PARTS
-            train = np.concatenate([parts[k] for k in range(PARTS) if k not in (fold, beside)])
-            index = repeat * PARTS + fold
+        parts = np.array_split(stream(seed, _REPEAT, repeat).permutation(n_prompts), FOLDS)
+        for fold in range(FOLDS):
+            beside = (fold + 1 + repeat) % FOLDS
+            train = np.concatenate([parts[k] for k in range(FOLDS) if k not in (fold, beside)])
+            index = repeat * FOLDS + fold
             splits.append(_split(index, prompt_of, train, parts[beside], parts[fold]))
 
     return SplitPlan(
@@ -212,8 +212,8 @@ def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
         n_prompts=n_prompts,
         n_pool_prompts=0,
         n_eligible_prompts=n_prompts,
-        n_test_prompts=-(-n_prompts // PARTS),
-        variance_factor=1 / len(splits) + 1 / (PARTS - 1),
+        n_test_prompts=-(-n_prompts // FOLDS),
+        variance_factor=1 / len(splits) + 1 / (FOLDS - 1),
     )
 
 
@@ -229,7 +229,7 @@ def grouped_folds(groups: Sequence[str] | NDArray[np.str_], rng: np.random.Gener
     """Which of five folds (n,) each row is in; the rows of a prompt share theirs."""
     names, prompt_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     fold_of = np.empty(len(names), dtype=np.int64)
-    for fold, part in enumerate(np.array_split(rng.permutation(len(names)), PARTS)):
+    for fold, part in enumerate(np.array_split(rng.permutation(len(names)), FOLDS)):
         fold_of[part] = fold
     return fold_of[prompt_of]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from qa_core.targets import TARGETS
+
 GAP_LIMIT = 0.05
 SATURATED_SHARE = 0.10
 OVER_CONSTRAINED_SHARE = 0.90
@@ -19,7 +21,7 @@ def advise(
         on_rate: What there is to say of the learning rate.
     """
     found = list(on_rate)
-    for target, letter in (("quality", "q"), ("consistency", "c")):
+    for target in TARGETS:
         gap = measures.get(f"train_val_gap_{target}")
         if gap is not None and gap > GAP_LIMIT:
             found.append(
@@ -30,13 +32,13 @@ def advise(
         if saturated is not None and saturated > SATURATED_SHARE:
             found.append(
                 f"{target}: {saturated:.0%} of the corrections are at their bound: the bound binds;"
-                f" try a larger --residual_scale_{letter}, or --base_init fit."
+                f" try a larger --{target.scale}, or --base_init fit."
             )
         small = measures.get(f"delta_small_{target}")
         if small is not None and small > OVER_CONSTRAINED_SHARE:
             found.append(
                 f"{target}: {small:.0%} of the corrections are small: the base does the work; the"
-                f" model may be over-constrained (try a larger --residual_scale_{letter} or --lr)."
+                f" model may be over-constrained (try a larger --{target.scale} or --lr)."
             )
         clamped = measures.get(f"clamped_{target}", 0.0)
         if clamped > SATURATED_SHARE:

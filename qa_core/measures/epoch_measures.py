@@ -4,7 +4,8 @@ import numpy as np
 
 from qa_core.config import SelectionMetric
 from qa_core.errors import UserError
-from qa_core.measures.evaluation import PARTS, Columns, score_epoch
+from qa_core.measures.evaluation import Columns, score_epoch
+from qa_core.targets import TARGETS
 
 
 def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, float]:
@@ -26,7 +27,7 @@ def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, f
 
 def _selection(measures: dict[str, float], columns: Columns, asked: SelectionMetric) -> float:
     """Mean validation SROCC of the targets asked for; a constant prediction counts as 0."""
-    targets = [target for target in PARTS if f"mos_{target}" in columns]
+    targets = [target for target in TARGETS if target.mos in columns]
     names = [target for target in targets if asked in ("mean_srocc", f"srocc_{target}")]
     if not names:
         raise UserError(f"--selection_metric {asked}: the table has no such score.")
@@ -37,7 +38,7 @@ def gap_measures(columns: Columns, validation: dict[str, float]) -> dict[str, fl
     """SROCC on the fixed training subset, and how far it lies above validation, by name."""
     scores = score_epoch(columns)[0]
     measures: dict[str, float] = {}
-    for target in PARTS:
+    for target in TARGETS:
         train, reached = scores.get(f"srocc_{target}"), validation.get(f"val_srocc_{target}")
         if train is not None:
             measures[f"train_srocc_{target}"] = train

@@ -7,9 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from qa_core.measures import metrics
-
-PARTS = {"quality": "q", "consistency": "c"}
-"""Target and the letter that its predictions' columns start with."""
+from qa_core.targets import TARGETS, Target
 
 Scores = dict[str, float]
 Reasons = dict[str, str]
@@ -49,14 +47,16 @@ def score_predictions(frame: pd.DataFrame) -> tuple[Scores, Reasons]:
     return _score(columns, (_agreement, _correction, _agreement_in_detail))
 
 
-Measure = Callable[[Columns, str, NDArray[np.float64], NDArray[np.float64], Scores, Reasons], None]
+Measure = Callable[
+    [Columns, Target, NDArray[np.float64], NDArray[np.float64], Scores, Reasons], None
+]
 
 
 def _score(columns: Columns, measures: tuple[Measure, ...]) -> tuple[Scores, Reasons]:
     scores: Scores = {}
     reasons: Reasons = {}
-    for target, part in PARTS.items():
-        prediction, mos = _numbers(columns, part), _numbers(columns, f"mos_{target}")
+    for target in TARGETS:
+        prediction, mos = _numbers(columns, target.prediction), _numbers(columns, target.mos)
         if prediction is None or mos is None:
             continue
         for measure in measures:
@@ -66,7 +66,7 @@ def _score(columns: Columns, measures: tuple[Measure, ...]) -> tuple[Scores, Rea
 
 def _agreement(
     columns: Columns,
-    target: str,
+    target: Target,
     prediction: NDArray[np.float64],
     mos: NDArray[np.float64],
     scores: Scores,
@@ -80,14 +80,13 @@ def _agreement(
 
 def _correction(
     columns: Columns,
-    target: str,
+    target: Target,
     prediction: NDArray[np.float64],
     mos: NDArray[np.float64],
     scores: Scores,
     reasons: Reasons,
 ) -> None:
-    part = PARTS[target]
-    delta, scale = _numbers(columns, f"{part}_delta"), _numbers(columns, f"residual_scale_{part}")
+    delta, scale = _numbers(columns, target.delta), _numbers(columns, target.scale)
     saturation = None if delta is None else metrics.delta_saturation(delta)
     small = None
     if delta is not None and scale is not None:
@@ -98,7 +97,7 @@ def _correction(
 
 def _agreement_in_detail(
     columns: Columns,
-    target: str,
+    target: Target,
     prediction: NDArray[np.float64],
     mos: NDArray[np.float64],
     scores: Scores,
@@ -117,7 +116,7 @@ def _agreement_in_detail(
         reason = "no generator has 3 rows of different values"
     _note(f"within_generator_srocc_{target}", within, reason, scores, reasons)
 
-    base, value, reason = _numbers(columns, f"{PARTS[target]}_base"), None, NO_BASE
+    base, value, reason = _numbers(columns, target.base), None, NO_BASE
     if base is not None:
         value, reason = metrics.srocc(base, mos), metrics.undefined_reason(base, mos)
     _note(f"base_srocc_{target}", value, reason, scores, reasons)

@@ -11,8 +11,9 @@ import torch
 
 from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
-from qa_core.measures.evaluation import PARTS, score_predictions
+from qa_core.measures.evaluation import score_predictions
 from qa_core.model.freezing import count_parameters
+from qa_core.targets import TARGETS
 from qa_core.training.retention import measure_retention
 from qa_core.training.trainer import Trainer
 
@@ -34,7 +35,7 @@ class Findings:
     def add_training(self, trainer: Trainer, best: dict[str, float], device: str) -> None:
         """Add what training showed; `best` are the chosen epoch's measures on validation."""
         progress, model = trainer.progress, trainer.model
-        for target in PARTS:
+        for target in TARGETS:
             if f"val_srocc_{target}" in best:
                 self.metrics[f"best_val_srocc_{target}"] = best[f"val_srocc_{target}"]
             for when, measures in (("best", best), ("last", progress.history[-1])):

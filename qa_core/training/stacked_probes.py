@@ -21,7 +21,6 @@ from qa_core.errors import UserError
 from qa_core.features.inputs import draw_views, take
 from qa_core.features.workspace import Workspace
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
-from qa_core.measures.evaluation import PARTS
 from qa_core.system.seeding import derived_seed
 from qa_core.training.optim import StackedAdamW, lr_factor
 from qa_core.training.trainer import Progress, Trainer, TrainingDiverged
@@ -208,11 +207,10 @@ class _Stack:
         parts: dict[str, Tensor] = {}
         loss = torch.zeros((), device=self.device)
         for target, values in self.mos.items():
-            letter = PARTS[target]
-            error = output[letter] - values[torch.from_numpy(rows[self.seed_of])]
-            parts[f"loss_{letter}"] = error.square().mean(dim=1)
-            weight: float = getattr(self.configs[0].loss, f"w_{letter}")
-            loss = loss + weight * parts[f"loss_{letter}"]
+            error = output[target.prediction] - values[torch.from_numpy(rows[self.seed_of])]
+            parts[f"loss_{target.letter}"] = error.square().mean(dim=1)
+            weight: float = getattr(self.configs[0].loss, f"w_{target.letter}")
+            loss = loss + weight * parts[f"loss_{target.letter}"]
         gradients = torch.autograd.grad(loss.sum(), list(self.parameters.values()))
         self.optimizer.step(gradients, factors)
         return {name: value.detach() for name, value in (parts | {"loss": loss}).items()}

@@ -21,6 +21,7 @@ from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.model.quality_model import QualityModel
 from qa_core.system.memory import in_pieces_that_fit
 from qa_core.system.seeding import derived_seed, random_state, restore_random_state, seed_everything
+from qa_core.targets import Target
 from qa_core.training.averaging import WeightAverage
 from qa_core.training.losses import Labels, total_loss
 from qa_core.training.optim import lr_factor, make_optimizer, set_lr
@@ -50,7 +51,7 @@ class TrainingData:
 
     features: Features
     probe_features: Features | None
-    mos: dict[str, np.ndarray]
+    mos: dict[Target, np.ndarray]
     explanations: Tensor | None
     train: np.ndarray
     train_subset: np.ndarray
@@ -58,7 +59,7 @@ class TrainingData:
 
     def mos_columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The scores of some rows, `mos_T` for each target T."""
-        return {f"mos_{target}": values[rows] for target, values in self.mos.items()}
+        return {target.mos: values[rows] for target, values in self.mos.items()}
 
 
 @dataclass
@@ -252,7 +253,7 @@ class Trainer:
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
     def _labels(self, rows: np.ndarray) -> Labels:
-        def tensor(target: str) -> Tensor | None:
+        def tensor(target: Target) -> Tensor | None:
             values = self.data.mos.get(target)
             if values is None:
                 return None
@@ -260,7 +261,7 @@ class Trainer:
 
         teacher = self.data.explanations
         chosen = None if teacher is None else teacher[torch.from_numpy(rows)].to(self.device)
-        return Labels(tensor("quality"), tensor("consistency"), chosen)
+        return Labels(tensor(Target.QUALITY), tensor(Target.CONSISTENCY), chosen)
 
     def predict(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Scores and parts of rows by name, each (rows,), in eval mode."""

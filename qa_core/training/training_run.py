@@ -16,9 +16,9 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
-from qa_core.measures.evaluation import PARTS
 from qa_core.model.quality_model import QualityModel
 from qa_core.system.seeding import seed_everything
+from qa_core.targets import TARGETS, Target
 from qa_core.training.identity import run_identity
 from qa_core.training.interpolation import Interpolation, interpolate
 from qa_core.training.retention import measure_retention
@@ -144,7 +144,7 @@ def prepare_run(
     torch.set_num_threads(config.train.threads)
     seed_everything(config.train.seed, "model")
     frame = workspace.table.frame
-    mos = {t: frame[f"mos_{t}"].to_numpy(float) for t in PARTS if f"mos_{t}" in frame}
+    mos = {t: frame[t.mos].to_numpy(float) for t in TARGETS if t.mos in frame}
     for target, values in mos.items():
         if np.ptp(values[split.train]) == 0:
             raise UserError(f"All MOS of {target} are equal in training: nothing can be ranked.")
@@ -164,17 +164,17 @@ def prepare_run(
 
 
 def fit_bases(
-    model: QualityModel, workspace: Workspace, mos: dict[str, np.ndarray], train: np.ndarray
+    model: QualityModel, workspace: Workspace, mos: dict[Target, np.ndarray], train: np.ndarray
 ) -> None:
     """Start the bases at the data: least squares of MOS on (cos + 1) / 2, logit of the mean MOS."""
     heads: Any = model.heads
-    if "consistency" in mos:
+    if Target.CONSISTENCY in mos:
         x = (workspace.pretrained_embeddings().cos[train] + 1) / 2
-        slope, intercept = np.polyfit(x, mos["consistency"][train], 1)
+        slope, intercept = np.polyfit(x, mos[Target.CONSISTENCY][train], 1)
         heads.c_base_scale.a.data.fill_(float(slope))
         heads.c_base_scale.b.data.fill_(float(intercept))
-    if "quality" in mos:
-        mean = float(np.clip(mos["quality"][train].mean(), 0.01, 0.99))
+    if Target.QUALITY in mos:
+        mean = float(np.clip(mos[Target.QUALITY][train].mean(), 0.01, 0.99))
         heads.q_base_head.bias.data.fill_(math.log(mean / (1 - mean)))
 
 

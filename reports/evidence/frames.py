@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 ARM_ORDER = tuple(ARMS)
 MODE_ORDER = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 REFERENCE_ORDER = ("zeroshot", "ridge", "floor", "ceiling")
-TARGETS = ("quality", "consistency")
 
 
 def select(frame: pd.DataFrame, **equals: object) -> pd.DataFrame:

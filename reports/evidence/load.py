@@ -11,9 +11,9 @@ import pandas as pd
 
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
+from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import (
     REFERENCE_ORDER,
-    TARGETS,
     cells_frame,
     is_finished,
     is_kind,
@@ -58,7 +58,7 @@ class Ablation:
         params: Parameters of the parent, as text.
         complete: False for an ablation that is still running or was cut off.
         wall_s: Wall time in seconds; None where it never ended.
-        targets: "quality" and "consistency", those that the data set has.
+        targets: Those that the data set has.
         modes: One row a mode: mode, guide_setting, tuned_setting (dicts), tuned_is_guide,
             tuned_reason.
         trials: One row a tuning trial: mode, trial, state, objective, folds, the knobs.
@@ -81,7 +81,7 @@ class Ablation:
     params: dict[str, str]
     complete: bool
     wall_s: float | None
-    targets: tuple[str, ...]
+    targets: tuple[Target, ...]
     modes: pd.DataFrame
     trials: pd.DataFrame
     cells: pd.DataFrame
@@ -302,7 +302,7 @@ def refuse_mixed(predictions: pd.DataFrame) -> None:
     """
     if predictions.empty:
         return
-    scores = [f"mos_{target}" for target in TARGETS if f"mos_{target}" in predictions]
+    scores = [target.mos for target in TARGETS if target.mos in predictions]
     images: Any = predictions.drop_duplicates(["row", "name", *scores])
     if images["row"].duplicated().any():
         raise UserError(

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from qa_core.errors import UserError
-from qa_core.measures.evaluation import PARTS, score_predictions
-from reports.evidence.frames import REFERENCE_ORDER, TARGETS, select
+from qa_core.measures.evaluation import score_predictions
+from qa_core.targets import TARGETS
+from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
 from reports.language import phrase
 
@@ -51,7 +52,7 @@ def _read(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as CSV: {error}.") from None
     if "image" in table and "name" not in table:  # as experiments/predict.py writes it
-        table = table.rename(columns={PARTS[target]: target for target in TARGETS})
+        table = table.rename(columns={target.prediction: str(target) for target in TARGETS})
         table["name"] = [Path(image).name for image in table["image"]]
     columns = [target for target in TARGETS if target in table]
     if "name" not in table or not columns:
@@ -77,7 +78,7 @@ def _tested_images(ablation: Ablation, file: Path) -> pd.DataFrame:
     if predictions.empty:
         raise UserError(f"No finished run says which images were tested, so {file} has no row.")
     own = select(predictions, setting="guide")
-    keep = ["split", "name", "generator", *(f"mos_{t}" for t in TARGETS)]
+    keep = ["split", "name", "generator", *(target.mos for target in TARGETS)]
     return own.drop_duplicates(["split", "row"]).filter(keep)
 
 
@@ -91,8 +92,8 @@ def _scores(images: pd.DataFrame, table: pd.DataFrame, file: Path) -> dict[str, 
             f"{lacking.iloc[0]} among them; a row over other images could not be compared."
         )
     frame = images.copy()
-    for target in set(TARGETS) & set(table.columns):
-        frame[PARTS[target]] = table.loc[list(images["name"]), target].to_numpy(float)
+    for target in (target for target in TARGETS if target in table):
+        frame[target.prediction] = table.loc[list(images["name"]), target].to_numpy(float)
     metrics, undefined = score_predictions(frame)
     found = {f"test_{m}": value for m, value in metrics.items() if m.startswith(MEASURES)}
     reasons = {f"test_{m}": reason for m, reason in undefined.items()}

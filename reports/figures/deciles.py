@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from qa_core.targets import Target
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.scatter import compute_scatter
@@ -32,7 +33,7 @@ class DecilesData:
     n: int
 
 
-def compute_deciles(ablation: Ablation, target: str) -> DecilesData:
+def compute_deciles(ablation: Ablation, target: Target) -> DecilesData:
     """Test images at the guide's setting, predictions averaged over the splits that tested them."""
     by_mode: dict[str, pd.DataFrame] = {}
     n = 0

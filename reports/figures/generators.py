@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.metrics import srocc
+from qa_core.targets import Target
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
-from reports.figures.scatter import PART
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ class GeneratorsData:
     images: dict[str, int]
 
 
-def compute_generators(ablation: Ablation, target: str) -> GeneratorsData:
+def compute_generators(ablation: Ablation, target: Target) -> GeneratorsData:
     """Within-generator SROCC by run, then averaged; groups under four images are left out."""
-    predictions, part = ablation.predictions, PART[target]
-    if not {"generator", part, f"mos_{target}"} <= set(predictions.columns):
+    predictions, score, mos = ablation.predictions, target.prediction, target.mos
+    if not {"generator", score, mos} <= set(predictions.columns):
         return GeneratorsData(target, pd.DataFrame(), {})
-    own = select(predictions, setting="guide").dropna(subset=[part, f"mos_{target}"])
+    own = select(predictions, setting="guide").dropna(subset=[score, mos])
     own["generator"] = own["generator"].replace("", None)  # rows without one form no group
     groups: Any = own.groupby(["generator", "mode", "run_id"])
     rows = [
-        (generator, mode, srocc(group[part], group[f"mos_{target}"]))
+        (generator, mode, srocc(group[score], group[mos]))
         for (generator, mode, _), group in groups
         if len(group) >= SMALLEST_GROUP
     ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qa_core.targets import Target
 from reports.evidence.load import Ablation
 from reports.figures import captions, style
 from reports.figures.base_delta import compute_base_delta, draw_base_delta
@@ -53,7 +54,7 @@ def _per_target(
 
 def _per_target_and_mode(
     ablation: Ablation, extra: float, sharey: bool | str
-) -> "tuple[Figure, list[tuple[str, str, Axes, bool]]]":
+) -> "tuple[Figure, list[tuple[Target, str, Axes, bool]]]":
     """Axes of each target and mode, at most four in a row, titled with the mode.
 
     Returns:
@@ -65,7 +66,7 @@ def _per_target_and_mode(
     columns = max((len(chunk) for chunk in chunks), default=1)
     height = min(1.75 * len(rows) + extra, style.PAGE_HEIGHT)
     figure, axes = style.new_figure(len(rows), columns, height, sharex=True, sharey=sharey)
-    cells: list[tuple[str, str, Axes, bool]] = []
+    cells: list[tuple[Target, str, Axes, bool]] = []
     for row, (target, chunk) in enumerate(rows):
         for column in range(columns):
             ax = axes[row, column]

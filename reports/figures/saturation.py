@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from qa_core.targets import Target
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -15,7 +16,6 @@ from reports.statistics import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PART = {"quality": "q_delta", "consistency": "c_delta"}
 BOUND = 0.95
 BINDING = 0.10
 _BINS = np.linspace(0.0, 1.0, 41)
@@ -96,9 +96,9 @@ def _name_epochs(ax: "Axes", last: int, xs_of_test: list[float]) -> None:
     ax.set_xticks(list(names), list(names.values()))
 
 
-def compute_delta(ablation: Ablation, target: str) -> DeltaData:
+def compute_delta(ablation: Ablation, target: Target) -> DeltaData:
     """Distribution of |delta| over all test images of all splits, guide's setting."""
-    table, part = ablation.predictions, PART[target]
+    table, part = ablation.predictions, target.delta
     shares: dict[str, FloatArray] = {}
     counts: dict[str, int] = {}
     if part in table:

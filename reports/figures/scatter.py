@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from qa_core.targets import Target
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -12,8 +13,6 @@ from reports.language import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-PART = {"quality": "q", "consistency": "c"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class ScatterData:
     points: pd.DataFrame
 
 
-def compute_scatter(ablation: Ablation, mode: str, target: str) -> ScatterData:
+def compute_scatter(ablation: Ablation, mode: str, target: Target) -> ScatterData:
     """Test predictions at the guide's setting."""
-    columns = {f"mos_{target}": "mos", PART[target]: "prediction"}
+    columns = {target.mos: "mos", target.prediction: "prediction"}
     table = ablation.predictions
     if not set(columns) <= set(table.columns):
         return ScatterData(mode, target, pd.DataFrame(columns=pd.Index(["mos", "prediction"])))

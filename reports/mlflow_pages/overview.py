@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
+from qa_core.targets import TARGETS, Target
 from reports.mlflow_pages.views import (
     CURVES,
     modes_view,
@@ -127,8 +128,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |" for line in lines)
 
 
-def _targets(params: Mapping[str, str]) -> list[str]:
-    return params["targets"].split(",")
+def _targets(params: Mapping[str, str]) -> list[Target]:
+    return [Target(name) for name in params["targets"].split(",")]
 
 
 def _results(out: Path) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
 
     cells = tracker.runs("confirmation", mode=mode, setting="guide")
     finished = [run.info.run_id for run in cells if run.info.status == "FINISHED"]
-    names = [f"{name}_{target}" for name in CURVES for target in ("quality", "consistency")]
+    names = [f"{name}_{target}" for name in CURVES for target in TARGETS]
     frame: Any = metric_histories(tracker.client, finished, names).drop(columns="run_id")
     means = frame.groupby("epoch").mean().sort_index()
     return [{k: float(v) for k, v in row.items()} for row in means.to_dict("records")]
@@ -201,7 +202,7 @@ def _write_views(tracker: Tracker, ablation: "Run", modes: Sequence["Run"]) -> N
         tracker.client.set_experiment_tag(tracker.experiment_id, name, value)
 
 
-def views(targets: Sequence[str]) -> tuple[Any, ...]:
+def views(targets: Sequence[Target]) -> tuple[Any, ...]:
     """The ready views of an ablation with these scores."""
     return trials_view(targets), modes_view(targets)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from qa_core.targets import Target
+
 VIEW_TAG = "mlflow.sharedViewState."
 _HEIGHT, _TALL_HEIGHT, _COLUMN_WIDTH = 320, 420, 130  # pixels
 _MOST_RUNS = 500
@@ -38,7 +40,7 @@ class View:
     sections: Mapping[str, Sequence[dict[str, Any]]]
 
 
-def trials_view(targets: Sequence[str]) -> View:
+def trials_view(targets: Sequence[Target]) -> View:
     """All trials as a flat table, how knobs and scores go together, and learning curves.
 
     Measures by epoch stand at the last epoch; `objective` is the best epoch's, which tuning chose.
@@ -46,7 +48,7 @@ def trials_view(targets: Sequence[str]) -> View:
     srocc = [f"val_srocc_{target}" for target in targets]
     gap = [f"train_val_gap_{target}" for target in targets]
     saturation = [f"delta_saturation_{target}" for target in targets]
-    scales = [f"residual_scale_{target[0]}" for target in targets]
+    scales = [target.scale for target in targets]
     knobs = ["frozen_blocks", "log10_lr"]
     return View(
         key="trials",
@@ -74,7 +76,7 @@ def trials_view(targets: Sequence[str]) -> View:
     )
 
 
-def modes_view(targets: Sequence[str]) -> View:
+def modes_view(targets: Sequence[Target]) -> View:
     """The four modes as confirmed at the guide's setting, means over the splits."""
     srocc = [f"srocc_{target}" for target in targets]
     gap = [f"train_val_gap_last_{target}" for target in targets]

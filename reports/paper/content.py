@@ -263,7 +263,7 @@ def worst_cases(ablation: Ablation) -> list[dict[str, Any]]:
         return []
     pictured = pd.DataFrame(list(ablation.thumbnails), columns=["run_id", "row"])
     shown = select(table, setting="guide").merge(pictured, on=["run_id", "row"])
-    parts = [(t, f"mos_{t}", t[0]) for t in ablation.targets]
+    parts = [(t, t.mos, t.prediction) for t in ablation.targets]
     errors = pd.DataFrame({t: (shown[p] - shown[mos]).abs() for t, mos, p in parts
                            if {mos, p} <= set(shown.columns)})  # fmt: skip
     if errors.empty:
@@ -277,7 +277,7 @@ def worst_cases(ablation: Ablation) -> list[dict[str, Any]]:
 
 
 def _worst_case(
-    case: dict[Any, Any], parts: list[tuple[str, str, str]],
+    case: dict[Any, Any], parts: Sequence[tuple[str, str, str]],
     thumbnails: dict[tuple[str, int], Path],
 ) -> dict[str, Any]:  # fmt: skip
     scores = [

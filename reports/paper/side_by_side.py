@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.evidence.frames import REFERENCE_ORDER, TARGETS, mode_rank
+from qa_core.targets import TARGETS
+from reports.evidence.frames import REFERENCE_ORDER, mode_rank
 from reports.figures.style import label
 from reports.language import language, say
 from reports.paper.content import LONGEST_VALUE, banner, cover_facts, page_text

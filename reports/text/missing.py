@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from reports.evidence.frames import REFERENCE_ORDER, TARGETS, select
+from qa_core.targets import TARGETS
+from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_list

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qa_core.targets import TARGETS
 from reports.language import phrase
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
@@ -37,7 +38,7 @@ class Claim:
     rule: str
     contrasts: Callable[[Evidence, str], Sequence[Contrast]]
     combine: str = "all"
-    targets: tuple[str, ...] = ("quality", "consistency")
+    targets: tuple[str, ...] = TARGETS
     family: str = "accuracy"
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qa_core.measures.metrics import MIN_ROWS, plcc, srocc
+from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import kept_together, select
 from reports.statistics import (
     FloatArray,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 500
 STATISTICS: dict[str, Callable[..., float | None]] = {"srocc": srocc, "plcc": plcc}
-LETTERS = {"quality": "q", "consistency": "c"}
 
 
 def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interval]:
@@ -41,25 +41,22 @@ def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interv
     """
     found: dict[str, Interval] = {}
     predictions = predictions.assign(unit=_units(predictions, protocol))
-    for target, letter in LETTERS.items():
-        if not {letter, f"mos_{target}"} <= set(predictions.columns):
+    for target in TARGETS:
+        if not {target.prediction, target.mos} <= set(predictions.columns):
             continue
-        rows = predictions.dropna(subset=[letter, f"mos_{target}"])
+        rows = predictions.dropna(subset=[target.prediction, target.mos])
         for name, statistic in STATISTICS.items():
-            interval = _interval(rows, letter, f"mos_{target}", statistic)
+            interval = _interval(rows, target, statistic)
             if interval is not None:
                 found[f"{name}_{target}"] = interval
     return found
 
 
 def _interval(
-    rows: pd.DataFrame,
-    letter: str,
-    mos: str,
-    statistic: Callable[..., float | None],
+    rows: pd.DataFrame, target: Target, statistic: Callable[..., float | None]
 ) -> Interval | None:
     units = pd.factorize(rows["unit"])[0]
-    predicted, opinion = rows[letter].to_numpy(float), rows[mos].to_numpy(float)
+    predicted, opinion = (rows[name].to_numpy(float) for name in (target.prediction, target.mos))
 
     def mean_within(chosen: NDArray[np.intp]) -> float:
         parts = (chosen[units[chosen] == unit] for unit in range(units.max() + 1))
@@ -85,8 +82,8 @@ def lifts_on_parts(ablation: "Ablation") -> dict[tuple[str, str, str], Interval]
     One bootstrap over prompts serves all pairs, so what is hard in a resample is hard for both.
     """
     found: dict[tuple[str, str, str], Interval] = {}
-    for target, letter in LETTERS.items():
-        wide = _by_mode(ablation, target, letter)
+    for target in TARGETS:
+        wide = _by_mode(ablation, target)
         if wide is None:
             continue
         modes = list(wide.columns.drop(["together", "unit", "mos"]))
@@ -104,17 +101,17 @@ def lifts_on_parts(ablation: "Ablation") -> dict[tuple[str, str, str], Interval]
     return found
 
 
-def _by_mode(ablation: "Ablation", target: str, letter: str) -> pd.DataFrame | None:
+def _by_mode(ablation: "Ablation", target: Target) -> pd.DataFrame | None:
     """One row a test image and split: together, unit, mos and each mode's prediction."""
-    table, mos = ablation.predictions, f"mos_{target}"
-    if not {letter, mos} <= set(table.columns):
+    table, score, mos = ablation.predictions, target.prediction, target.mos
+    if not {score, mos} <= set(table.columns):
         return None
-    own = select(table, setting="guide").dropna(subset=[letter, mos])
+    own = select(table, setting="guide").dropna(subset=[score, mos])
     own = own.assign(
         unit=_units(own, ablation.params["protocol"]), mos=own[mos], together=kept_together(own)
     )
     index = ["split", "row", "together", "unit", "mos"]
-    wide = own.pivot_table(index=index, columns="mode", values=letter).dropna().reset_index()
+    wide = own.pivot_table(index=index, columns="mode", values=score).dropna().reset_index()
     order = [mode for mode in ablation.mode_names if mode in wide]
     return (
         wide.filter(["together", "unit", "mos", *order]) if len(wide) and len(order) > 1 else None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qa_core.data.rated_table import PARTS, MosRange, RatedTable
+from qa_core.data.rated_table import SPLIT_PARTS, MosRange, RatedTable
 from qa_core.data.tables.cells import (
     RowProblems,
     check_texts,
@@ -186,8 +186,9 @@ def _add_optional(frame: pd.DataFrame, cells: pd.DataFrame, problems: RowProblem
         if column in cells.columns and any(cells[column]):
             frame[column] = cells[column]
     if "part" in frame.columns:
-        for row in np.flatnonzero(~frame["part"].isin(PARTS)).tolist():
-            problems.add(row, f"part is {frame['part'][row]!r}, not one of {', '.join(PARTS)}.")
+        for row in np.flatnonzero(~frame["part"].isin(SPLIT_PARTS)).tolist():
+            known = ", ".join(SPLIT_PARTS)
+            problems.add(row, f"part is {frame['part'][row]!r}, not one of {known}.")
     if "n_raters" in cells.columns:
         frame["n_raters"] = parse_numbers(cells, problems, "n_raters", blank_allowed=True)
 
