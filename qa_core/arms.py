@@ -1,91 +1,177 @@
-"""Further arms: ways to keep what CLIP knows and other variants, each a mode with a few flags more.
+"""The four canonical modes and the further arms, one record each; what else knows them reads these.
 
-An arm is tuned and confirmed as the canonical modes are, with as many trials and epochs, and is
-compared with the mode that it modifies. The guide's claims are about the four modes alone.
+A mode is a set of flags with a name. An arm is a mode with a few flags more: it is tuned and
+confirmed as the modes are, with as many trials and epochs, and is compared with the mode that it
+modifies.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from qa_core.config import RunConfig
 from qa_core.errors import UserError
-from qa_core.modes import BackboneSpec, mode_config
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A canonical mode, modified.
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """A way to train CLIP, and how tables and figures show it.
+
+    Attributes:
+        label: Its name in tables and figures.
+        short: The same where room is scarce; by default the label.
+        colour: Its colour in every figure, in hexadecimal digits.
+        marker: Its marker in every figure, by matplotlib's letter.
+        flags: The flags that make it, on top of the defaults.
+        knobs: Range (low, high) of those that tuning may change beside depth, scales and rate
+            (whole numbers: on a log scale).
+        rate_factor: Factor that its flags put on the recommended learning rates.
+    """
+
+    label: str
+    short: str = ""
+    colour: str
+    marker: str
+    flags: dict[str, Any] = field(default_factory=dict)
+    knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm(Mode):
+    """A canonical mode, modified; its flags come on top of the mode's.
 
     Attributes:
         of: The mode that it modifies.
         words: What it does.
-        flags: The flags that make it, on top of the mode's.
-        knobs: Range (low, high) of those that tuning may change beside the mode's own.
     """
 
     of: str
     words: str
-    flags: dict[str, Any]
-    knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
 
+
+# The colours: Okabe and Ito's palette (2008), told apart with any common colour vision, and what
+# fits beside it; the marker repeats the colour.
+MODES: dict[str, Mode] = {
+    "traditional": Mode(
+        label="traditional",
+        colour="#d55e00",
+        marker="s",
+        flags={"residual_learning": False},
+    ),
+    "residual": Mode(
+        label="residual",
+        colour="#0072b2",
+        marker="o",
+    ),
+    "residual_partial_freeze": Mode(
+        label="residual + partial freeze",
+        short="partial freeze",
+        colour="#009e73",
+        marker="^",
+        flags={"partial_freeze": True},
+    ),
+    "linear_probe": Mode(
+        label="linear probe",
+        colour="#a0568a",
+        marker="D",
+        flags={"freeze_clip": True},
+    ),
+}
+"""The modes by name, in the order of tables and figures."""
+
+BASELINE = "traditional"
+"""The mode beside which figures set the others: direct prediction, nothing frozen."""
 
 ARMS: dict[str, Arm] = {
     # Kumar et al., "Fine-Tuning can Distort Pretrained Features" (ICLR 2022)
     "lp_ft": Arm(
-        "residual",
-        "LP-FT: the heads train alone for a quarter of the epochs, then everything",
-        {"probe_share": 0.25},
-        {"probe_share": (0.125, 0.5)},
+        of="residual",
+        label="LP-FT",
+        words="LP-FT: the heads train alone for a quarter of the epochs, then everything",
+        colour="#56b4e9",
+        marker="v",
+        flags={"probe_share": 0.25},
+        knobs={"probe_share": (0.125, 0.5)},
     ),
     # Bao et al., "BEiT" (ICLR 2022), appendix: .75 at this size; Dong et al., arXiv 2212.06138
     "llrd": Arm(
-        "residual",
-        "layer-wise rate decay: each block learns at .75 of the rate of the one above it",
-        {"layer_decay": 0.75},
-        {"layer_decay": (0.5, 0.95)},
+        of="residual",
+        label="layer-wise rates",
+        words="layer-wise rate decay: each block learns at .75 of the rate of the one above it",
+        colour="#e69f00",
+        marker="<",
+        flags={"layer_decay": 0.75},
+        knobs={"layer_decay": (0.5, 0.95)},
     ),
     "ema": Arm(
-        "residual",
-        "an exponential average of the weights (.98 a step) is validated and tested",
-        {"ema_decay": 0.98},
-        {"ema_decay": (0.9, 0.995)},
+        of="residual",
+        label="weight average",
+        words="an exponential average of the weights (.98 a step) is validated and tested",
+        colour="#6a51a3",
+        marker=">",
+        flags={"ema_decay": 0.98},
+        knobs={"ema_decay": (0.9, 0.995)},
     ),
     # Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022)
     "wise_ft": Arm(
-        "residual",
-        "WiSE-FT: weights interpolated with the pretrained ones, how far chosen on validation",
-        {"wise_ft": True},
+        of="residual",
+        label="WiSE-FT",
+        words="WiSE-FT: weights interpolated with the pretrained ones, how far chosen on"
+        " validation",
+        colour="#b2182b",
+        marker="P",
+        flags={"wise_ft": True},
     ),
-    # Hu et al., "LoRA" (ICLR 2022)
+    # Hu et al., "LoRA" (ICLR 2022); ten times the rate: Schulman et al. 2025, "LoRA Without Regret"
     "lora": Arm(
-        "residual",
-        "LoRA: changes of rank 8 to the matrices of all blocks; CLIP itself stays as it is",
-        {"lora_rank": 8},
-        {"lora_rank": (2, 32)},
+        of="residual",
+        label="LoRA",
+        words="LoRA: changes of rank 8 to the matrices of all blocks; CLIP itself stays as it is",
+        colour="#4d4d4d",
+        marker="X",
+        flags={"lora_rank": 8},
+        knobs={"lora_rank": (2, 32)},
+        rate_factor=10,
     ),
     "learnable_scale": Arm(
-        "residual",
-        "the residual scales are learnt, from the guide's value on",
-        {"scale_schedule": "learnable"},
+        of="residual",
+        label="learnt scales",
+        words="the residual scales are learnt, from the guide's value on",
+        colour="#8c6d31",
+        marker="*",
+        flags={"scale_schedule": "learnable"},
     ),
     "curriculum_scale": Arm(
-        "residual",
-        "the residual scales grow from 0 to their value over the first half of training",
-        {"scale_schedule": "curriculum"},
-        {"curriculum_share": (0.25, 1.0)},
+        of="residual",
+        label="growing scales",
+        words="the residual scales grow from 0 to their value over the first half of training",
+        colour="#9aa821",
+        marker="h",
+        flags={"scale_schedule": "curriculum"},
+        knobs={"curriculum_share": (0.25, 1.0)},
     ),
     # Peng et al., "AIGC Image Quality Assessment via Image-Prompt Correspondence" (CVPRW 2024)
     "antonym_heads": Arm(
-        "residual",
-        "the bases are expectations over five prompts each, from bad to perfect",
-        {"antonym_prompts": True},
+        of="residual",
+        label="antonym heads",
+        words="the bases are expectations over five prompts each, from bad to perfect",
+        colour="#1b7f79",
+        marker="p",
+        flags={"antonym_prompts": True},
     ),
 }
+"""The further arms by name, in the order of tables and figures."""
 
 
-def arm_config(arm: str, base: RunConfig, spec: BackboneSpec) -> RunConfig:
-    """The configuration of an arm at its own values, other settings at the guide's."""
-    return mode_config(ARMS[arm].of, base, spec, **ARMS[arm].flags)
+def find_mode(name: str) -> Mode | None:
+    """The record of a mode or arm; None where the name is of neither."""
+    return MODES.get(name) or ARMS.get(name)
+
+
+def flags_of(name: str) -> dict[str, Any]:
+    """The flags that make a mode or arm, on top of the defaults; an arm's with its mode's."""
+    if name in MODES:
+        return MODES[name].flags
+    return MODES[ARMS[name].of].flags | ARMS[name].flags
 
 
 def parse_arms(text: str) -> tuple[str, ...]:

@@ -1,29 +1,19 @@
-"""The four canonical modes, the recipes, and every default that depends on mode or backbone."""
+"""Configurations of modes and arms, recipes, and every default that depends on mode or backbone."""
 
 import os
 from dataclasses import astuple, dataclass, replace
+from math import prod
 from typing import Any, Literal
 
-from qa_core.config import RunConfig, with_settings
+from qa_core.arms import ARMS, MODES, Mode, flags_of
+from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
 from qa_core.targets import TARGETS
 
 Freezing = Literal["none", "partial", "all"]
 
-MODES: dict[str, dict[str, Any]] = {
-    "traditional": {"residual_learning": False},
-    "residual": {},
-    "residual_partial_freeze": {"partial_freeze": True},
-    "linear_probe": {"freeze_clip": True},
-}
-"""The flags of each canonical mode, on top of the defaults."""
-
 GUIDE_HEAD_LR = 1e-3
 """Rate of the heads wherever CLIP trains: at a backbone's rate they would hardly move."""
-
-LORA_RATE_FACTOR = 10
-"""Low-rank changes take about ten times the rate of the weights (Schulman et al. 2025, "LoRA
-Without Regret")."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +87,25 @@ class BackboneSpec:
 
 
 def recommended_rates(config: RunConfig, spec: BackboneSpec) -> LearningRates:
-    """What `--lr` should be: by mode and backbone, ten times as much where low ranks train."""
-    rates = spec.rates[freezing(config)]
-    if not config.keep.lora_rank:
-        return rates
-    return LearningRates(*(LORA_RATE_FACTOR * rate for rate in astuple(rates)))
+    """What `--lr` should be: by what is frozen, by backbone, and by the flags of modes and arms."""
+    factors = [
+        record.rate_factor
+        for record in (*MODES.values(), *ARMS.values())
+        if record.rate_factor != 1 and has_flags(config, record)
+    ]
+    return LearningRates(*(prod(factors) * rate for rate in astuple(spec.rates[freezing(config)])))
+
+
+def has_flags(config: RunConfig, record: Mode) -> bool:
+    """Whether a configuration has the flags of a mode or arm.
+
+    What tuning may change has them at any value but the default.
+    """
+    own, default = config.flat(), RunConfig().flat()
+    return all(
+        own[name] != default[name] if name in record.knobs else own[name] == value
+        for name, value in record.flags.items()
+    )
 
 
 def canonical_freeze_layers(depth: int) -> int:
@@ -122,13 +126,37 @@ def frozen_blocks(config: RunConfig, depth: int) -> int:
     return {"none": 0, "partial": partly, "all": depth}[freezing(config)]
 
 
+def freezing_of(name: str) -> Freezing:
+    """How much of CLIP a mode or arm freezes."""
+    return freezing(run_config_from_flat(flags_of(name)))
+
+
 def mode_name(config: RunConfig) -> str:
-    """The canonical mode of a configuration, or a name of the same form for other mixtures."""
+    """The mode of a configuration, or a name of the same form for other mixtures.
+
+    Where several modes fit, it is the one with the most flags.
+    """
+    fitting = [name for name in MODES if _is_of_mode(config, name)]
+    if fitting:
+        return max(fitting, key=lambda name: len(MODES[name].flags))
     frozen = {"none": "", "partial": "_partial_freeze", "all": "_linear_probe"}[freezing(config)]
-    if not config.head.residual_learning:
-        refined = "refinement" if config.refinement.use_refinement else "traditional"
-        return refined + frozen
-    return "linear_probe" if frozen == "_linear_probe" else "residual" + frozen
+    form = "residual" if config.head.residual_learning else "traditional"
+    return ("refinement" if _refines(config) else form) + frozen
+
+
+def _is_of_mode(config: RunConfig, name: str) -> bool:
+    """Whether a configuration predicts and freezes as a mode does, and has its flags."""
+    plain = run_config_from_flat(MODES[name].flags)
+    return (
+        freezing(config) == freezing(plain)
+        and config.head.residual_learning == plain.head.residual_learning
+        and _refines(config) == _refines(plain)
+        and has_flags(config, MODES[name])
+    )
+
+
+def _refines(config: RunConfig) -> bool:
+    return config.refinement.use_refinement and not config.head.residual_learning
 
 
 def checkpoint_name(config: RunConfig) -> str:
@@ -204,10 +232,17 @@ def _recipe_depth(layers: int, depth: int) -> int:
     return round(layers / _RECIPE_DEPTH * depth)
 
 
-def mode_config(mode: str, base: RunConfig, spec: BackboneSpec, **flags: Any) -> RunConfig:
-    """The guide's setting of a canonical mode but for `flags`, other settings from `base`."""
+def mode_config(name: str, base: RunConfig, spec: BackboneSpec, **flags: Any) -> RunConfig:
+    """The guide's setting of a mode, or an arm at its own values, but for `flags`.
+
+    Args:
+        name: The mode or arm.
+        base: Where other settings come from.
+        spec: The backbone.
+        flags: Settings that come on top.
+    """
     neutral = replace(base, freeze=type(base.freeze)(), optim=replace(base.optim, lr_head=None))
-    return resolve(with_settings(neutral, **MODES[mode], **flags), spec)
+    return resolve(with_settings(neutral, **(flags_of(name) | flags)), spec)
 
 
 def warnings(

@@ -6,10 +6,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from qa_core.arms import ARMS, arm_config
+from qa_core.arms import MODES, find_mode
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import (
-    MODES,
     BackboneSpec,
     freezing,
     frozen_blocks,
@@ -54,35 +53,31 @@ class ModeSpace:
 
 
 def all_spaces(arms: Sequence[str], base: RunConfig, spec: BackboneSpec) -> dict[str, ModeSpace]:
-    """The knobs of the four modes, and of further arms, by name."""
-    spaces = {mode: mode_space(mode, base, spec) for mode in MODES}
-    return spaces | {arm: arm_space(arm, base, spec) for arm in arms}
+    """The knobs of the modes, and of further arms, by name."""
+    return {name: mode_space(name, base, spec) for name in (*MODES, *arms)}
 
 
-def arm_space(arm: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
-    """The knobs of the mode that an arm modifies, and the arm's own (whole ones: log scale)."""
-    guide = arm_config(arm, base, spec)
-    ranges = _ranges(guide, spec)
-    for name, (low, high) in ARMS[arm].knobs.items():
-        if isinstance(low, int) and isinstance(high, int):
-            ranges[name] = IntDistribution(low, high, log=True)
-        else:
-            ranges[name] = FloatDistribution(low, high)
-    return ModeSpace(arm, guide, ranges)
-
-
-def mode_space(mode: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
-    """The knobs that a canonical mode has.
+def mode_space(name: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
+    """The knobs that a mode or arm has: those of its configuration, and those of its record.
 
     Freeze depth goes from 1 to depth - 1 (none and all are other modes), scales over
     `SCALE_RANGE`, the learning rate, on a log scale, over the range recommended for mode and
     backbone.
     """
-    guide = mode_config(mode, base, spec)
-    return ModeSpace(mode, guide, _ranges(guide, spec))
+    guide, record = mode_config(name, base, spec), find_mode(name)
+    assert record is not None, "it has a configuration"
+    own = {knob: _range(low, high) for knob, (low, high) in record.knobs.items()}
+    return ModeSpace(name, guide, _ranges(guide, spec) | own)
+
+
+def _range(low: float, high: float) -> BaseDistribution:
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=True)
+    return FloatDistribution(low, high)
 
 
 def _ranges(guide: RunConfig, spec: BackboneSpec) -> dict[str, BaseDistribution]:
+    """What tuning may change in every configuration of this kind."""
     ranges: dict[str, BaseDistribution] = {}
     if freezing(guide) == "partial":
         ranges["freeze_layers"] = IntDistribution(1, spec.image_depth - 1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from qa_core.arms import ARMS, arm_config, parse_arms
+from qa_core.arms import ARMS, MODES, parse_arms
 from qa_core.backbones.backbone import load_backbone
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
@@ -19,7 +19,7 @@ from qa_core.model.heads import ExpectedLevel
 from qa_core.model.lora import ALPHA, LowRankChange
 from qa_core.model.quality_model import QualityModel
 from qa_core.model.texts import PromptTexts
-from qa_core.modes import MODES, BackboneSpec, mode_config, resolve
+from qa_core.modes import BackboneSpec, mode_config, resolve
 from qa_core.scorer import Scorer
 from qa_core.training.averaging import WeightAverage
 from qa_core.training.interpolation import PERCENTS, interpolate
@@ -61,10 +61,10 @@ def clip_state(model: QualityModel) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", ARMS)
 def test_an_arm_differs_from_its_mode_in_its_own_flags_alone(name: str) -> None:
     arm = ARMS[name]
-    mode, own = mode_config(arm.of, RunConfig(), SPEC).flat(), arm_config(name, RunConfig(), SPEC)
+    mode, own = mode_config(arm.of, RunConfig(), SPEC).flat(), mode_config(name, RunConfig(), SPEC)
     changed = {flag for flag, value in own.flat().items() if value != mode[flag]}
     assert arm.of in MODES
-    assert changed == set(arm.flags) | ({"lr"} if name == "lora" else set())
+    assert changed == set(arm.flags) | ({"lr"} if arm.rate_factor != 1 else set())
     for knob, (low, high) in arm.knobs.items():
         assert low <= own.flat()[knob] <= high
 
@@ -96,7 +96,7 @@ def test_every_arm_trains_and_its_checkpoint_scores_as_it_was_measured(
     name: str, workspace: Workspace, split: Split, tmp_path: Path
 ) -> None:
     base = run_config_from_flat(SMALL | {"epochs": 2})
-    arm = arm_config(name, base, workspace.spec)
+    arm = mode_config(name, base, workspace.spec)
     result = train_run(arm, workspace, split, test=True, output_dir=tmp_path)
     for measure in ("alignment_retention", "seconds_per_epoch", "trainable_parameters",
                     "test_delta_saturation_quality", "last_train_val_gap_consistency"):  # fmt: skip

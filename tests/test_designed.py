@@ -13,10 +13,11 @@ from conftest import write_table
 from rich.console import Console
 
 from experiments.study import StudyArgs, StudyName, request
+from qa_core.arms import MODES
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.splits import plan_splits, with_train_share
 from qa_core.errors import UserError
-from qa_core.modes import MODES, BackboneSpec, freezing, mode_config
+from qa_core.modes import BackboneSpec, freezing, mode_config
 from qa_core.records.tracking import PARENT_TAG, RunRecord, Tracker
 from qa_core.training.training_run import train_run
 from studies.cells import adopt_cells, cells_of, run_cells

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from qa_core.arms import MODES
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.modes import (
-    MODES,
     BackboneSpec,
     apply_recipe,
     canonical_freeze_layers,

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qa_core.arms import MODES
 from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.splits import Split, plan_splits
 from qa_core.features.workspace import Workspace
-from qa_core.modes import MODES, BackboneSpec, mode_config
+from qa_core.modes import BackboneSpec, mode_config
 from qa_core.training.retention import POOL_SIZE
 from studies.paper_plan import backbone_spec, plan_on_paper, towers
 from studies.plan import PLANNED, Pace, plan_ablation

@@ -3,8 +3,9 @@
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from qa_core.arms import MODES
 from qa_core.config import run_config_from_flat, with_settings
-from qa_core.modes import MODES, BackboneSpec, freezing
+from qa_core.modes import BackboneSpec, freezing
 from studies.ablation import confirmation_settings
 from studies.cells import _job_name
 from studies.confirmation import ConfirmationWork

@@ -14,7 +14,7 @@ import pytest
 from conftest import FinishedAblation
 from playwright.sync_api import Page, sync_playwright
 
-from qa_core.modes import MODES
+from qa_core.arms import MODES
 from qa_core.records.tracking import Tracker
 from reports.mlflow_pages.views import VIEW_TAG
 

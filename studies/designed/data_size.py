@@ -7,8 +7,9 @@ also means fewer steps.
 
 from collections.abc import Iterator
 
+from qa_core.arms import MODES
 from qa_core.config import RunConfig
-from qa_core.modes import MODES, BackboneSpec
+from qa_core.modes import BackboneSpec
 from studies.designed.design import Design, Point, guide_point, scales
 
 SHARES = (0.1, 0.25, 0.5, 1.0)

@@ -5,8 +5,9 @@ The best rate is chosen on the tuning pool and shown on the test parts.
 
 from collections.abc import Iterator
 
+from qa_core.arms import MODES
 from qa_core.config import RunConfig
-from qa_core.modes import MODES, BackboneSpec, mode_config
+from qa_core.modes import BackboneSpec, mode_config
 from studies.designed.design import Design, Point, guide_point, rounded
 
 FACTORS = (0.1, 1 / 3, 1, 3, 10)

@@ -6,16 +6,17 @@ and where gradients die.
 
 from collections.abc import Iterator
 
+from qa_core.arms import MODES
 from qa_core.config import RunConfig
-from qa_core.modes import BackboneSpec
+from qa_core.modes import BackboneSpec, mode_config
 from studies.designed.design import Design, Point, guide_point, scales
 
 SCALES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-MODES = ("residual", "residual_partial_freeze", "linear_probe")
 
 
 def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
-    for mode in MODES:
+    corrected = [m for m in MODES if mode_config(m, base, spec).head.residual_learning]
+    for mode in corrected:
         for scale in SCALES:
             yield guide_point(mode, base, spec, {"residual_scale": scale}, **scales(scale))
 

@@ -8,8 +8,9 @@ embeddings as well.
 from collections.abc import Iterator
 from typing import Any
 
+from qa_core.arms import MODES
 from qa_core.config import RunConfig
-from qa_core.modes import MODES, BackboneSpec, freezing, mode_config
+from qa_core.modes import BackboneSpec, freezing, mode_config
 from studies.designed.design import Design, Point, guide_point
 
 GUIDE = "guide"
