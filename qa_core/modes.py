@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass, replace
 from math import prod
 from typing import Any, Literal
 
-from qa_core.arms import ARMS, MODES, Mode, flags_of
+from qa_core.arms import ARMS, MODES, Mode, find_mode, flags_of
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
 from qa_core.targets import TARGETS
@@ -127,8 +127,9 @@ def frozen_blocks(config: RunConfig, depth: int) -> int:
 
 
 def freezing_of(name: str) -> Freezing:
-    """How much of CLIP a mode or arm freezes."""
-    return freezing(run_config_from_flat(flags_of(name)))
+    """How much of CLIP a mode or arm freezes; "none" where the name is of neither."""
+    flags = flags_of(name) if find_mode(name) else {}
+    return freezing(run_config_from_flat(flags))
 
 
 def mode_name(config: RunConfig) -> str:

@@ -35,11 +35,11 @@ def _best_overall(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def _beats_zeroshot(evidence: Evidence, target: str) -> Sequence[Contrast]:
     measure = f"test_srocc_{target}"
-    return [evidence.over_reference(mode, "zeroshot", measure) for mode in evidence.canonical_modes]
+    return [evidence.over_reference(mode, "zeroshot", measure) for mode in evidence.guide_modes]
 
 
 def _probe_cheapest(evidence: Evidence, target: str) -> Sequence[Contrast]:
-    rivals = [mode for mode in evidence.canonical_modes if mode != "linear_probe"]
+    rivals = [mode for mode in evidence.guide_modes if mode != "linear_probe"]
     if not rivals:
         raise NotTested(phrase("no other mode was run"))
     measures = ("trainable_parameters", "seconds_per_epoch")

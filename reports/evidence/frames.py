@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qa_core.arms import ARMS
+from qa_core.arms import ARMS, MODES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-ARM_ORDER = tuple(ARMS)
-MODE_ORDER = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 REFERENCE_ORDER = ("zeroshot", "ridge", "floor", "ceiling")
 
 
@@ -62,8 +60,8 @@ def is_finished(run: "Run") -> bool:
 
 
 def mode_rank(mode: str) -> tuple[int, str]:
-    """Sort key that puts the canonical modes first, in their order, then arms in theirs."""
-    known = MODE_ORDER + ARM_ORDER
+    """Sort key that puts modes first, then arms, both in the order of their records."""
+    known = (*MODES, *ARMS)
     return (known.index(mode) if mode in known else len(known), mode)
 
 

@@ -123,13 +123,15 @@ def _gap(ablation: Ablation) -> "Figure":
 def _saturation(ablation: Ablation) -> "Figure":
     columns = len(ablation.targets)
     figure, axes = style.new_figure(2, columns, 4.4)
+    shown: set[str] = set()
     for column, target in enumerate(ablation.targets):
-        draw_saturation(compute_saturation(ablation, target), axes[0, column])
-        draw_delta(compute_delta(ablation, target), axes[1, column])
+        saturation, delta = compute_saturation(ablation, target), compute_delta(ablation, target)
+        draw_saturation(saturation, axes[0, column])
+        draw_delta(delta, axes[1, column])
+        shown |= saturation.at_end.keys() | delta.shares.keys()
     axes[0, 0].set_ylabel(say("share with |delta| > .95"))
     axes[1, 0].set_ylabel(say("share of test images"))
-    modes = [m for m in ablation.mode_names if m != "traditional"]
-    style.mode_legend(figure, modes)
+    style.mode_legend(figure, [mode for mode in ablation.mode_names if mode in shown])
     return figure
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qa_core.arms import BASELINE
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.language import say
@@ -15,8 +16,6 @@ from reports.verdicts.one_part import lifts_on_parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-BASELINE = "traditional"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qa_core.arms import find_mode
 from reports.fonts import register_with_matplotlib, typeface
 from reports.language import say
 
@@ -20,54 +21,12 @@ MUTED = "#767676"
 RULE = "#c9c9c9"
 LIMIT = "#8a1c1c"
 
-# Okabe and Ito's palette (2008), told apart with any common colour vision; the shape repeats it.
-COLOURS = {
-    "traditional": "#d55e00",
-    "residual": "#0072b2",
-    "residual_partial_freeze": "#009e73",
-    "linear_probe": "#a0568a",
-    "lp_ft": "#56b4e9",
-    "llrd": "#e69f00",
-    "ema": "#6a51a3",
-    "wise_ft": "#b2182b",
-    "lora": "#4d4d4d",
-    "learnable_scale": "#8c6d31",
-    "curriculum_scale": "#9aa821",
-    "antonym_heads": "#1b7f79",
-}
-MARKERS = {
-    "traditional": "s",
-    "residual": "o",
-    "residual_partial_freeze": "^",
-    "linear_probe": "D",
-    "lp_ft": "v",
-    "llrd": "<",
-    "ema": ">",
-    "wise_ft": "P",
-    "lora": "X",
-    "learnable_scale": "*",
-    "curriculum_scale": "h",
-    "antonym_heads": "p",
-}
-LABELS = {
-    "traditional": "traditional",
-    "residual": "residual",
-    "residual_partial_freeze": "residual + partial freeze",
-    "linear_probe": "linear probe",
-    "lp_ft": "LP-FT",
-    "llrd": "layer-wise rates",
-    "ema": "weight average",
-    "wise_ft": "WiSE-FT",
-    "lora": "LoRA",
-    "learnable_scale": "learnt scales",
-    "curriculum_scale": "growing scales",
-    "antonym_heads": "antonym heads",
+REFERENCE_LABELS = {
     "zeroshot": "zero-shot",
     "ridge": "ridge",
     "floor": "floor",
     "ceiling": "ceiling",
 }
-SHORT = LABELS | {"residual_partial_freeze": "partial freeze"}
 REFERENCE_DASHES: dict[str, Any] = {
     "zeroshot": (0, (1, 1.5)),
     "ridge": (0, (5, 2)),
@@ -158,22 +117,31 @@ def save_unless_empty(figure: "Figure", path: Path) -> str:
 
 def colour(mode: str) -> str:
     """A mode's colour, the same in every figure."""
-    return COLOURS.get(mode, MUTED)
+    record = find_mode(mode)
+    return record.colour if record else MUTED
 
 
 def marker(mode: str) -> str:
     """A mode's marker shape, the same in every figure."""
-    return MARKERS.get(mode, "v")
+    record = find_mode(mode)
+    return record.marker if record else "v"
 
 
 def label(name: str) -> str:
     """A mode's or a reference's name in words."""
-    return say(LABELS.get(name, name))
+    record = find_mode(name)
+    return say(record.label if record else REFERENCE_LABELS.get(name, name))
 
 
 def short(name: str) -> str:
     """The same where room is scarce."""
-    return say(SHORT.get(name, name))
+    record = find_mode(name)
+    return say(record.short) if record and record.short else label(name)
+
+
+def has_label(name: str) -> bool:
+    """Whether a name is that of a mode, an arm or a reference."""
+    return find_mode(name) is not None or name in REFERENCE_LABELS
 
 
 def plain(text: str, longest: int = 18) -> str:

@@ -49,7 +49,7 @@ def draw_wins(data: WinsData, ax: "Axes") -> None:
     if not np.isfinite(data.shares).any():
         style.empty(ax, say("needs two modes on the same split"))
         return
-    ends = (style.COLOURS["traditional"], "white", style.COLOURS["residual"])
+    ends = (style.colour("traditional"), "white", style.colour("residual"))
     ax.imshow(
         data.shares, cmap=LinearSegmentedColormap.from_list("wins", ends), vmin=0, vmax=1, alpha=0.7
     )

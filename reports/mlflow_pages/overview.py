@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from qa_core.arms import find_mode
+from qa_core.modes import freezing_of
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 from qa_core.targets import TARGETS, Target
 from reports.mlflow_pages.views import (
@@ -148,19 +150,17 @@ def _describe_trials(tracker: Tracker, trials: Sequence["Run"], params: Mapping[
     for run in trials:
         if "frozen_blocks" not in run.data.params:
             mode = run.data.tags["mode"]
-            whole = params["image_depth"] if mode == "linear_probe" else 0
+            whole = params["image_depth"] if freezing_of(mode) == "all" else 0
             depth = run.data.params.get("freeze_layers", whole)
             tracker.log(run.info.run_id, params={"mode": mode, "frozen_blocks": depth})
 
 
 def _colour(tracker: Tracker, runs: Sequence["Run"]) -> None:
     """Draw a mode's runs in the colour that the report gives it."""
-    from reports.figures.style import COLOURS
-
     for run in runs:
-        colour = COLOURS.get(run.data.tags["mode"])
-        if colour is not None and run.data.tags.get(COLOUR_TAG) != colour:
-            tracker.log(run.info.run_id, tags={COLOUR_TAG: colour})
+        record = find_mode(run.data.tags["mode"])
+        if record is not None and run.data.tags.get(COLOUR_TAG) != record.colour:
+            tracker.log(run.info.run_id, tags={COLOUR_TAG: record.colour})
 
 
 def _log_means(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, Any]) -> None:

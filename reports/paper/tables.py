@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from reports.evidence.load import Ablation
-from reports.figures.style import LABELS, format_score, label
+from reports.figures.style import format_score, has_label, label
 from reports.language import say
 from reports.paper.latex import booktabs, cell_text
 from reports.verdicts.decide import Verdict
@@ -124,7 +124,7 @@ def contrast_words(contrast: str) -> str:
 
 def _side(side: str) -> str:
     mode = side.replace(" ", "_")
-    return label(mode) if mode in LABELS else say(side)
+    return label(mode) if has_label(mode) else say(side)
 
 
 def _effect(verdict: Verdict) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qa_core.modes import freezing_of
 from reports.claims import LIMIT_GAP
 from reports.evidence.load import Ablation
 from reports.figures.saturation import BINDING
@@ -146,7 +147,7 @@ def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
 def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
     """How much of CLIP's alignment each mode kept."""
     kept = {m: e["alignment_retention"]["mean"] for m, e in modes.items()}
-    kept = {m: r for m, r in kept.items() if r is not None and m != "linear_probe"}
+    kept = {m: r for m, r in kept.items() if r is not None and freezing_of(m) != "all"}
     if not kept:
         return ""
     return say(

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.evidence.frames import MODE_ORDER, per_split, select
+from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.language import phrase
 from reports.statistics import FloatArray
 
 EPOCHS_FOR_CONVERGENCE = 20
 NEAR_END = 0.98
+GUIDE_MODES = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
+"""The four modes of which the guide's claims speak: a further mode joins no claim."""
 
 
 class NotTested(Exception):
@@ -67,9 +69,9 @@ class Evidence:
         return self.ablation.mode_names
 
     @property
-    def canonical_modes(self) -> tuple[str, ...]:
-        """Those of the four modes with finished cells: the guide speaks of no other arm."""
-        return tuple(mode for mode in self.modes if mode in MODE_ORDER)
+    def guide_modes(self) -> tuple[str, ...]:
+        """Those of the guide's four modes that have finished cells."""
+        return tuple(mode for mode in self.modes if mode in GUIDE_MODES)
 
     def scores(self, mode: str, measure: str) -> pd.Series:
         """One value a split of a mode's measure."""

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from qa_core.modes import MODES, PUBLISHED_RATES, Freezing
+from qa_core.modes import PUBLISHED_RATES, freezing_of
 from reports.evidence.frames import select
 from reports.evidence.studies import Study
 from reports.language import phrase
-from reports.verdicts.contrasts import Contrast, Evidence, NotTested
+from reports.verdicts.contrasts import GUIDE_MODES, Contrast, Evidence, NotTested
 
 EMBEDDED = "qa-tiny"
 BAND = (2 / 3, 5 / 6)
@@ -17,7 +17,6 @@ BAND = (2 / 3, 5 / 6)
 GUIDE_BATCH = 32
 BATCH_TOLERANCE = 0.02
 PROBE_TOLERANCE = 0.02
-FREEZES: dict[str, Freezing] = {"linear_probe": "all", "residual_partial_freeze": "partial"}
 
 
 def full_catches_up(evidence: Evidence, target: str) -> Sequence[Contrast]:
@@ -40,7 +39,7 @@ def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contras
     least = min(_levels(study, "train_share"), default=1.0)
     where = {"varies": "train_share", "train_share": least}
     own = _values(study, measure, mode="linear_probe", **where)
-    rivals = [mode for mode in MODES if mode != "linear_probe"]
+    rivals = [mode for mode in GUIDE_MODES if mode != "linear_probe"]
     return [
         _contrast(
             study,
@@ -103,8 +102,8 @@ def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
         raise NotTested(phrase("the guide’s ranges are for published backbones"))
     study, measure = _study(evidence, "lr"), f"test_srocc_{target}"
     contrasts: list[Contrast] = []
-    for mode in MODES:
-        rates = PUBLISHED_RATES[FREEZES.get(mode, "none")]
+    for mode in GUIDE_MODES:
+        rates = PUBLISHED_RATES[freezing_of(mode)]
         levels = _levels(study, "lr", mode=mode)
         inside = [rate for rate in levels if rates.low <= rate <= rates.high]
         outside = [rate for rate in levels if rate not in inside]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from qa_core.config import RunConfig
+from qa_core.modes import mode_name
 from qa_core.records.tracking import RunRecord
 from studies.context import Context
 from studies.engine.interface import Engine, Job
@@ -42,7 +43,7 @@ class ProbeStack:
     @property
     def name(self) -> str:
         """The run's name."""
-        return f"linear_probe {len(self.configs)} settings fold {self.fold}"
+        return f"{mode_name(self.configs[0])} {len(self.configs)} settings fold {self.fold}"
 
     def identity(self, context: Context) -> str:
         """Hash of everything that determines the scores, the other members included."""
@@ -82,7 +83,7 @@ class ProbeStack:
         return self._record(self.identity(context), error=error, status="FAILED")
 
     def _record(self, identity: str, error: str | None = None, **rest: object) -> RunRecord:
-        tags = {"study": self.study, "mode": "linear_probe", "split": str(self.fold)}
+        tags = {"study": self.study, "mode": mode_name(self.configs[0]), "split": str(self.fold)}
         tags |= {"identity": identity} | ({} if error is None else {"error": error})
         common = {k: v for k, v in self.configs[0].flat().items() if k not in VARIED}
         params = common | {"members": len(self.configs)}
@@ -115,7 +116,7 @@ def score_together(
         if (identity := stack.identity(context)) in done
     }
     jobs = [_job(stack, row, context) for stack in stacks if stack.fold not in found]
-    board.expect(row, "linear_probe", len(stacks), len(found), sum(job.cost for job in jobs))
+    board.expect(row, mode_name(configs[0]), len(stacks), len(found), sum(job.cost for job in jobs))
     for job in jobs:
         engine.submit(job)
     for _ in jobs:
