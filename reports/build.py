@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,15 +92,23 @@ def _language() -> Any:
     from contextlib import ExitStack
 
     from reports.fonts import setting_in, typeface_for
-    from reports.language import speaking
+    from reports.language import speaking, untranslated
     from reports.paper.typeset import timestamp
 
     chosen = os.environ.get("REPORT_LANG") or "en"
     stack = ExitStack()
     stack.enter_context(speaking(chosen))
+    stack.callback(lambda: _tell(untranslated()))
     timestamp()  # a wrong one is told before anything is written
     stack.enter_context(setting_in(typeface_for(chosen, os.environ.get("REPORT_FONT") or None)))
     return stack
+
+
+def _tell(sentences: list[str]) -> None:
+    """List on stderr what stands untranslated in the report."""
+    if sentences:
+        head = f"REPORT_LANG: {len(sentences)} texts have no translation and stand as they are:"
+        print("\n  ".join([head, *sentences]), file=sys.stderr)
 
 
 def _words_of(variable: str, text: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The report's language: English, as it stands in the code, or a catalogue such as zh.json.
 
 Sentences are looked up as gettext does it, the English one being the key. What a catalogue does
-not hold (a user's own claim, the error of a run) stays as it is. `results.json` and the tables
-as CSV are English in every language.
+not hold (a user's own claim, the error of a run) stays as it is, and the build lists it.
+`results.json` and the tables as CSV are English in every language.
 """
 
 import json
@@ -18,6 +18,7 @@ LANGUAGES = ("en", "zh")
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 _catalogue: ContextVar[dict[str, str]] = ContextVar("catalogue", default={})  # noqa: B039
+_untranslated: ContextVar[dict[str, None]] = ContextVar("untranslated", default={})  # noqa: B039
 
 
 class Phrase(str):
@@ -50,8 +51,15 @@ def say(text: str, **values: Any) -> str:
         text, values = text.template, text.values
     known = _catalogue.get()
     sentence = known.get(text, text)
+    if text and language() != "en" and text not in known:
+        _untranslated.get()[str(text)] = None
     said = {k: known.get(v, v) if isinstance(v, str) else v for k, v in values.items()}
     return sentence.format(**said) if values else sentence
+
+
+def say_name(name: str) -> str:
+    """A name in the data, such as a setting's: translated where there is a word for it."""
+    return _catalogue.get().get(name, name)
 
 
 def say_list(words: Sequence[str]) -> str:
@@ -77,11 +85,18 @@ def speaking(chosen: str) -> Iterator[None]:
         raise UserError(f"REPORT_LANG={chosen} is unknown; choose {' or '.join(LANGUAGES)}.")
     spoken = _language.set(chosen)
     known = _catalogue.set({} if chosen == "en" else read_catalogue(chosen))
+    missed = _untranslated.set({})
     try:
         yield
     finally:
+        _untranslated.reset(missed)
         _language.reset(spoken)
         _catalogue.reset(known)
+
+
+def untranslated() -> list[str]:
+    """What `say` was given so far that has no translation and stands as it is."""
+    return list(_untranslated.get())
 
 
 def read_catalogue(chosen: str) -> dict[str, str]:

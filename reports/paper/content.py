@@ -14,7 +14,7 @@ from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.evidence.studies import CONFIRM
 from reports.figures.style import format_score, label
-from reports.language import language, say, say_all, say_list
+from reports.language import language, say, say_all, say_list, say_name
 from reports.paper.tables import claim_rows, cost_table, main_table, score_cell
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.plan import is_planned, plan_rows
@@ -342,7 +342,7 @@ def run_rows(runs: pd.DataFrame) -> list[list[str]]:
         seconds = "" if pd.isna(run["seconds"]) else f"{run['seconds']:.1f}"
         what = label(run["mode"]) if run["mode"] else ""
         rows.append([
-            run["run_id"][:8], _kind(run), what, say(run["setting"]), str(run["index"]),
+            run["run_id"][:8], _kind(run), what, say_name(run["setting"]), str(run["index"]),
             run["seed"], say(run["status"].lower()), seconds, page_text(run["error"], 120),
         ])  # fmt: skip
     return rows
