@@ -24,7 +24,7 @@ from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
-from qa_core.modes import mode_config
+from qa_core.modes import freezing_of, mode_config
 from qa_core.records.tracking import Tracker
 from qa_core.training.training_run import prepare_run
 
@@ -89,9 +89,9 @@ def _cells(tracker: Tracker, workspace: Workspace, base: RunConfig) -> list[Cell
 
 def _frozen(mode: str, params: dict[str, str], workspace: Workspace) -> int:
     depth = workspace.spec.image_depth
-    if mode == "residual_partial_freeze":
+    if freezing_of(mode) == "partial":
         return int(params["freeze_layers"])
-    return depth if mode == "linear_probe" else 0
+    return depth if freezing_of(mode) == "all" else 0
 
 
 def _interpolated(
