@@ -19,9 +19,13 @@ def blocks(language: str, page: Path) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_the_diffs_of_the_developers_page_apply(number: int) -> None:
-    diff = blocks("diff", ROOT / "docs" / "development.md")[number]
+DIFFS = blocks("diff", ROOT / "docs" / "development.md")
+
+
+@pytest.mark.parametrize(
+    "diff", DIFFS, ids=[re.findall(r"^diff --git a/(\S+)", d, re.M)[0] for d in DIFFS]
+)
+def test_the_diffs_of_the_developers_page_apply(diff: str) -> None:
     command = ["git", "apply", "--check", "-C1", "--recount", "-"]
     subprocess.run(command, input=diff, text=True, check=True, cwd=ROOT)
 
