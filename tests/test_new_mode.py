@@ -18,17 +18,17 @@ from studies.designed.catalogue import DESIGNS
 from studies.space import ModeSpace, all_spaces
 
 VIT_B = BackboneSpec(12, 12, published=True)
-MODE, ARM = "direct_part", "smooth_part"
+MODE, ARM = "two_branches", "smooth_branches"
 
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     mode = Mode(
-        label="traditional + partial freeze",
-        short="direct, frozen",
-        colour="#b8860b",
-        marker="d",
-        flags={"residual_learning": False, "partial_freeze": True},
+        label="two branches, part frozen",
+        short="two branches",
+        colour="#654321",
+        marker="H",
+        flags={"residual_learning": False, "use_two_branch": True, "partial_freeze": True},
         rate_factor=2,
     )
     arm = Arm(
@@ -36,7 +36,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         label="smoothed",
         words="an average of the weights, with a part frozen",
         colour="#123456",
-        marker="H",
+        marker="+",
         flags={"ema_decay": 0.9},
         knobs={"ema_decay": (0.5, 0.99)},
     )
@@ -51,7 +51,7 @@ def spaces() -> dict[str, ModeSpace]:
 
 def test_it_is_tuned_over_its_knobs_and_confirmed(added: None) -> None:
     found = spaces()
-    assert list(found) == [*ORDERED, MODE, ARM]
+    assert list(found) == [*MODES, ARM] and list(MODES)[-1] == MODE
     assert found[MODE].distributions.keys() == {"freeze_layers", "lr"}
     assert found[ARM].distributions.keys() == {"freeze_layers", "lr", "ema_decay"}
     settings = confirmation_settings(found, dict.fromkeys(found, "run"), {})
@@ -86,10 +86,10 @@ def test_tables_and_figures_show_it_in_its_place(added: None) -> None:
         ARM,
     ]
     assert (style.label(MODE), style.short(MODE)) == (
-        "traditional + partial freeze",
-        "direct, frozen",
+        "two branches, part frozen",
+        "two branches",
     )
-    assert (style.colour(ARM), style.marker(ARM), style.short(ARM)) == ("#123456", "H", "smoothed")
+    assert (style.colour(ARM), style.marker(ARM), style.short(ARM)) == ("#123456", "+", "smoothed")
 
 
 @pytest.mark.parametrize("part", ["label", "colour", "marker"])
