@@ -93,8 +93,8 @@ def test_image_level_procedures_are_equal_on_test_parts() -> None:
     rng = np.random.default_rng(1)
     scores = []
     for _ in range(400):
-        mos, lasting = image_level._draw_data_set(40, rng)
-        errors = image_level._trained(lasting, rng)
+        mos, lasting = image_level.draw_data_set(40, rng)
+        errors = image_level.trained(lasting, rng)
         scores.append([srocc(mos + sd * e, mos) for sd, e in zip(sds, errors, strict=True)])
     means = np.array(scores, dtype=float).mean(axis=0)
     np.testing.assert_allclose(means, means[0], atol=0.012)

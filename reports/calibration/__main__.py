@@ -1,5 +1,8 @@
 """How often the report's tests err: `python -m reports.calibration [--out FILE]`.
 
+`designs`: the decisions of `reports.inference` on whole simulated data sets, in each design that
+ships. The rest: the Nadeau-Bengio verdict on re-splits, and the methods that only describe.
+
 Simulates ablations with known truth and counts, for the verdict and for each method that only
 describes: how often any of a family's equal contrasts is called different after Holm, how often a
 single 95 % interval covers the truth, and how often a true lift is called.
@@ -15,15 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_core.data.splits import POOL_SHARE, TEST_SHARE
+from reports.calibration.designs import DESIGNS, simulate
 from reports.calibration.image_level import image_level_scores, split_correlation
 from reports.calibration.methods import ALPHA, METHODS, called_by_holm
+from reports.calibration.rates import rates_of, worst_of
+from reports.calibration.rates import table as design_table
 from reports.calibration.split_level import CONTRASTS, paired_differences, split_level_scores
+from reports.calibration.worlds import WORLDS
 
 RHOS = (0.0, 0.1, 0.2, 0.29, 0.4)
 SPLITS, OTHER_SPLITS = 10, (5, 20)
 LIFTS = (0.01, 0.02, 0.03)
 SIMULATIONS, IMAGE_LEVEL_SIMULATIONS = 10_000, 2_000
 IMAGE_LEVEL_SEED = 99
+DESIGN_SIMULATIONS, DESIGN_SEED = 500, 7
 WORKERS = 2
 
 CORRECTION = TEST_SHARE / (1 - POOL_SHARE - TEST_SHARE)
@@ -70,8 +78,22 @@ def _image_level(n: int) -> tuple[dict[str, Rates], float, float]:
     return rates_of_methods(differences), split_correlation(differences), spread
 
 
+def _design(cell: tuple[str, str]) -> Rates:
+    design, world = cell
+    families = simulate(design, WORLDS[world], DESIGN_SIMULATIONS, DESIGN_SEED)
+    return rates_of(families, [k for k, lifted in enumerate(_LIFTED) if lifted])
+
+
+def calibrate_designs() -> Rates:
+    """`{design: rates}`: the worst of the worlds, and each world apart."""
+    cells = [(design, world) for design in DESIGNS for world in WORLDS]
+    with ProcessPoolExecutor(WORKERS) as pool:
+        found = dict(zip(cells, pool.map(_design, cells), strict=True))
+    return {name: worst_of({world: found[name, world] for world in WORLDS}) for name in DESIGNS}
+
+
 def calibrate() -> Rates:
-    """All cells, as calibration.json holds them."""
+    """All cells of the methods on re-splits, as calibration.json holds them."""
     cells = [(rho, n) for n in (SPLITS, *OTHER_SPLITS) for rho in RHOS]
     with ProcessPoolExecutor(WORKERS) as pool:
         of_images = pool.submit(_image_level, IMAGE_LEVEL_SIMULATIONS)
@@ -142,8 +164,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/calibration.json"))
     out = parser.parse_args().out
+    designs = calibrate_designs()
+    print(design_table(designs), end="\n\n")
     result = calibrate()
     print(table(result))
+    result["designs"] = designs
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"Written to {out}.")

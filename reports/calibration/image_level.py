@@ -33,12 +33,12 @@ def image_level_scores(n: int, seed: int) -> FloatArray:
 
 def _scores_of_one_data_set(sds: FloatArray, rng: np.random.Generator) -> FloatArray:
     """SROCC (4, J) of one data set under the honest protocol, its splits drawn afresh."""
-    mos, lasting = _draw_data_set(PROMPTS, rng)
+    mos, lasting = draw_data_set(PROMPTS, rng)
     groups = np.repeat(np.arange(PROMPTS).astype(str), IMAGES_PER_PROMPT)
     plan = plan_splits(groups, "honest", seed=int(rng.integers(2**31)))
     scores = np.empty((len(sds), len(plan.splits)))
     for split in plan.splits:
-        errors = _trained(lasting[:, split.test], rng)
+        errors = trained(lasting[:, split.test], rng)
         for k, sd in enumerate(sds):
             scores[k, split.index] = srocc(mos[split.test] + sd * errors[k], mos[split.test])
     return scores
@@ -52,8 +52,8 @@ def equal_error_sds(rng: np.random.Generator, n_test_parts: int = 400) -> FloatA
     """
     parts: list[tuple[FloatArray, FloatArray]] = []
     for _ in range(n_test_parts):
-        mos, lasting = _draw_data_set(round(TEST_SHARE * PROMPTS), rng)
-        parts.append((mos, _trained(lasting, rng)))
+        mos, lasting = draw_data_set(round(TEST_SHARE * PROMPTS), rng)
+        parts.append((mos, trained(lasting, rng)))
 
     def expected(procedure: int, sd: float) -> float:
         scores = [srocc(mos + sd * errors[procedure], mos) for mos, errors in parts]
@@ -70,7 +70,7 @@ def equal_error_sds(rng: np.random.Generator, n_test_parts: int = 400) -> FloatA
     return np.array(sds)
 
 
-def _draw_data_set(n_prompts: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def draw_data_set(n_prompts: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Opinions (images,) and what lasts of the errors over splits (4, images).
 
     With the part that training adds, an error has variance 1.
@@ -89,7 +89,7 @@ def _draw_data_set(n_prompts: int, rng: np.random.Generator) -> tuple[FloatArray
     return mos[0], lasting
 
 
-def _trained(lasting: FloatArray, rng: np.random.Generator) -> FloatArray:
+def trained(lasting: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Errors (4, images) of unit variance after one training."""
     return lasting + np.sqrt(ERROR_OF_TRAINING) * rng.normal(size=lasting.shape)
 
