@@ -141,8 +141,7 @@ def named_files(predictions: str) -> dict[str, Path]:
 def _write(decided: "Decided", out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.evidence.commands import command_rows
-    from reports.figures.arm_pages import draw_arms
-    from reports.figures.pages import draw_all
+    from reports.figures.catalogue import draw_all, draw_arms
     from reports.paper.arms import arm_content, write_arm_tables
     from reports.paper.content import build_content
     from reports.paper.published import published_content

@@ -13,10 +13,9 @@ from qa_core.errors import UserError
 from reports import build
 from reports.claims import CLAIMS
 from reports.figures import style
-from reports.figures.arm_pages import ARM_PAGES
-from reports.figures.knob import LABELS as KNOB_LABELS
-from reports.figures.pages import PAGES
-from reports.figures.study_pages import LAYOUTS
+from reports.figures.catalogue import ARMS as ARM_PAGES
+from reports.figures.catalogue import PAGES
+from reports.figures.studies.knob import LABELS as KNOB_LABELS
 from reports.figures.tradeoff import AXES
 from reports.figures.trials import KNOBS
 from reports.fonts import typeface_for
@@ -39,8 +38,7 @@ WORDS = {
     "not tested", "ablation", "mode", "trial", "confirmation", "reference", "finished", "complete",
     "failed", "killed", "running", "pruned", "fail", "data-size", "freeze-depth",
     "scale by data size", "learning-rate", "batch-size", "not computed",
-    "depth", "scale", "lr", "study", "effect", "n",
-    "share with |delta| > .95", "share clamped at 0 or 1", "saturation",
+    "depth", "scale", "lr", "study", "effect", "n", "saturation",
     "How many blocks should be frozen?", "How large may the correction be?",
     "Who profits from more data, and at which scale?", "Does the batch size matter?",
     "Which learning rate suits each mode?", "What do the details of each mode earn?",
@@ -55,10 +53,9 @@ def sentences() -> set[str]:
     found |= set(style.REFERENCE_LABELS.values())
     found |= {*MAIN_HEADER, *COST_HEADER, *AXES.values(), *KNOBS.values()}
     found |= {text for claim in CLAIMS for text in (claim.question, claim.rule)}
-    found |= {page.question for page in PAGES}
-    found |= {text for _, *both in ARM_PAGES.values() for text in both}
+    found |= {page.question for page in (*PAGES, *ARM_PAGES)}
     found |= {arm.words for arm in ARMS.values()} | set(published.HEADER)
-    found |= {*KNOB_LABELS.values(), *(caption for _, caption in LAYOUTS.values())}
+    found |= set(KNOB_LABELS.values())
     found |= words_of_template("template.typ") | words_of_template("side_by_side.typ")
     for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

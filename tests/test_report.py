@@ -15,7 +15,8 @@ from report_fixture import Made, make_ablation
 from qa_core.errors import UserError
 from reports.build import build_report
 from reports.evidence.load import load_ablation
-from reports.figures.style import format_score, spread
+from reports.figures.axes import spread
+from reports.figures.style import format_score
 from reports.paper.content import page_text, worst_cases
 
 
@@ -150,7 +151,7 @@ def test_labels_move_apart_and_stay_inside() -> None:
 def test_the_report_never_imports_torch() -> None:
     code = (
         "import sys, reports.build, reports.evidence.load, reports.claims, reports.paper.content,"
-        " reports.figures.pages, reports.verdicts.pooled, reports.paper.tables;"
+        " reports.figures.catalogue, reports.verdicts.pooled, reports.paper.tables;"
         " sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,8 +10,8 @@ from report_fixture import ARMS, MODES, Made, make_ablation
 from reports.build import build_report
 from reports.claims import CLAIMS
 from reports.evidence.load import Ablation, load_ablation
-from reports.figures.arm_pages import draw_arms
-from reports.figures.line import compute_line
+from reports.figures.arms.line import compute_line
+from reports.figures.catalogue import draw_arms
 from reports.paper.arms import arm_content
 from reports.paper.published import PAPERS, published_content
 from reports.statistics import holm, nadeau_bengio_interval

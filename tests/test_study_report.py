@@ -14,9 +14,9 @@ from test_claims import MODES, ORDERED, make, verdicts
 from reports.build import build_report
 from reports.evidence.load import load_ablation
 from reports.evidence.studies import ORDER, Study
-from reports.figures.head_grid import compute_head_grid
-from reports.figures.knob import compute_by_mode
-from reports.figures.variants import compute_variants
+from reports.figures.studies.heads import compute_head_grid
+from reports.figures.studies.knob import compute_by_mode
+from reports.figures.studies.variants import compute_variants
 from reports.statistics import nadeau_bengio_interval
 from reports.verdicts.decide import Verdict
 

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, name_columns, score_axes
+from reports.figures.layout import per_target
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs
 from reports.language import say
 from reports.statistics import FloatArray
 
@@ -38,7 +42,7 @@ def compute_base_delta(ablation: Ablation, target: str) -> BaseDeltaData:
 def draw_base_delta(data: BaseDeltaData, ax: "Axes") -> None:
     """One line a split from base to whole, the mean in full colour."""
     if not data.base:
-        style.empty(ax, say("undefined: no mode with a bounded correction was run"))
+        empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     for k, (mode, base) in enumerate(data.base.items()):
         tint, xs = style.colour(mode), [k - 0.22, k + 0.22]
@@ -46,7 +50,22 @@ def draw_base_delta(data: BaseDeltaData, ax: "Axes") -> None:
             ax.plot(xs, [left, right], color=tint, lw=0.6, alpha=0.35)
         ax.plot(xs, [base.mean(), data.whole[mode].mean()], color=tint, lw=1.8,
                 marker=style.marker(mode), ms=5)  # fmt: skip
-    style.name_columns(ax, list(data.base))
+    name_columns(ax, list(data.base))
     ax.set_xlim(-0.6, len(data.base) - 0.4)
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
     ax.set_title(say(data.target))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = per_target(ablation, 2.4)
+    for ax, target in zip(axes, ablation.targets, strict=True):
+        draw_base_delta(compute_base_delta(ablation, target), ax)
+    axes[0].set_ylabel(say("test SROCC"))
+    return figure, say(
+        "What the correction earns: left end of each line the base alone, right end base + delta. "
+        "Thin: splits; thick: their mean. {n}; no interval is drawn.",
+        n=count_runs(ablation),
+    )
+
+
+PAGE = Page("base_delta", "What does the correction earn?", _draw)

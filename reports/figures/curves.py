@@ -8,6 +8,10 @@ import pandas as pd
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import per_target_and_mode
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -41,7 +45,7 @@ def compute_curves(ablation: Ablation, mode: str, target: str) -> CurveData:
 def draw_curves(data: CurveData, ax: "Axes") -> None:
     """Train dashed in grey, validation in the mode's colour."""
     if data.validation.empty:
-        style.empty(ax, say("no curve was logged"))
+        empty(ax, say("no curve was logged"))
         return
     tint = style.colour(data.mode)
     for band, line, shade in ((data.train, (0, (4, 2)), style.MUTED), (data.validation, "-", tint)):
@@ -52,4 +56,22 @@ def draw_curves(data: CurveData, ax: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, cells = per_target_and_mode(ablation, 0.3, sharey="row")
+    for target, mode, ax, first in cells:
+        draw_curves(compute_curves(ablation, mode, target), ax)
+        if first:
+            ax.set_ylabel(say("SROCC, {target}", target=target))
+    figure.supxlabel(say("epoch"), fontsize="medium")
+    return figure, say(
+        "SROCC by epoch on validation (colour, solid) and on a fixed train subset of the same "
+        "size (grey, dashed), both in eval mode; epoch 0 is before training. Line: median over "
+        "runs; band: their interquartile range. {n}.",
+        n=count_runs(ablation),
+    )
+
+
+PAGE = Page("curves", "How does each mode learn?", _draw)

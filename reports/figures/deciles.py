@@ -9,6 +9,9 @@ import pandas as pd
 from qa_core.targets import Target
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import mode_legend, new_figure
+from reports.figures.page import Drawn, Page
 from reports.figures.scatter import compute_scatter
 from reports.language import say
 
@@ -55,7 +58,7 @@ def draw_deciles(data: DecilesData, column: str, ax: "Axes") -> None:
     from matplotlib.ticker import MultipleLocator
 
     if not data.by_mode:
-        style.empty(ax, say("fewer than ten tested images have this score"))
+        empty(ax, say("fewer than ten tested images have this score"))
         return
     for mode, errors in data.by_mode.items():
         ax.plot(errors.index, errors[column], color=style.colour(mode), marker=style.marker(mode),
@@ -66,4 +69,26 @@ def draw_deciles(data: DecilesData, column: str, ax: "Axes") -> None:
     else:
         ax.set_xlabel(say("decile of MOS, lowest first"))
     ax.xaxis.set_major_locator(MultipleLocator(1))
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = new_figure(2, len(ablation.targets), 3.9, sharex=True, sharey="row")
+    data = [compute_deciles(ablation, target) for target in ablation.targets]
+    for column, one in enumerate(data):
+        for row, kind in enumerate(("bias", "size")):
+            draw_deciles(one, kind, axes[row, column])
+    axes[1, 0].set_ylim(0, max(axes[1, 0].get_ylim()[1], 0.1))
+    axes[0, 0].set_ylabel(say("prediction − MOS"))
+    axes[1, 0].set_ylabel(say("|prediction − MOS|"))
+    mode_legend(figure, ablation.mode_names)
+    return figure, say(
+        "Error by decile of mean opinion score. Above: mean of prediction − MOS (above 0 too "
+        "kind, below 0 too harsh; a falling line is drawn to the middle); below: mean size of the "
+        "error. Predictions averaged over the splits that tested an image. n = {images} images, "
+        "the guide’s setting; no band.",
+        images=str(max((one.n for one in data), default=0)),
+    )
+
+
+PAGE = Page("deciles", "Which images are scored too kindly?", _draw)

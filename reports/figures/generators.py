@@ -11,6 +11,10 @@ from qa_core.targets import Target
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import mode_legend, per_target
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -54,7 +58,7 @@ def compute_generators(ablation: Ablation, target: Target) -> GeneratorsData:
 def draw_generators(data: GeneratorsData, ax: "Axes") -> None:
     """One row a generator, one mark a mode."""
     if data.table.empty:
-        style.empty(ax, say("the data set names no generator with enough test images in a split"))
+        empty(ax, say("the data set names no generator with enough test images in a split"))
         return
     rows = np.arange(len(data.table))
     ax.hlines(rows, data.table.min(axis=1), data.table.max(axis=1), color=style.RULE, lw=0.8)
@@ -65,6 +69,25 @@ def draw_generators(data: GeneratorsData, ax: "Axes") -> None:
     ax.set_yticks(rows, names)
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.tick_params(axis="y", length=0)
-    style.score_axes(ax, "x")
+    score_axes(ax, "x")
     ax.set_title(say(data.target))
     ax.set_xlabel(say("SROCC within generator"))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    data = [compute_generators(ablation, target) for target in ablation.targets]
+    rows = max((len(one.table) for one in data), default=0)
+    figure, axes = per_target(ablation, max(1.6, 0.95 + 0.2 * rows))
+    for ax, one in zip(axes, data, strict=True):
+        draw_generators(one, ax)
+    if rows:
+        mode_legend(figure, ablation.mode_names)
+    return figure, say(
+        "SROCC within each generator: pooled rank correlation is partly generator identity, this "
+        "is what remains. Mark: mean over splits; beside a name: its images that were ever tested. "
+        "{n}; no interval is drawn.",
+        n=count_runs(ablation),
+    )
+
+
+PAGE = Page("generators", "What remains within a generator?", _draw)

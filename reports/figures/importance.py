@@ -9,7 +9,10 @@ import pandas as pd
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
-from reports.figures.trials import KNOBS
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import mode_legend, new_figure
+from reports.figures.page import Drawn, Page
+from reports.figures.trials import KNOBS, count_trials
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ def draw_history(data: HistoryData, ax: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     if not data.by_mode:
-        style.empty(ax, say("nothing was tuned"))
+        empty(ax, say("nothing was tuned"))
         return
     for mode, trials in data.by_mode.items():
         tint = style.colour(mode)
@@ -59,7 +62,7 @@ def draw_history(data: HistoryData, ax: "Axes") -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(say("trial"))
     ax.set_ylabel(say("objective on the pool"))
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
 
 
 def compute_importance(ablation: Ablation) -> ImportanceData:
@@ -99,7 +102,7 @@ def draw_importance(data: ImportanceData, ax: "Axes") -> None:
     """Rows are knobs, one mark a mode that has it."""
     if not data.by_mode:
         reason = say("no mode has {n} complete trials", n=str(FEWEST_TRIALS))
-        style.empty(ax, reason)
+        empty(ax, reason)
         return
     present = [knob for knob in KNOBS if any(knob in found for found in data.by_mode.values())]
     offsets = np.linspace(-0.18, 0.18, len(data.by_mode)) if len(data.by_mode) > 1 else [0.0]
@@ -112,5 +115,22 @@ def draw_importance(data: ImportanceData, ax: "Axes") -> None:
     ax.set_xlim(-0.03, 1.03)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", color=style.RULE, lw=0.4)
-    style.score_axes(ax, "x")
+    score_axes(ax, "x")
     ax.set_xlabel(say("importance within the mode"))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = new_figure(1, 2, 2.5)
+    draw_history(compute_history(ablation), axes[0, 0])
+    draw_importance(compute_importance(ablation), axes[0, 1])
+    if len(ablation.trials):
+        mode_legend(figure, list(ablation.modes["mode"]))
+    return figure, say(
+        "Left: the objective of each complete trial (mark) in the order asked, and the best so far "
+        "(line). Right: importance of each knob within its mode by PED-ANOVA, summing to 1; with "
+        "so few trials a hint, not a finding. {n}; no interval is drawn.",
+        n=count_trials(ablation),
+    )
+
+
+PAGE = Page("history", "How did the search go?", _draw)

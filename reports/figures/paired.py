@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 from qa_core.arms import BASELINE
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, jitter, name_columns, score_axes
+from reports.figures.layout import new_figure
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs, describe_bar
 from reports.language import say
 from reports.statistics import (
     FloatArray,
@@ -72,7 +76,7 @@ def draw_paired(data: PairedData, ax: "Axes") -> None:
     ax.axhline(0, color=style.RULE, lw=0.8, zorder=0)
     for column, (mode, values) in enumerate(data.differences.items()):
         tint = style.colour(mode)
-        xs = [column + 0.18 + offset for offset in style.jitter(len(values), 0.1)]
+        xs = [column + 0.18 + offset for offset in jitter(len(values), 0.1)]
         ax.scatter(xs, values, s=9, color=tint, alpha=0.45, linewidths=0)
         interval = data.intervals[mode]
         if interval.low is not None and interval.high is not None:
@@ -84,10 +88,32 @@ def draw_paired(data: PairedData, ax: "Axes") -> None:
 
 
 def _say_what_is_needed(ax: "Axes") -> None:
-    style.empty(ax, say("needs the traditional mode and a rival on the same split"))
+    empty(ax, say("needs the traditional mode and a rival on the same split"))
 
 
 def _name_columns(ax: "Axes", data: PairedData) -> None:
-    style.name_columns(ax, list(data.differences))
+    name_columns(ax, list(data.differences))
     ax.set_xlim(-0.5, len(data.differences) - 0.5)
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = new_figure(2, len(ablation.targets), 4.4, sharex="col")
+    for column, target in enumerate(ablation.targets):
+        data = compute_paired(ablation, target)
+        draw_slopes(data, axes[0, column])
+        draw_paired(data, axes[1, column])
+    axes[0, 0].set_ylabel(say("test SROCC"))
+    axes[1, 0].set_ylabel(say("test SROCC − traditional"))
+    return figure, say(
+        "Above: from the traditional mode (left end) to each other mode (right end) on the same "
+        "split; thin: splits; thick: their mean. Below: the difference; points: splits; mark: "
+        "mean; {bar}. {n}.",
+        bar=say("bar: 95 % bootstrap interval over prompts")
+        if ablation.has_one_part
+        else describe_bar(ablation),
+        n=count_runs(ablation),
+    )
+
+
+PAGE = Page("paired", "How far is each mode from direct prediction?", _draw)

@@ -10,6 +10,10 @@ from qa_core.targets import Target
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, limit_line, score_axes
+from reports.figures.layout import mode_legend, new_figure
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs
 from reports.language import say
 from reports.statistics import FloatArray
 
@@ -59,7 +63,7 @@ def compute_saturation(ablation: Ablation, target: str) -> SaturationData:
 def draw_saturation(data: SaturationData, ax: "Axes") -> None:
     """Median and range by epoch; at the right, the test part's values, one tick a split."""
     if not data.by_epoch and not data.at_end:
-        style.empty(ax, say("undefined: no mode with a bounded correction was run"))
+        empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     last = max((int(frame.index[-1]) for frame in data.by_epoch.values()), default=0)
     xs_of_test: list[float] = []
@@ -76,8 +80,8 @@ def draw_saturation(data: SaturationData, ax: "Axes") -> None:
                    alpha=0.6, linewidths=0)  # fmt: skip
     top = max(ax.get_ylim()[1], 1.25 * BINDING)
     ax.set_ylim(-0.02 * top, top)
-    style.limit_line(ax, BINDING, "10 %")
-    style.score_axes(ax, "y")
+    limit_line(ax, BINDING, "10 %")
+    score_axes(ax, "y")
     _name_epochs(ax, last, xs_of_test)
     ax.set_title(say(data.target))
     ax.set_xlabel(say("epoch"))
@@ -115,7 +119,7 @@ def compute_delta(ablation: Ablation, target: Target) -> DeltaData:
 def draw_delta(data: DeltaData, ax: "Axes") -> None:
     """Outline histograms of |delta|; right of the dashed line a correction counts as saturated."""
     if not data.shares:
-        style.empty(ax, say("undefined: no mode with a bounded correction was run"))
+        empty(ax, say("undefined: no mode with a bounded correction was run"))
         return
     for mode, share in data.shares.items():
         ax.stairs(share, _BINS, color=style.colour(mode), lw=1.1)
@@ -125,5 +129,29 @@ def draw_delta(data: DeltaData, ax: "Axes") -> None:
             va="top", transform=ax.get_xaxis_transform())  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.15 * max(float(share.max()) for share in data.shares.values()))
-    style.score_axes(ax, "xy")
+    score_axes(ax, "xy")
     ax.set_xlabel(say("|delta|, {target} (1 is the bound)", target=data.target))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = new_figure(2, len(ablation.targets), 4.4)
+    shown: set[str] = set()
+    for column, target in enumerate(ablation.targets):
+        saturation, delta = compute_saturation(ablation, target), compute_delta(ablation, target)
+        draw_saturation(saturation, axes[0, column])
+        draw_delta(delta, axes[1, column])
+        shown |= saturation.at_end.keys() | delta.shares.keys()
+    axes[0, 0].set_ylabel(say("share with |delta| > .95"))
+    axes[1, 0].set_ylabel(say("share of test images"))
+    mode_legend(figure, [mode for mode in ablation.mode_names if mode in shown])
+    return figure, say(
+        "Above: share of samples whose correction lies within 5 % of its "
+        "bound, on validation by epoch (line: median over runs; band: their range), and at the "
+        "right on test at the best checkpoint, one mark a split; dashed: 10 %, above which the "
+        "scale may be too small. Below: distribution of |delta| over the test images of all "
+        "splits. Undefined for the traditional mode, which has no bound. {n}.",
+        n=count_runs(ablation),
+    )
+
+
+PAGE = Page("saturation", "Does the residual’s bound bind?", _draw)

@@ -9,6 +9,9 @@ from qa_core.targets import Target
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty
+from reports.figures.layout import per_target_and_mode
+from reports.figures.page import Drawn, Page
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def compute_scatter(ablation: Ablation, mode: str, target: Target) -> ScatterDat
 def draw_scatter(data: ScatterData, ax: "Axes") -> None:
     """Points in the mode's colour over the line on which prediction equals opinion."""
     if data.points.empty:
-        style.empty(ax, say("no predictions"))
+        empty(ax, say("no predictions"))
         return
     points = data.points
     ax.scatter(points["mos"], points["prediction"], s=5, color=style.colour(data.mode), alpha=0.4,
@@ -49,3 +52,23 @@ def draw_scatter(data: ScatterData, ax: "Axes") -> None:
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     ax.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
     ax.set_aspect("equal")
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, cells = per_target_and_mode(ablation, 0.2, sharey=True)
+    for target, mode, ax, first in cells:
+        draw_scatter(compute_scatter(ablation, mode, target), ax)
+        if first:
+            ax.set_ylabel(say("predicted {target}", target=target))
+    figure.supxlabel(say("MOS"), fontsize="medium")
+    table = ablation.predictions
+    images = len(set(select(table, setting="guide")["row"])) if len(table) else 0
+    return figure, say(
+        "Predicted against mean opinion score, one point a test image, predictions averaged over "
+        "the splits that tested it; line: equality. n = {images} images, the guide’s setting; "
+        "no band.",
+        images=str(images),
+    )
+
+
+PAGE = Page("scatter", "What do the predictions look like?", _draw)

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, jitter, score_axes, spread
+from reports.figures.layout import PAGE_HEIGHT, new_figure
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs, describe_bar
 from reports.language import say
 from reports.statistics import FloatArray, Interval
 
@@ -50,7 +54,7 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
 def draw_strips(data: StripsData, ax: "Axes") -> None:
     """Rows of points with mean and interval; references as labelled vertical lines."""
     if not data.strips:
-        style.empty(ax, say("no finished run has this score"))
+        empty(ax, say("no finished run has this score"))
         return
     for row, strip in enumerate(data.strips):
         _draw_strip(ax, strip, row)
@@ -59,7 +63,7 @@ def draw_strips(data: StripsData, ax: "Axes") -> None:
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(say("test SROCC, {target}", target=data.target))
-    style.score_axes(ax, "x")
+    score_axes(ax, "x")
     _draw_references(ax, data)
 
 
@@ -71,7 +75,7 @@ def _row_label(strip: Strip) -> str:
 def _draw_strip(ax: "Axes", strip: Strip, row: int) -> None:
     tint, shape = style.colour(strip.mode), style.marker(strip.mode)
     face = tint if strip.setting == "guide" else "white"
-    offsets = style.jitter(len(strip.values), 0.13)
+    offsets = jitter(len(strip.values), 0.13)
     ys = [row + 0.2 + offset for offset in offsets]
     ax.scatter(strip.values, ys, s=9, color=tint, alpha=0.45, linewidths=0, zorder=2)
     interval = strip.interval
@@ -92,7 +96,7 @@ def _draw_references(ax: "Axes", data: StripsData) -> None:
     low, high = max(low - margin, -1.02), min(high + margin, 1.02)
     ax.set_xlim(low, high)
     span = high - low
-    places = style.spread(means, 0.17 * span, low + 0.06 * span, high - 0.06 * span)
+    places = spread(means, 0.17 * span, low + 0.06 * span, high - 0.06 * span)
     transform = ax.get_xaxis_transform()
     for (name, mean), place in zip(data.references.items(), places, strict=True):
         ax.axvline(
@@ -104,3 +108,30 @@ def _draw_references(ax: "Axes", data: StripsData) -> None:
         text = f"{style.plain(style.label(name))} {style.format_score(mean)}"
         ax.text(place, 1.07, text, transform=transform, ha="center", va="bottom", fontsize=8,
                 color=style.MUTED)  # fmt: skip
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    rows = len(ablation.targets)
+    tuned = len(ablation.modes) - len(ablation.modes_kept)
+    height = min(rows * (0.75 + 0.36 * (len(ablation.mode_names) + tuned)), PAGE_HEIGHT)
+    figure, axes = new_figure(rows, 1, height)
+    for ax, target in zip(axes[:, 0], ablation.targets, strict=True):
+        draw_strips(compute_strips(ablation, target), ax)
+    return figure, say(
+        "Test SROCC. Small points: splits, each one test part of unseen prompts; mark: mean; "
+        "{bar}, cut where it leaves what SROCC can be. Filled: "
+        "the guide’s setting; hollow: the tuned one, where tuning moved it. Vertical lines: means "
+        "of the reference rows. {n}.",
+        bar=describe_bar(ablation),
+        n=_count_both(ablation),
+    )
+
+
+def _count_both(ablation: Ablation) -> str:
+    """Number of runs at the guide's setting and at the tuned one, in words."""
+    tuned = len(select(ablation.cells, setting="tuned"))
+    words = [count_runs(ablation), *([say("{n} tuned runs", n=str(tuned))] if tuned else [])]
+    return say("; ").join(words)
+
+
+PAGE = Page("srocc", "How well does each mode rank unseen prompts?", _draw)

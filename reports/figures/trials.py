@@ -8,6 +8,9 @@ import pandas as pd
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, log_axis, score_axes
+from reports.figures.layout import mode_legend, new_figure
+from reports.figures.page import Drawn, Page
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def draw_trials(data: TrialsData, ax: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     if data.points.empty:
-        style.empty(ax, say("no complete trial varies {knob}", knob=KNOBS[data.knob]))
+        empty(ax, say("no complete trial varies {knob}", knob=KNOBS[data.knob]))
         return
     for mode, trials in data.points.groupby("mode", sort=False):
         tint, shape = style.colour(str(mode)), style.marker(str(mode))
@@ -51,8 +54,42 @@ def draw_trials(data: TrialsData, ax: "Axes") -> None:
         ax.scatter(guide["value"], guide["objective"], s=70, marker="o", facecolor="none",
                    edgecolor=tint, linewidths=0.9)  # fmt: skip
     if data.knob == "lr":
-        style.log_axis(ax)
+        log_axis(ax)
     if data.knob == "freeze_layers":
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.score_axes(ax, "xy" if "scale" in data.knob else "y")
+    score_axes(ax, "xy" if "scale" in data.knob else "y")
     ax.set_xlabel(say(KNOBS[data.knob]))
+
+
+def count_trials(ablation: Ablation) -> str:
+    """Number of trials by how they ended, in words."""
+    states = ablation.trials["state"].value_counts().to_dict()
+    words = {
+        "COMPLETE": say("complete"),
+        "PRUNED": say("pruned"),
+        "FAIL": say("failed"),
+        "FAILED": say("failed"),
+        "RUNNING": say("running"),
+    }
+    counts = [f"{n} {words.get(state, state.lower())}" for state, n in sorted(states.items())]
+    return say("n: {counts}", counts=say(", ").join(counts) or say("no trials"))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = new_figure(2, 2, 4.0, sharey=True)
+    for ax, knob in zip(axes.ravel(), KNOBS, strict=True):
+        draw_trials(compute_trials(ablation, knob), ax)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(say("objective on the pool"))
+    if len(ablation.trials):
+        mode_legend(figure, list(ablation.modes["mode"]))
+    return figure, say(
+        "Tuning: the objective (selection metric of the best epoch, mean over three grouped folds "
+        "of the pool) against freeze depth, scales and learning rate. One mark a complete trial; "
+        "ringed: trial 0, the guide’s setting. {n}; all knobs of a mode move together, so no curve "
+        "is fitted and no interval drawn.",
+        n=count_trials(ablation),
+    )
+
+
+PAGE = Page("trials", "What did tuning see?", _draw)

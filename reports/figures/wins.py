@@ -7,6 +7,10 @@ import numpy as np
 
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, name_columns
+from reports.figures.layout import MODES_A_ROW, per_target
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_runs
 from reports.language import say
 from reports.statistics import FloatArray, share_of_splits_won
 
@@ -47,19 +51,34 @@ def draw_wins(data: WinsData, ax: "Axes") -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     if not np.isfinite(data.shares).any():
-        style.empty(ax, say("needs two modes on the same split"))
+        empty(ax, say("needs two modes on the same split"))
         return
     ends = (style.colour("traditional"), "white", style.colour("residual"))
     ax.imshow(
         data.shares, cmap=LinearSegmentedColormap.from_list("wins", ends), vmin=0, vmax=1, alpha=0.7
     )
-    few = len(data.modes) <= style.MODES_A_ROW
+    few = len(data.modes) <= MODES_A_ROW
     for (i, j), share in np.ndenumerate(data.shares):
         if np.isfinite(share):
             words = f"{100 * share:.0f} %" if few else f"{100 * share:.0f}"
             ax.text(j, i, words, ha="center", va="center", fontsize=8.5 if few else 7)
     ax.set_yticks(range(len(data.modes)), [style.short(mode) for mode in data.modes])
-    style.name_columns(ax, data.modes)
+    name_columns(ax, data.modes)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_title(say(data.target))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    figure, axes = per_target(ablation, max(2.6, 0.9 + 0.22 * len(ablation.mode_names)))
+    for ax, target in zip(axes, ablation.targets, strict=True):
+        draw_wins(compute_wins(ablation, target), ax)
+    return figure, say(
+        "Share of splits in which the row’s mode has the higher test SROCC than the column’s, a "
+        "tie counting half. It describes these splits, which overlap: no verdict rests on it. {n}; "
+        "no interval is drawn.",
+        n=count_runs(ablation),
+    )
+
+
+PAGE = Page("wins", "Who wins how many splits?", _draw)

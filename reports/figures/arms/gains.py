@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, jitter, score_axes
+from reports.figures.layout import per_target
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_splits, describe_bar
 from reports.language import say
 from reports.statistics import FloatArray, Interval
 from reports.verdicts.arms import difference
@@ -37,12 +41,12 @@ def compute_arm_gains(ablation: Ablation, target: str) -> ArmGainsData:
 def draw_arm_gains(data: ArmGainsData, ax: "Axes") -> None:
     """A row an arm: points are splits, the mark their mean, the bar its interval."""
     if not data.differences:
-        style.empty(ax, say("needs an arm and its mode on the same split"))
+        empty(ax, say("needs an arm and its mode on the same split"))
         return
     ax.axvline(0, color=style.RULE, lw=0.8, zorder=0)
     for row, (arm, values) in enumerate(data.differences.items()):
         tint, interval = style.colour(arm), data.intervals[arm]
-        ys = [row + 0.2 + offset for offset in style.jitter(len(values), 0.12)]
+        ys = [row + 0.2 + offset for offset in jitter(len(values), 0.12)]
         ax.scatter(values, ys, s=9, color=tint, alpha=0.45, linewidths=0)
         if interval.low is not None and interval.high is not None:
             ax.plot([interval.low, interval.high], [row - 0.12] * 2, color=tint, lw=1.6)
@@ -52,6 +56,23 @@ def draw_arm_gains(data: ArmGainsData, ax: "Axes") -> None:
     ax.tick_params(axis="y", length=0)
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, -2.0), min(high, 2.0))  # what a difference of two SROCCs can be
-    style.score_axes(ax, "x")
+    score_axes(ax, "x")
     ax.set_title(say(data.target))
     ax.set_xlabel(say("test SROCC, arm − its mode"))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    assert ablation.arms is not None
+    height = 0.8 + 0.34 * len(ablation.arms.mode_names)
+    figure, axes = per_target(ablation, height, sharey=True)
+    for ax, target in zip(axes, ablation.targets, strict=True):
+        draw_arm_gains(compute_arm_gains(ablation, target), ax)
+    return figure, say(
+        "Difference of each arm from the mode that it modifies, on the same split. Points: splits; "
+        "mark: mean; {bar}. n = {n} splits, each at its own values.",
+        bar=describe_bar(ablation),
+        n=count_splits(ablation.arms.cells),
+    )
+
+
+PAGE = Page("arms", "What do the further arms earn?", _draw)

@@ -5,8 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
+from reports.figures.axes import empty
+from reports.figures.layout import new_figure
+from reports.figures.page import Drawn
+from reports.figures.studies.page import ROW
+from reports.figures.studies.variants import VariantsData, compute_variants, draw_variants
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -40,7 +46,7 @@ def compute_head_grid(study: Study) -> HeadGrid | None:
 def draw_head_grid(data: HeadGrid | None, ax: "Axes") -> None:
     """A cell a setting with its score; ring: the guide's, square: the best."""
     if data is None:
-        style.empty(ax, say("no tuning pool to choose on"))
+        empty(ax, say("no tuning pool to choose on"))
         return
     ax.imshow(data.scores, cmap="Greys", origin="lower", aspect="auto", alpha=0.35)
     for (row, column), score in np.ndenumerate(data.scores):
@@ -54,3 +60,21 @@ def draw_head_grid(data: HeadGrid | None, ax: "Axes") -> None:
     ax.tick_params(length=0)
     ax.set_xlabel(say("learning rate"))
     ax.set_ylabel(say("residual scale"))
+
+
+def draw_page(ablation: Ablation, study: Study) -> Drawn:
+    """The grid on the pool; below, the best of it against the guide's setting on test."""
+    figure, axes = new_figure(2, 1, 2 * ROW + 0.4, height_ratios=(3, 1))
+    draw_head_grid(compute_head_grid(study), axes[0, 0])
+    rows = {
+        say(target): compute_variants(study, f"test_srocc_{target}", "").rows
+        for target in ablation.targets
+    }
+    merged = {target: found[best] for target, found in rows.items() for best in found}
+    label = say("test SROCC: best of the grid − guide")
+    draw_variants(VariantsData(label, merged), axes[1, 0])
+    return figure, say(
+        "Linear probes over learning rate and scale, trained together. Above: selection metric, "
+        "mean over the folds of the tuning pool; ring: the guide’s setting, square: the best. "
+        "Below: the best against the guide’s setting on the test parts."
+    )

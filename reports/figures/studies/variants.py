@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.evidence.frames import mode_rank
+from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import new_figure
+from reports.figures.page import Drawn
+from reports.figures.studies.page import ROW
 from reports.language import say
 from reports.statistics import Interval, nadeau_bengio_interval
 
@@ -45,7 +50,7 @@ def compute_variants(study: Study, measure: str, label: str) -> VariantsData:
 def draw_variants(data: VariantsData, ax: "Axes") -> None:
     """A row a variant, in it a mark and bar a mode; 0 is the guide's setting."""
     if not data.rows:
-        style.empty(ax, say("no variant has this measure"))
+        empty(ax, say("no variant has this measure"))
         return
     ax.axvline(0, color=style.RULE, lw=0.8, zorder=0)
     for row, found in enumerate(data.rows.values()):
@@ -57,5 +62,20 @@ def draw_variants(data: VariantsData, ax: "Axes") -> None:
     ax.set_yticks(range(len(data.rows)), list(data.rows))
     ax.set_ylim(len(data.rows) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
-    style.score_axes(ax, "x")
+    score_axes(ax, "x")
     ax.set_xlabel(data.label)
+
+
+def draw_page(ablation: Ablation, study: Study) -> Drawn:
+    """Differences from the guide's setting in SROCC and in saturation."""
+    figure, axes = new_figure(2, len(ablation.targets), 2 * ROW + 0.6, sharey=True)
+    for column, target in enumerate(ablation.targets):
+        for row, (measure, words) in enumerate(
+            (("test_srocc", "test SROCC"), ("test_delta_saturation", "saturation"))
+        ):
+            label = say("{measure}, {target}: variant − guide", measure=words, target=target)
+            draw_variants(compute_variants(study, f"{measure}_{target}", label), axes[row, column])
+    return figure, say(
+        "One detail changed at a time. Above: test SROCC, below: saturation on test, each as "
+        "difference from the guide’s setting on the same split."
+    )

@@ -8,6 +8,10 @@ import pandas as pd
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import new_figure
+from reports.figures.page import Drawn, Page
+from reports.figures.words import count_splits
 from reports.language import say
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ def compute_line(ablation: Ablation, measure: str) -> LineData:
 def draw_line(data: LineData, ax: "Axes") -> None:
     """A thin line a split, a ring where it chose; thick: the median."""
     if data.table.empty:
-        style.empty(ax, say("no run interpolated weights with this measure"))
+        empty(ax, say("no run interpolated weights with this measure"))
         return
     tint = style.colour(ARM)
     for split in data.table.columns:
@@ -49,5 +53,27 @@ def draw_line(data: LineData, ax: "Axes") -> None:
             ax.scatter([at], [own.loc[at]], s=20, facecolor="white", edgecolor=tint, zorder=3)
     median = data.table.median(axis=1)
     ax.plot(median.index, median, color=tint, lw=1.8)
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
     ax.set_xlabel(say("% of the way to the fine-tuned weights"))
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    assert ablation.arms is not None
+    measures = {
+        f"wise_ft_val_srocc_{target}": say("validation SROCC, {target}", target=target)
+        for target in ablation.targets
+    }
+    measures["wise_ft_alignment_retention"] = say("alignment retention")
+    figure, axes = new_figure(1, len(measures), 2.3)
+    for ax, (measure, words) in zip(axes[0], measures.items(), strict=True):
+        draw_line(compute_line(ablation, measure), ax)
+        ax.set_title(words)
+    return figure, say(
+        "WiSE-FT: CLIP’s weights on the line from the pretrained (0 %) to the fine-tuned ones "
+        "(100 %), the heads as fine-tuned. Thin: splits; thick: their median; ring: the place that "
+        "validation chose, at which the arm is tested. n = {n} splits; no interval is drawn.",
+        n=count_splits(ablation.arms.cells),
+    )
+
+
+PAGE = Page(ARM, "How far towards the fine-tuned weights?", _draw)

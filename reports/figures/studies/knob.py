@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from reports.evidence.frames import mode_rank, select
 from reports.evidence.studies import Study
 from reports.figures import style
+from reports.figures.axes import empty, log_axis, score_axes
 from reports.language import say
 from reports.statistics import Interval, nadeau_bengio_interval
 
@@ -69,7 +70,7 @@ def compute_by_mode(
 def draw_knob(data: KnobData, ax: "Axes") -> None:
     """Means joined by a line, their intervals as bars, curves moved apart a little."""
     if not data.curves:
-        style.empty(ax, say("no cell of this study has this measure"))
+        empty(ax, say("no cell of this study has this measure"))
         return
     if data.band is not None:
         ax.axvspan(*data.band, color=style.RULE, alpha=0.35, lw=0, zorder=0)
@@ -81,12 +82,12 @@ def draw_knob(data: KnobData, ax: "Axes") -> None:
         xs = [x + shift * span if linear else x * span**shift for x in curve.points]
         _draw_curve(ax, curve, xs)
     if not linear:
-        style.log_axis(ax)
+        log_axis(ax)
     if data.knob != "lr":  # the modes' rates are too many, and too near each other
         ax.minorticks_off()
         ax.set_xticks(values, [_tick(data.knob, value) for value in values])
     _stay_possible(ax, data.lowest)
-    style.score_axes(ax, "y")
+    score_axes(ax, "y")
     ax.set_title(say(data.title))
     ax.set_xlabel(say(LABELS[data.knob]))
 
