@@ -101,10 +101,12 @@ class HeadConfig:
     """What the consistency heads read, in every mode."""
     use_two_branch: bool = False
     """Direct mode: c is the mean of the fusion head and sigmoid(s * cos + t)."""
+    matched_direct: bool = False
+    """Direct mode: the inputs, capacity and start of the residual heads, without their bound."""
     dropout: float = 0.1
     """Dropout inside the MLP heads."""
     antonym_prompts: bool = False
-    """Bases are expectations over five prompts each, from badly to perfectly."""
+    """Compute each base from how well the image fits five prompts, from bad to perfect."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -117,6 +119,10 @@ class HeadConfig:
         _require(
             len(set(self.fusion_inputs)) == len(self.fusion_inputs),
             f"--fusion_inputs {' '.join(self.fusion_inputs)} names an input twice.",
+        )
+        _require(
+            not (self.matched_direct and self.use_two_branch),
+            "--matched_direct and --use_two_branch are two forms of direct prediction: give one.",
         )
         _require(
             not self.antonym_prompts or (self.residual_learning and self.base_init == "unit"),

@@ -9,7 +9,14 @@ from torch.nn.functional import normalize
 
 from qa_core.config import HeadConfig, RefinementConfig
 from qa_core.model.explanations import ExplanationHead, explanation_loss
-from qa_core.model.heads import DirectHeads, HeadOutput, ResidualHeads, ResidualScale, fuse
+from qa_core.model.heads import (
+    DirectHeads,
+    HeadOutput,
+    MatchedDirectHeads,
+    ResidualHeads,
+    ResidualScale,
+    fuse,
+)
 from qa_core.model.refinement import Refinement
 
 WIDTH, BATCH = 8, 16
@@ -63,6 +70,25 @@ def test_direct_prediction_and_two_branches(embedded: tuple) -> None:
     similarity = torch.sigmoid(5 * embedded[2])
     np.testing.assert_allclose(c_two.detach(), ((c_one + similarity) / 2).detach(), rtol=1e-6)
     assert one(*embedded).q_delta is None
+
+
+def test_matched_direct_has_the_start_and_the_capacity_of_the_residual(embedded: tuple) -> None:
+    torch.manual_seed(1)
+    residual = ResidualHeads(WIDTH, HeadConfig())
+    heads = MatchedDirectHeads(WIDTH, HeadConfig(matched_direct=True)).eval()
+    heads.q_head.load_state_dict(residual.q_base_head.state_dict())
+    start, base = heads(*embedded), residual(*embedded)
+    assert torch.equal(start.q, base.q)
+    cos = embedded[2].numpy()
+    np.testing.assert_allclose(start.c.detach(), 1 / (1 + np.exp(-2 * cos)), rtol=1e-6)
+    near = np.abs(cos) < 0.3  # sigmoid(2 x) and (x + 1) / 2 part by x^3 / 6 at most
+    np.testing.assert_allclose(start.c.detach()[near], (cos[near] + 1) / 2, atol=0.3**3 / 6)
+    assert sum(p.numel() for p in heads.parameters()) == sum(
+        p.numel() for p in residual.parameters()
+    )
+    shake(heads)
+    free = heads(*embedded)
+    assert (free.q - base.q).abs().max() > 0.2 and free.q_delta is None
 
 
 def test_fusion_reads_what_it_is_told(embedded: tuple) -> None:

@@ -78,6 +78,11 @@ def prediction_lines(config: RunConfig) -> list[str]:
             f"residual scales {head.residual_scale_q:g} and {head.residual_scale_c:g}{schedule},"
             f" base from {head.base_init}",
         ]
+    if head.matched_direct:
+        return [
+            "q = sigmoid(Linear(img) + MLP(img))",
+            f"c = sigmoid(s * cos + t + MLP({inputs})), unbounded",
+        ]
     branch = "mean with sigmoid(s * cos + t)" if head.use_two_branch else "one branch"
     lines = [
         "q = sigmoid(Linear(img))",

@@ -189,16 +189,20 @@ class AntonymHeads(ResidualHeads):
 
 
 class SimilarityBranch(nn.Module):
-    """Consistency sigmoid(s * cos + t) with learnable s (5 at the start) and t (0)."""
+    """Logit s * cos + t of consistency, s and t (0 at the start) learnable.
 
-    def __init__(self) -> None:
+    Args:
+        s: Where s starts.
+    """
+
+    def __init__(self, s: float):
         super().__init__()
-        self.s = nn.Parameter(torch.tensor(5.0))
+        self.s = nn.Parameter(torch.tensor(s))
         self.t = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, cos: Tensor) -> Tensor:
-        """Consistency (batch,) in [0, 1]."""
-        return torch.sigmoid(self.s * cos + self.t)
+        """Logit (batch,) of cos (batch,)."""
+        return self.s * cos + self.t
 
 
 class DirectHeads(nn.Module):
@@ -210,7 +214,7 @@ class DirectHeads(nn.Module):
         fused = fusion_width(embed_dim, config.fusion_inputs)
         self.q_head = nn.Linear(embed_dim, 1)
         self.c_head = _mlp(fused, embed_dim, config.dropout, zero_last=False)
-        self.c_similarity = SimilarityBranch() if config.use_two_branch else None
+        self.c_similarity = SimilarityBranch(5.0) if config.use_two_branch else None
 
     def forward(
         self, img: Tensor, txt: Tensor, cos: Tensor, anchors: Anchors | None = None
@@ -219,5 +223,32 @@ class DirectHeads(nn.Module):
         q = torch.sigmoid(self.q_head(math.sqrt(img.shape[-1]) * img)).squeeze(-1)
         c = torch.sigmoid(self.c_head(fuse(img, txt, cos, self.inputs))).squeeze(-1)
         if self.c_similarity is not None:
-            c = (c + self.c_similarity(cos)) / 2
+            c = (c + torch.sigmoid(self.c_similarity(cos))) / 2
         return HeadOutput(q, c)
+
+
+class MatchedDirectHeads(nn.Module):
+    """Direct prediction with the inputs, the capacity and the start of `ResidualHeads`, unbounded.
+
+    The control for what the bound alone earns: q = sigmoid(Linear(img) + MLP(img)) and
+    c = sigmoid(s * cos + t + MLP(fused)), the last layer of each MLP zero at the start. With s = 2
+    and t = 0, c starts at (cos + 1) / 2 to first order, as the residual's base does.
+    """
+
+    def __init__(self, embed_dim: int, config: HeadConfig):
+        super().__init__()
+        self.inputs = config.fusion_inputs
+        fused = fusion_width(embed_dim, config.fusion_inputs)
+        self.q_head = nn.Linear(embed_dim, 1)
+        self.q_mlp = _mlp(embed_dim, embed_dim, config.dropout, zero_last=True)
+        self.c_similarity = SimilarityBranch(2.0)
+        self.c_mlp = _mlp(fused, embed_dim, config.dropout, zero_last=True)
+
+    def forward(
+        self, img: Tensor, txt: Tensor, cos: Tensor, anchors: Anchors | None = None
+    ) -> HeadOutput:
+        """Scores of normalised embeddings (batch, embed_dim) and their cos (batch,)."""
+        wide = math.sqrt(img.shape[-1]) * img
+        q = torch.sigmoid(self.q_head(wide) + self.q_mlp(wide)).squeeze(-1)
+        on_top = self.c_mlp(fuse(img, txt, cos, self.inputs)).squeeze(-1)
+        return HeadOutput(q, torch.sigmoid(self.c_similarity(cos) + on_top))

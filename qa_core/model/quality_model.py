@@ -11,7 +11,13 @@ from qa_core.backbones.tower import FROM_RAW, RAW, Entry
 from qa_core.config import RunConfig
 from qa_core.model.explanations import ExplanationHead
 from qa_core.model.freezing import apply_freezing, plan_freezing, set_frozen_eval
-from qa_core.model.heads import AntonymHeads, DirectHeads, ResidualHeads, ResidualScale
+from qa_core.model.heads import (
+    AntonymHeads,
+    DirectHeads,
+    MatchedDirectHeads,
+    ResidualHeads,
+    ResidualScale,
+)
 from qa_core.model.lora import add_low_rank_changes
 from qa_core.model.refinement import Refinement
 from qa_core.model.texts import texts_read_by
@@ -201,9 +207,12 @@ class QualityModel(nn.Module):
         )  # fmt: skip
 
 
-def _make_heads(backbone: Backbone, config: RunConfig) -> ResidualHeads | DirectHeads:
+def _make_heads(
+    backbone: Backbone, config: RunConfig
+) -> ResidualHeads | DirectHeads | MatchedDirectHeads:
     if not config.head.residual_learning:
-        return DirectHeads(backbone.embed_dim, config.head)
+        heads = MatchedDirectHeads if config.head.matched_direct else DirectHeads
+        return heads(backbone.embed_dim, config.head)
     if not config.head.antonym_prompts:
         return ResidualHeads(backbone.embed_dim, config.head)
     scale = float(backbone.clip.logit_scale.detach().exp())
