@@ -1,4 +1,4 @@
-"""The four canonical modes and the further arms, one record each; what else knows them reads these.
+"""The four canonical modes, their control and further arms, one record each; all else reads these.
 
 A mode is a set of flags with a name. An arm is a mode with a few flags more: it is tuned and
 confirmed as the modes are, with as many trials and epochs, and is compared with the mode that it
@@ -77,6 +77,18 @@ MODES: dict[str, Mode] = {
     ),
 }
 """The modes by name, in the order of tables and figures."""
+
+CONTROLS: dict[str, Mode] = {
+    "matched_direct": Mode(
+        label="matched direct (control)",
+        short="matched direct",
+        colour="#7f7f7f",
+        marker="d",
+        flags={"residual_learning": False, "matched_direct": True},
+    ),
+}
+"""Controls by name, run beside the modes in every ablation. Residual less matched direct is what
+the bound earns; matched direct less traditional is what the skip and the start earn."""
 
 BASELINE = "traditional"
 """The mode beside which figures set the others: direct prediction, nothing frozen."""
@@ -163,15 +175,18 @@ ARMS: dict[str, Arm] = {
 
 
 def find_mode(name: str) -> Mode | None:
-    """The record of a mode or arm; None where the name is of neither."""
-    return MODES.get(name) or ARMS.get(name)
+    """The record of a mode, control or arm; None where the name is of none."""
+    return (MODES | CONTROLS | ARMS).get(name)
 
 
 def flags_of(name: str) -> dict[str, Any]:
-    """The flags that make a mode or arm, on top of the defaults; an arm's with its mode's."""
-    if name in MODES:
-        return MODES[name].flags
-    return MODES[ARMS[name].of].flags | ARMS[name].flags
+    """The flags that make a mode, control or arm, on top of the defaults; an arm's with its mode's.
+
+    Raises:
+        KeyError: The name is of none.
+    """
+    record = (MODES | CONTROLS | ARMS)[name]
+    return MODES[record.of].flags | record.flags if isinstance(record, Arm) else record.flags
 
 
 def parse_arms(text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass, replace
 from math import prod
 from typing import Any, Literal
 
-from qa_core.arms import ARMS, MODES, Mode, find_mode, flags_of
+from qa_core.arms import ARMS, CONTROLS, MODES, Mode, find_mode, flags_of
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
 from qa_core.targets import TARGETS
@@ -137,22 +137,23 @@ def mode_name(config: RunConfig) -> str:
 
     Where several modes fit, it is the one with the most flags.
     """
-    fitting = [name for name in MODES if _is_of_mode(config, name)]
+    known = MODES | CONTROLS
+    fitting = [name for name, record in known.items() if _is_of_mode(config, record)]
     if fitting:
-        return max(fitting, key=lambda name: len(MODES[name].flags))
+        return max(fitting, key=lambda name: len(known[name].flags))
     frozen = {"none": "", "partial": "_partial_freeze", "all": "_linear_probe"}[freezing(config)]
     form = "residual" if config.head.residual_learning else "traditional"
     return ("refinement" if _refines(config) else form) + frozen
 
 
-def _is_of_mode(config: RunConfig, name: str) -> bool:
+def _is_of_mode(config: RunConfig, record: Mode) -> bool:
     """Whether a configuration predicts and freezes as a mode does, and has its flags."""
-    plain = run_config_from_flat(MODES[name].flags)
+    plain = run_config_from_flat(record.flags)
     return (
         freezing(config) == freezing(plain)
         and config.head.residual_learning == plain.head.residual_learning
         and _refines(config) == _refines(plain)
-        and has_flags(config, MODES[name])
+        and has_flags(config, record)
     )
 
 
@@ -162,7 +163,8 @@ def _refines(config: RunConfig) -> bool:
 
 def checkpoint_name(config: RunConfig) -> str:
     """File name of the best checkpoint of a resolved configuration."""
-    form = "_residual" if config.head.residual_learning else ""
+    direct = "_matched_direct" if config.head.matched_direct else ""
+    form = "_residual" if config.head.residual_learning else direct
     form = "_refinement" if config.refinement.use_refinement else form
     frozen = {
         "none": "",
@@ -293,7 +295,7 @@ def _without_effect(given: RunConfig) -> list[str]:
     head, plain = given.head, type(given.head)()
     if head.residual_learning:
         idle, why = (
-            ("use_two_branch",),
+            ("use_two_branch", "matched_direct"),
             "it shapes a direct prediction, and residual learning is on",
         )
     else:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qa_core.arms import CONTROLS
 from qa_core.records.tracking import Tracker
 from studies.confirmation import CONFIRM
 
@@ -42,11 +43,14 @@ def register_champion(tracker: Tracker) -> str | None:
 def choose_champion(cells: "list[Run]") -> "Run | None":
     """The best cell on validation of the mode and setting that is best in the mean over splits.
 
-    Test parts have no say: a champion chosen on them would make its own test score too good.
+    Test parts have no say: a champion chosen on them would make its own test score too good. A
+    control is there to be compared with, not to be served.
     """
     settings: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for cell in cells:
         confirms = cell.data.tags.get("study", CONFIRM) == CONFIRM
+        if cell.data.tags["mode"] in CONTROLS:
+            continue
         if confirms and cell.info.status == "FINISHED" and "checkpoint" in cell.data.tags:
             settings[cell.data.tags["mode"], cell.data.tags["setting"]].append(cell)
     if not settings:

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from qa_core.arms import MODES, find_mode
+from qa_core.arms import CONTROLS, MODES, find_mode
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import (
     BackboneSpec,
@@ -53,8 +53,8 @@ class ModeSpace:
 
 
 def all_spaces(arms: Sequence[str], base: RunConfig, spec: BackboneSpec) -> dict[str, ModeSpace]:
-    """The knobs of the modes, and of further arms, by name."""
-    return {name: mode_space(name, base, spec) for name in (*MODES, *arms)}
+    """The knobs of the modes, their controls and further arms, by name."""
+    return {name: mode_space(name, base, spec) for name in (*MODES, *CONTROLS, *arms)}
 
 
 def mode_space(name: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:

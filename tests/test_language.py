@@ -8,7 +8,7 @@ from string import Formatter
 import pytest
 
 import reports
-from qa_core.arms import ARMS, MODES
+from qa_core.arms import ARMS, CONTROLS, MODES
 from qa_core.errors import UserError
 from reports import build
 from reports.claims import CLAIMS
@@ -48,7 +48,7 @@ WORDS = {
 
 
 def sentences() -> set[str]:
-    records = (*MODES.values(), *ARMS.values())
+    records = (*MODES.values(), *CONTROLS.values(), *ARMS.values())
     found = WORDS | {r.label for r in records} | {r.short for r in records if r.short}
     found |= set(style.REFERENCE_LABELS.values())
     found |= {*MAIN_HEADER, *COST_HEADER, *AXES.values(), *KNOBS.values()}

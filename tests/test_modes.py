@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qa_core.arms import MODES
+from qa_core.arms import CONTROLS, MODES
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.modes import (
@@ -31,7 +31,7 @@ def test_canonical_depths() -> None:
     assert [canonical_freeze_layers(depth) for depth in (12, 24, 32, 4)] == [8, 18, 24, 3]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES | CONTROLS)
 def test_a_mode_resolves_to_itself_and_resolving_is_idempotent(mode: str) -> None:
     config = mode_config(mode, RunConfig(), VIT_L)
     assert mode_name(config) == mode
@@ -55,6 +55,10 @@ def test_depth_beyond_the_tower_suggests_the_canonical_one() -> None:
     ("flags", "name"),
     [
         ({"residual_learning": False}, "baseline_best.pt"),
+        (
+            {"residual_learning": False, "matched_direct": True},
+            "baseline_matched_direct_best.pt",
+        ),
         ({}, "baseline_residual_best.pt"),
         ({"partial_freeze": True}, "baseline_residual_partial_freeze_18L_best.pt"),
         ({"freeze_clip": True}, "baseline_residual_linear_probe_best.pt"),

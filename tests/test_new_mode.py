@@ -7,7 +7,7 @@ import pytest
 from test_claims import ORDERED, make, verdicts
 from test_study_report import rates, sizes
 
-from qa_core.arms import ARMS, MODES, Arm, Mode, find_mode, parse_arms
+from qa_core.arms import ARMS, CONTROLS, MODES, Arm, Mode, find_mode, parse_arms
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, freezing_of, mode_config, mode_name
 from reports.evidence.frames import mode_rank
@@ -51,7 +51,7 @@ def spaces() -> dict[str, ModeSpace]:
 
 def test_it_is_tuned_over_its_knobs_and_confirmed(added: None) -> None:
     found = spaces()
-    assert list(found) == [*MODES, ARM] and list(MODES)[-1] == MODE
+    assert list(found) == [*MODES, *CONTROLS, ARM] and list(MODES)[-1] == MODE
     assert found[MODE].distributions.keys() == {"freeze_layers", "lr"}
     assert found[ARM].distributions.keys() == {"freeze_layers", "lr", "ema_decay"}
     settings = confirmation_settings(found, dict.fromkeys(found, "run"), {})
@@ -94,7 +94,7 @@ def test_tables_and_figures_show_it_in_its_place(added: None) -> None:
 
 @pytest.mark.parametrize("part", ["label", "colour", "marker"])
 def test_no_two_look_alike(added: None, part: str) -> None:
-    looks = [getattr(find_mode(name), part) for name in (*MODES, *ARMS)]
+    looks = [getattr(find_mode(name), part) for name in (*MODES, *CONTROLS, *ARMS)]
     assert len(set(looks)) == len(looks)
 
 

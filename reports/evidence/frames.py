@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qa_core.arms import ARMS, MODES
+from qa_core.arms import ARMS, CONTROLS, MODES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -60,8 +60,8 @@ def is_finished(run: "Run") -> bool:
 
 
 def mode_rank(mode: str) -> tuple[int, str]:
-    """Sort key that puts modes first, then arms, both in the order of their records."""
-    known = (*MODES, *ARMS)
+    """Sort key that puts modes first, then controls, then arms, in the order of their records."""
+    known = (*MODES, *CONTROLS, *ARMS)
     return (known.index(mode) if mode in known else len(known), mode)
 
 
