@@ -122,6 +122,85 @@ def test_a_file_of_weights_is_read_whatever_its_kind(
         assert torch.equal(value, state[name])
 
 
+def narrow_state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return open_clip.create_model("narrow-3", load_weights=False).state_dict()
+
+
+def assert_loaded(config: BackboneConfig, state: dict[str, torch.Tensor]) -> None:
+    for name, value in load_backbone(config).clip.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
+@pytest.mark.parametrize("wrap", [None, "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_what_training_wraps_around_weights_is_taken_off(
+    narrow_models: None, tmp_path: Path, prefix: str, wrap: str | None
+):
+    state = narrow_state()
+    content: Any = {prefix + name: value for name, value in state.items()}
+    content = content if wrap is None else {"epoch": 3, wrap: content, "optimizer": {"lr": 1.0}}
+    torch.save(content, tmp_path / "weights.pt")
+    assert_loaded(BackboneConfig("narrow-3", str(tmp_path / "weights.pt")), state)
+
+
+def narrow_folder(folder: Path) -> Path:
+    folder.mkdir()
+    content = {"model_cfg": open_clip.get_model_config("narrow-3")}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["open_clip_pytorch_model.pt", "epoch_latest.pt", "model.pth", "pytorch_model.bin"]
+)
+def test_a_folders_only_weights_are_loaded_whatever_they_end_in(
+    narrow_models: None, tmp_path: Path, name: str
+):
+    folder, state = narrow_folder(tmp_path / "model"), narrow_state()
+    torch.save({"epoch": 1, "state_dict": state}, folder / name)
+    assert_loaded(BackboneConfig(str(folder)), state)
+
+
+def test_of_several_files_the_usual_one_is_taken_or_it_is_asked(
+    narrow_models: None, tmp_path: Path
+):
+    folder, state = narrow_folder(tmp_path / "model"), narrow_state()
+    for epoch in (1, 2):
+        torch.save(state, folder / f"epoch_{epoch}.pt")
+    with pytest.raises(UserError, match=r"several files of weights \(epoch_1\.pt, epoch_2\.pt\)"):
+        load_backbone(BackboneConfig(str(folder)))
+    assert_loaded(BackboneConfig(str(folder), str(folder / "epoch_2.pt")), state)
+    save_file(state, folder / "open_clip_model.safetensors")
+    assert_loaded(BackboneConfig(str(folder)), state)
+
+
+def test_weights_that_are_not_all_there_are_named(narrow_models: None, tmp_path: Path):
+    state, path = narrow_state(), tmp_path / "weights.pt"
+    block = "visual.transformer.resblocks.0.mlp.c_fc.bias"
+    for changed, message in (
+        ({n: v for n, v in state.items() if n != block}, rf"1 missing: {block}\."),
+        (state | {"lora.a": torch.ones(1)}, r"1 unexpected: lora\.a\."),
+        (state | {block: torch.ones(3)}, rf"another shape or type: {block} \(3,\) float32 for"),
+        (state | {block: state[block].long()}, rf"{block} \(\d+,\) int64 for .* float32"),
+        ({f"encoder.{n}": v for n, v in state.items()}, r"missing: .* more; .*unexpected: encoder"),
+        ({"visual.proj": state["visual.proj"]}, r"missing: .* more\."),
+        ({}, "holds no weights"),
+        ({"state_dict": {"lr": 0.1}}, "holds no weights"),
+    ):
+        torch.save(changed, path)
+        with pytest.raises(UserError, match=message):
+            load_backbone(BackboneConfig("narrow-3", str(path)))
+
+
+def test_weights_for_another_size_are_not_stretched(narrow_models: None, tmp_path: Path):
+    state, path = narrow_state(), tmp_path / "weights.pt"
+    positions = state["visual.positional_embedding"]
+    torch.save(state | {"visual.positional_embedding": torch.cat([positions] * 2)}, path)
+    with pytest.raises(UserError, match=r"shape or type: visual\.positional_embedding"):
+        load_backbone(BackboneConfig("narrow-3", str(path)))
+
+
 class _Harmful:
     def __init__(self, touched: Path):
         self.touched = touched

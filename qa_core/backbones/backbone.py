@@ -5,6 +5,7 @@ texts are cut to the longest prompt of a batch where attention is causal, which 
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from qa_core.backbones.blueprint import (
 )
 from qa_core.backbones.image_towers import open_image_tower
 from qa_core.backbones.text_tower import open_text_tower
-from qa_core.backbones.tokenizers import TokenizerFiles, make_tokenizer
+from qa_core.backbones.tokenizers import make_tokenizer
 from qa_core.backbones.tower import Member
 from qa_core.config import BackboneConfig
 from qa_core.modes import BackboneSpec
@@ -41,7 +42,8 @@ class Backbone(nn.Module):
         text: The text tower.
         fixed: Parameters that are constants, as sine-cosine positions are.
         image_size: Side of the input images in pixels.
-        sha256: Hash of all weights, and of a tokenizer that came with files.
+        sha256: Hash of all weights, of a tokenizer that came with files, and of an architecture
+            that open_clip does not know by the name.
 
     Raises:
         UserError: A tower cannot be opened; it says which can.
@@ -72,7 +74,7 @@ class Backbone(nn.Module):
         std = self.clip.visual.image_std or open_clip.OPENAI_DATASET_STD
         self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.sha256 = _sha256(clip, blueprint.tokenizer)
+        self.sha256 = _sha256(clip, blueprint)
 
     def groups(self) -> dict[str, list[Member]]:
         """All parameters in named, ordered groups: both towers, then what never trains."""
@@ -115,7 +117,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
             what can.
     """
     blueprint = find_blueprint(config)
-    return Backbone(load_model(config).float(), blueprint)
+    return Backbone(load_model(config, blueprint).float(), blueprint)
 
 
 def rebuild_backbone(blueprint: Blueprint) -> Backbone:
@@ -129,10 +131,12 @@ def load_tokenizer(config: BackboneConfig) -> Any:
     return make_tokenizer(found.name, found.architecture.get("text_cfg", {}), found.tokenizer)
 
 
-def _sha256(module: nn.Module, tokenizer: TokenizerFiles | None) -> str:
-    digest = hashlib.sha256()
+def _sha256(module: nn.Module, blueprint: Blueprint) -> str:
+    digest, tokenizer = hashlib.sha256(), blueprint.tokenizer
     if tokenizer is not None:
         digest.update(f"{tokenizer.vocabulary}{tokenizer.settings}".encode())
+    if not blueprint.is_named:  # an activation or a number of heads is no weight, and decides
+        digest.update(json.dumps(blueprint.architecture, sort_keys=True).encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

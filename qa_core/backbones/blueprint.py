@@ -14,13 +14,20 @@ import open_clip
 import torch
 from torch import nn
 
+from qa_core.backbones import quick_gelu
 from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny
 from qa_core.backbones.tokenizers import TokenizerFiles, find_tokenizer
+from qa_core.backbones.transformers_folder import (
+    is_transformers,
+    read_architecture,
+    read_pixels,
+    register_image_tower,
+)
+from qa_core.backbones.weights import find_weights, load_whole
 from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
 
 CONFIG_FILE = "open_clip_config.json"
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pth", "*.pt")
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Blueprint:
 
     Attributes:
         name: Its model name or folder.
-        architecture: open_clip's configuration of the model.
+        architecture: open_clip's configuration of the model, its activation as the weights have it.
         tokenizer: The files of a tokenizer; None for open_clip's own byte pairs.
     """
 
@@ -41,6 +48,11 @@ class Blueprint:
     def is_tiny(self) -> bool:
         """Whether this is the embedded backbone."""
         return self.name == TINY_NAME
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the architecture is what open_clip knows by the name."""
+        return self.architecture == open_clip.get_model_config(self.name)
 
     def plain(self) -> dict[str, Any]:
         """Plain values, from which `restore` makes it again."""
@@ -74,7 +86,7 @@ def find_blueprint(config: BackboneConfig) -> Blueprint:
     if folder.is_dir():
         architecture = _folder_architecture(folder)
     else:
-        architecture = _named_architecture(config.backbone)
+        architecture = _named_architecture(config.backbone, config.pretrained)
     text = architecture.get("text_cfg", {})
     if text.get("hf_model_name"):
         raise unsupported(config.backbone)
@@ -92,56 +104,87 @@ def unsupported(name: str) -> UserError:
     )
 
 
-def _named_architecture(name: str) -> dict[str, Any]:
+def _named_architecture(name: str, weights: str) -> dict[str, Any]:
     register_tiny()
-    architecture = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+    base = quick_gelu.base_name(name)
+    architecture = open_clip.get_model_config(base) if base in open_clip.list_models() else None
     if architecture is None:
         near = [m for m in open_clip.list_models() if m.lower().startswith(name.lower()[:5])]
         hint = f" Near it: {', '.join(near[:6])}." if near else ""
         raise UserError(
             f"--backbone {name} is neither a model that open_clip knows nor a folder.{hint}"
         )
-    return architecture
+    is_quick = architecture.get("quick_gelu", False)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if Path(weights).is_file():
+        quick = quick_gelu.of_file(name, Path(weights)) if quick_gelu.has_both(name) else is_quick
+    elif tags and (weights == "default" or weights in tags):
+        quick = quick_gelu.of_tag(name, _published_tag(name, weights))
+    else:
+        quick = is_quick
+    return architecture if quick == is_quick else architecture | {"quick_gelu": quick}
 
 
 def _folder_architecture(folder: Path) -> dict[str, Any]:
+    if is_transformers(folder) and not (folder / CONFIG_FILE).is_file():
+        return read_architecture(folder)
+    return _described(folder)["model_cfg"]
+
+
+def _folder_pixels(folder: Path) -> dict[str, Any]:
+    """Mean and deviation of pixels as a folder describes them."""
+    if is_transformers(folder) and not (folder / CONFIG_FILE).is_file():
+        return read_pixels(folder)
+    return _described(folder).get("preprocess_cfg", {})
+
+
+def _described(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
+        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if isinstance(content["model_cfg"], dict):
+            return content
+        raise TypeError("model_cfg")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"--backbone {folder} is a folder without a usable {CONFIG_FILE}: it needs that file"
-            " and the weights, as open_clip's models on the Hugging Face hub have them."
+            " and the weights, as open_clip's models on the Hugging Face hub have them, or"
+            " config.json and the weights, as transformers saves CLIPModel and SiglipModel."
         ) from error
 
 
-def build_model(blueprint: Blueprint) -> nn.Module:
+def build_model(blueprint: Blueprint, pixels: dict[str, Any] | None = None) -> nn.Module:
     """The model of a blueprint with random weights, the same in every process."""
+    register_image_tower(blueprint.architecture)
     with tempfile.TemporaryDirectory() as folder:
-        content = {"model_cfg": blueprint.architecture, "preprocess_cfg": {}}
+        content = {"model_cfg": blueprint.architecture, "preprocess_cfg": pixels or {}}
         (Path(folder) / CONFIG_FILE).write_text(json.dumps(content), encoding="utf-8")
         return _create(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
 
 
-def load_model(config: BackboneConfig) -> nn.Module:
+def load_model(config: BackboneConfig, blueprint: Blueprint) -> nn.Module:
     """The model that a configuration names, with its weights.
 
     Raises:
-        UserError: The weights cannot be had; the sentence says how to get them.
+        UserError: The weights cannot be had, or are not all there; the sentence says what to do.
     """
     name, weights = config.backbone, config.pretrained
     folder = Path(name) if Path(name).is_dir() else None
     if weights == "none":
-        spec = name if folder is None else f"local-dir:{name}"
-        return _create(spec, load_weights=False, pretrained_text=False)
+        return build_model(blueprint, _folder_pixels(folder) if folder else None)
     if folder is not None and weights == "default":
-        return _loaded(name, "the weights", lambda: _from_folder(folder))
+        return _loaded(name, "the weights", lambda: _from_files(blueprint, find_weights(folder)))
     if folder is not None or Path(weights).is_file():
-        return _loaded(name, f"--pretrained {weights}", lambda: _from_file(name, weights))
+        what = f"--pretrained {weights}"
+        return _loaded(name, what, lambda: _from_files(blueprint, [_file(weights)]))
     if name == TINY_NAME and weights == "default":
-        return _loaded(name, "its weights", lambda: _create(name, pretrained=str(TINY_WEIGHTS)))
+        return _loaded(name, "its weights", lambda: _from_files(blueprint, [TINY_WEIGHTS]))
     tag = _published_tag(name, weights)
-    what = f"the weights {tag!r}"
-    return _loaded(name, what, lambda: _create(name, pretrained=tag), _how_to_fetch(name, tag))
+    quick = blueprint.architecture.get("quick_gelu", False)
+    return _loaded(
+        *(name, f"the weights {tag!r}"),
+        lambda: _create(name, pretrained=tag, force_quick_gelu=quick),
+        _how_to_fetch(name, tag),
+    )
 
 
 def _loaded(name: str, what: str, create: Any, advice: str = "") -> nn.Module:
@@ -167,29 +210,25 @@ def _create(spec: str, **options: Any) -> nn.Module:
         return open_clip.create_model(spec, **options)
 
 
-def _from_folder(folder: Path) -> nn.Module:
-    if not any(file for pattern in _WEIGHTS for file in folder.glob(pattern)):
-        raise UserError(
-            f"--backbone {folder} holds no weights ({', '.join(_WEIGHTS)}): put them there, give"
-            " them as --pretrained FILE, or take random ones by --pretrained none."
-        )
-    return _create(f"local-dir:{folder}")
-
-
-def _from_file(name: str, weights: str) -> nn.Module:
-    """A model with the weights of a file, of which nothing is executed."""
+def _file(weights: str) -> Path:
     if not Path(weights).is_file():
         raise UserError(f"There is no file of weights {weights}.")
-    spec = f"local-dir:{name}" if Path(name).is_dir() else name
-    pixels = {} if Path(name).is_dir() else {"force_preprocess_cfg": _published_pixels(name)}
-    model: Any = _create(spec, load_weights=False, pretrained_text=False, **pixels)
+    return Path(weights)
+
+
+def _from_files(blueprint: Blueprint, files: list[Path]) -> nn.Module:
+    """A model with the weights of files, of which nothing is executed."""
+    folder = Path(blueprint.name)
+    pixels = _folder_pixels(folder) if folder.is_dir() else _published_pixels(blueprint.name)
+    model = build_model(blueprint, pixels)
     with _quiet_open_clip():
-        open_clip.load_checkpoint(model, weights, strict=True, weights_only=True)
+        load_whole(model, files, f"--backbone {blueprint.name}: {', '.join(map(str, files[:2]))}")
     return model
 
 
 def _published_pixels(name: str) -> dict[str, Any]:
     """Mean and deviation of pixels on which all published weights of a model agree; else none."""
+    name = quick_gelu.base_name(name)
     tags = open_clip.list_pretrained_tags_by_model(name)
     configs = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
     pixels = {(tuple(c.get("mean") or ()), tuple(c.get("std") or ())) for c in configs}

@@ -15,7 +15,8 @@ TINY_MERGES = _FOLDER / f"{TINY_NAME}-bpe.txt.gz"
 
 def register_tiny() -> None:
     """Make `qa-tiny` a model name that open_clip knows; again is the same as once."""
-    open_clip.add_model_config(TINY_CONFIG)
+    if TINY_NAME not in open_clip.list_models():  # adding one reads all configurations again
+        open_clip.add_model_config(TINY_CONFIG)
 
 
 def tiny_tokenizer() -> Any:

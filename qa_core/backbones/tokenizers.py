@@ -17,7 +17,7 @@ from qa_core.errors import UserError
 OPENAI_VOCABULARY = 49408
 VOCABULARY_FILE = "tokenizer.json"
 _SETTINGS_FILES = ("special_tokens_map.json", "tokenizer_config.json")
-_USUAL = {"pad_token": ("<pad>", "[PAD]"), "sep_token": ("</s>", "[SEP]")}
+_USUAL = {"pad_token": ("<pad>", "[PAD]", "<|endoftext|>"), "sep_token": ("</s>", "[SEP]")}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ def _fetch(repository: str, backbone: str) -> Path:
 
 def _read(folder: Path, what: str) -> TokenizerFiles:
     try:
-        vocabulary = (folder / VOCABULARY_FILE).read_text(encoding="utf-8")
+        if not (folder / VOCABULARY_FILE).is_file() and (folder / "merges.txt").is_file():
+            vocabulary = _byte_pairs(folder)
+        else:
+            vocabulary = (folder / VOCABULARY_FILE).read_text(encoding="utf-8")
         settings: dict[str, Any] = {}
         for name in _SETTINGS_FILES:
             if (folder / name).is_file():
@@ -80,9 +83,37 @@ def _read(folder: Path, what: str) -> TokenizerFiles:
     except (OSError, ValueError) as error:
         raise UserError(
             f"{what} holds no usable {VOCABULARY_FILE}: `save_pretrained` of a fast Hugging Face"
-            " tokenizer writes it."
+            " tokenizer writes it; where it lies elsewhere, give its folder as --tokenizer."
         ) from error
     return TokenizerFiles(vocabulary, json.dumps(settings))
+
+
+def _byte_pairs(folder: Path) -> str:
+    """CLIP's tokenizer of older folders, `vocab.json` and `merges.txt`, as `tokenizer.json`."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    files = [str(folder / name) for name in ("vocab.json", "merges.txt")]
+    try:
+        pairs = models.BPE.from_file(*files, end_of_word_suffix="</w>", unk_token=end)
+        tokenizer = Tokenizer(pairs)
+        ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        tokenizer.post_processor = processors.RobertaProcessing(
+            (end, ids[end]), (start, ids[start]), trim_offsets=False, add_prefix_space=False
+        )
+    except Exception as error:  # the library raises no narrower one
+        raise ValueError(str(error)) from error
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return tokenizer.to_str()
 
 
 def make_tokenizer(name: str, text: dict[str, Any], files: TokenizerFiles | None) -> Any:
@@ -120,7 +151,8 @@ class HubTokenizer:
         options = text.get("tokenizer_kwargs") or {}
         if text.get("tokenizer_mode") or options.keys() - {"clean", "strip_sep_token"}:
             raise UserError("This model's tokenizer has settings that are not supported here.")
-        self._clean = get_clean_fn(options.get("clean", "whitespace"))
+        clean = options.get("clean", "whitespace")
+        self._clean = str if clean == "none" else get_clean_fn(clean)
         self._settings: dict[str, Any] = json.loads(files.settings)
         try:
             self._tokenizer = Tokenizer.from_str(files.vocabulary)

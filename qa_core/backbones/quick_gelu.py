@@ -1,0 +1,98 @@
+"""Which activation weights were trained with: GELU, or OpenAI's x · sigmoid(1.702 x).
+
+The two give other networks of the same weights, and a state dict does not tell which it was.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+from qa_core.backbones.weights import OPENAI_EXTRAS, file_sha256
+from qa_core.errors import UserError
+
+QUICK, PLAIN = "-quickgelu", "-gelu"
+"""Ends of model names: open_clip's own, and ours for weights that are known to be the other kind.
+"""
+
+
+def base_name(name: str) -> str:
+    """open_clip's name of a model, without our own ending."""
+    base = name.removesuffix(PLAIN)
+    return base if base != name and has_both(base) else name
+
+
+def has_both(name: str) -> bool:
+    """Whether open_clip knows this model with either activation."""
+    return f"{name}{QUICK}" in open_clip.list_models()
+
+
+def of_tag(name: str, tag: str) -> bool:
+    """Whether published weights were trained with QuickGELU, by open_clip's record of them."""
+    return bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu"))
+
+
+def of_file(name: str, file: Path) -> bool:
+    """Whether a file's weights were trained with QuickGELU, by its hash, content or neighbours.
+
+    Args:
+        name: A model that open_clip knows with either activation.
+        file: The weights.
+
+    Raises:
+        UserError: It cannot be known; it says how to name either.
+    """
+    for known in (_published(name, file), _described(file.parent), _openais(file)):
+        if known is not None:
+            return known
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    quick = [tag for tag in tags if of_tag(name, tag)]
+    plain = [tag for tag in tags if tag not in quick]
+    raise UserError(
+        f"--pretrained {file} does not say which activation its weights were trained with, and"
+        f" {name} has been trained with either. --backbone {name}{QUICK} takes OpenAI's QuickGELU"
+        f" ({', '.join(quick)}); --backbone {name}{PLAIN} takes GELU"
+        f" ({', '.join([*plain[:4], 'what open_clip trains as ' + name])})."
+    )
+
+
+def _published(name: str, file: Path) -> bool | None:
+    """By the hash that addresses of published files hold, in whole or its start."""
+    hashes: dict[str, bool] = {}
+    for tag in open_clip.list_pretrained_tags_by_model(name):
+        url = open_clip.get_pretrained_cfg(name, tag).get("url") or ""
+        if "openaipublic" in url:
+            hashes[url.split("/")[-2]] = of_tag(name, tag)
+        elif "mlfoundations" in url:
+            hashes[Path(url).stem.split("-")[-1]] = of_tag(name, tag)
+    found = file_sha256(file) if hashes else ""
+    return next((quick for start, quick in hashes.items() if found.startswith(start)), None)
+
+
+def _described(folder: Path) -> bool | None:
+    """By the description that published folders hold beside their weights."""
+    described = _json(folder / "open_clip_config.json").get("model_cfg")
+    if isinstance(described, dict):
+        return bool(described.get("quick_gelu"))
+    towers = [_json(folder / "config.json").get(f"{tower}_config") for tower in ("text", "vision")]
+    acts = {tower.get("hidden_act") for tower in towers if isinstance(tower, dict)} - {None}
+    return acts == {"quick_gelu"} if acts else None
+
+
+def _openais(file: Path) -> bool | None:
+    """By what OpenAI's archives alone hold beside their weights."""
+    if not zipfile.is_zipfile(file):
+        return None
+    content = torch.load(file, map_location="meta", weights_only=True)
+    return True if isinstance(content, dict) and content.keys() >= set(OPENAI_EXTRAS) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
