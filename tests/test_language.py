@@ -6,15 +6,19 @@ from pathlib import Path
 from string import Formatter
 
 import pytest
+from test_claims import make
 
 import reports
 from qa_core.arms import ARMS, CONTROLS, MODES
 from qa_core.errors import UserError
 from reports import build
 from reports.claims import CLAIMS
+from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.catalogue import ARMS as ARM_PAGES
 from reports.figures.catalogue import PAGES
+from reports.figures.layout import new_figure
+from reports.figures.page import Drawn, Page, draw_pages
 from reports.figures.studies.knob import LABELS as KNOB_LABELS
 from reports.figures.tradeoff import AXES
 from reports.figures.trials import KNOBS
@@ -91,6 +95,21 @@ def test_what_stays_untranslated_in_a_report_is_told(
     with speaking("en"):
         say("another new sentence")
         assert untranslated() == []
+
+
+def test_what_figures_could_not_translate_is_told_though_they_are_drawn_in_forks(
+    tmp_path: Path,
+) -> None:
+    def draw(_: Ablation) -> Drawn:
+        figure, axes = new_figure(1, 1, 1.0)
+        axes[0, 0].set_title(say("a new title"))
+        return figure, say("a new caption")
+
+    pages = [Page(name, "Does it overfit?", draw) for name in ("first", "second")]
+    with speaking("zh"):
+        drawn, _ = draw_pages(pages, make({"residual": 0.7}), tmp_path)
+        assert untranslated() == ["a new title", "a new caption"]
+    assert [page["caption"] for page in drawn] == ["a new caption"] * 2
 
 
 def test_translations_keep_the_places() -> None:
