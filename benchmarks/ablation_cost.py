@@ -25,6 +25,7 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import freezing_of, mode_config
+from qa_core.records.schema import Kind
 from qa_core.records.tracking import Tracker
 from qa_core.training.training_run import prepare_run
 
@@ -57,7 +58,7 @@ def ablation_ratios(out: Path, cache: Path) -> dict[str, Any]:
     subprocess.run([*command, "--cache", str(cache)], check=True)
     wall = time.perf_counter() - started
     tracker = Tracker.open(out)
-    [ablation] = tracker.runs("ablation")
+    [ablation] = tracker.runs(Kind.ABLATION)
     params = ablation.data.params
     base = run_config_from_flat({"threads": 1, "epochs": int(params["epochs"])})
     workspace = Workspace.open(base, cache)
@@ -76,11 +77,11 @@ def ablation_ratios(out: Path, cache: Path) -> dict[str, Any]:
 def _cells(tracker: Tracker, workspace: Workspace, base: RunConfig) -> list[Cell]:
     plan = plan_splits(workspace.table.frame["group"].to_numpy(str))
     cells: list[Cell] = []
-    for run in tracker.runs("trial"):
+    for run in tracker.runs(Kind.TRIAL):
         folds = [name for name in run.data.metrics if name.startswith("fold_")]
         frozen = _frozen(run.data.tags["mode"], run.data.params, workspace)
         cells += [Cell(frozen, base.train.epochs, plan.folds[k]) for k in range(len(folds))]
-    for run in tracker.runs("confirmation"):
+    for run in tracker.runs(Kind.CONFIRMATION):
         frozen = _frozen(run.data.tags["mode"], run.data.params, workspace)
         split = plan.splits[int(run.data.tags["split"])]
         cells.append(Cell(frozen, int(run.data.metrics["epochs_run"]), split))

@@ -27,10 +27,11 @@ from rich.console import Console
 
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.modes import BackboneSpec, mode_config
+from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
 from studies import sweep
 from studies.cells import Cells, cells_of, run_cells
-from studies.confirmation import CellResult, ConfirmationWork, Setting
+from studies.confirmation import CellResult, ConfirmationWork, ModeSetting
 from studies.context import Context, Setup, open_context
 from studies.designed.journal import record_in_optuna
 from studies.engine.interface import Job, Outcome
@@ -145,7 +146,7 @@ def measure_cells(count: int, cache: Path) -> dict[str, float]:
     setup = Setup(base, cache, "honest", 0, SPLITS, None)
     with tempfile.TemporaryDirectory() as scratch:
         tracker = Tracker.open(Path(scratch))
-        ablation = tracker.start(RunRecord("overhead", "ablation"))
+        ablation = tracker.start(RunRecord("overhead", Kind.ABLATION))
         opener = functools.partial(
             open_context, setup, tracker.uri, tracker.experiment_id, ablation
         )
@@ -172,10 +173,10 @@ def measure_cells(count: int, cache: Path) -> dict[str, float]:
     return _milliseconds(parts, count)
 
 
-def _settings(count: int, base: RunConfig) -> list[Setting]:
+def _settings(count: int, base: RunConfig) -> list[ModeSetting]:
     guide = mode_config(MODE, base, SPEC)
     rates = [1e-4 * (1 + k / count) for k in range(count)]
-    return [Setting(MODE, f"lr={lr}", with_settings(guide, lr=lr), "", "lr") for lr in rates]
+    return [ModeSetting(MODE, f"lr={lr}", with_settings(guide, lr=lr), "", "lr") for lr in rates]
 
 
 def _start_worker(engine: LocalEngine) -> None:

@@ -6,16 +6,15 @@ from typing import Literal
 from experiments.ablation import AblationArgs, run_ablation
 from qa_core import command_line as cli
 from qa_core.errors import UserError
+from qa_core.records.schema import TUNE, StudyName
 from studies.profiles import StudyRequest
-
-StudyName = Literal["tune", "depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyArgs(AblationArgs):
     """Run one study, and add it to the report."""
 
-    study: StudyName
+    study: Literal["tune", StudyName]
     """Which one; tune searches, the others draw a curve on the confirmation splits."""
     splits: int | None = None
     """Use the first so many splits (default: all of the profile)."""
@@ -40,7 +39,7 @@ def request(args: StudyArgs) -> StudyRequest:
         value = getattr(args, flag)
         if value is not None and value < 1:
             raise UserError(f"--{flag} {value} is less than 1.")
-        if value is not None and args.study == "tune":
+        if value is not None and args.study == TUNE:
             raise UserError(f"tune has the profile's size: leave out --{flag}.")
     return StudyRequest(args.study, args.splits, args.epochs)
 

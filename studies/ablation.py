@@ -14,11 +14,12 @@ from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
 from qa_core.errors import UserError
+from qa_core.records.schema import TUNE, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion
-from studies.confirmation import Setting
+from studies.confirmation import ModeSetting
 from studies.context import Context, Setup, conditions, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
@@ -120,8 +121,8 @@ def _open_ablation(stores: Stores, params: dict[str, Any]) -> tuple[Tracker, Any
 
 
 def _is_complete(run: Any, arms: Sequence[str]) -> bool:
-    there = run.data.tags.get("arms", "").split()
-    return run.data.tags.get("complete") == "true" and set(arms) <= set(there)
+    there = run.data.tags.get(Tag.ARMS, "").split()
+    return is_complete(run) and set(arms) <= set(there)
 
 
 def _context_opener(setup: Setup, context: Context) -> OpenContext:
@@ -153,7 +154,7 @@ def _size_words(name: str, n_images: int, plan: Any) -> str:
 def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
     ablation_id = context.ablation_id
-    context.tracker.log(ablation_id, tags={"complete": "false"})
+    context.tracker.log(ablation_id, tags={Tag.COMPLETE: "false"})
     write_reference_rows(context, board.say)
     context.workspace.warm([c for space in ablation.spaces.values() for c in space.depths()])
     failed = _confirm(ablation, _tune(ablation))
@@ -161,9 +162,9 @@ def _run_phases(ablation: Ablation) -> int:
     if not failed:
         if champion := register_champion(context.tracker):
             board.say(f"champion registered: {champion}")
-        there = context.tracker.client.get_run(ablation_id).data.tags.get("arms", "").split()
+        there = context.tracker.client.get_run(ablation_id).data.tags.get(Tag.ARMS, "").split()
         arms = set(there) | (ablation.spaces.keys() & ARMS.keys())
-        tags = {"complete": "true", "arms": " ".join(sorted(arms))}
+        tags = {Tag.COMPLETE: "true", Tag.ARMS: " ".join(sorted(arms))}
         context.tracker.log(ablation_id, tags=tags)
     return failed
 
@@ -175,14 +176,14 @@ def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
         reason = f"no tuning: protocol {ablation.context.plan.protocol} sets no pool apart"
     ablation.board.say(f"{reason}; each mode is confirmed at the guide's setting")
     for run_id in ablation.mode_runs.values():
-        tags = {"tuned_is_guide": "true", "tuned_reason": reason}
+        tags = {Tag.TUNED_IS_GUIDE: "true", Tag.TUNED_REASON: reason}
         ablation.context.tracker.log(run_id, tags=tags)
     return {}
 
 
 def _run_study(ablation: Ablation, request: StudyRequest) -> int:
     """Run one study; returns the number of failed cells."""
-    if request.name == "tune":
+    if request.name == TUNE:
         _tune(ablation)
         return 0
     there = len(ablation.context.plan.splits)
@@ -214,7 +215,7 @@ def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
     for one in sweeps:
         left = profile.n_trials - len(one.trials)
         cost = left * _trial_cost(ablation, one.space.guide)
-        board.expect("tune", one.space.mode, profile.n_trials, len(one.trials), cost)
+        board.expect(TUNE, one.space.mode, profile.n_trials, len(one.trials), cost)
     sweep.run_sweeps(
         sweeps,
         ablation.engine,
@@ -228,7 +229,7 @@ def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
         run_id = ablation.mode_runs[mode]
         saved, folds = sweep.folds_saved(one.trials)
         parent_runs.log_choice(ablation.context.tracker, run_id, one.space, choices[mode])
-        saving = {"folds_pruned": str(saved), "folds_of_trials": str(folds)}
+        saving = {Tag.FOLDS_PRUNED: str(saved), Tag.FOLDS_OF_TRIALS: str(folds)}
         ablation.context.tracker.log(run_id, tags=saving)
         board.say(f"tuned {mode}: {choices[mode].reason}; pruning saved {saved} of {folds} folds")
     return choices
@@ -250,7 +251,7 @@ def _trial_job(
     config = space.config(values)
     parent = ablation.mode_runs[space.mode]
     work = TrialWork(space.mode, number, values, config, bars, parent)
-    return Job(f"tune {space.mode} {number}", work, _trial_cost(ablation, config))
+    return Job(f"{TUNE} {space.mode} {number}", work, _trial_cost(ablation, config))
 
 
 def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> None:
@@ -280,14 +281,14 @@ def confirmation_settings(
     mode_runs: dict[str, str],
     tuned: dict[str, sweep.Choice],
     n_seeds: int = 1,
-) -> Sequence[Setting]:
+) -> Sequence[ModeSetting]:
     """Each mode at the guide's setting, and at its tuned one where that is another, by seed."""
-    settings: list[Setting] = []
+    settings: list[ModeSetting] = []
     for mode, space in spaces.items():
-        settings.append(Setting(mode, "guide", space.guide, mode_runs[mode]))
+        settings.append(ModeSetting(mode, Setting.GUIDE, space.guide, mode_runs[mode]))
         if mode in tuned and not tuned[mode].is_guide:
             config = with_settings(space.guide, **tuned[mode].values)
-            settings.append(Setting(mode, "tuned", config, mode_runs[mode]))
+            settings.append(ModeSetting(mode, Setting.TUNED, config, mode_runs[mode]))
     return [
         replace(one, config=with_settings(one.config, seed=one.config.train.seed + more))
         for one in settings

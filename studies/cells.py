@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from qa_core.records.tracking import PARENT_TAG
+from qa_core.records.schema import Kind, Tag, is_confirmation
 from qa_core.targets import TARGETS
-from studies.confirmation import CONFIRM, CellResult, ConfirmationWork, Setting, is_settled
+from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome
 from studies.progress import Board, last_line
@@ -23,7 +23,7 @@ Cells = dict[str, ConfirmationWork]
 """Cells by identity, so that equal ones are there once."""
 
 
-def cells_of(settings: Iterable[Setting], count: int, context: Context) -> Cells:
+def cells_of(settings: Iterable[ModeSetting], count: int, context: Context) -> Cells:
     """The cells of these settings on the first splits (or folds of the pool)."""
     cells: Cells = {}
     for setting in settings:
@@ -63,7 +63,7 @@ def _earlier(cells: Cells, context: Context) -> tuple[set[str], "dict[str, list[
     failures: dict[str, list[Run]] = defaultdict(list)
     for kind in {work.setting.kind for work in cells.values()}:
         for run in context.tracker.runs(kind):
-            identity = run.data.tags.get("identity", "")
+            identity = run.data.tags.get(Tag.IDENTITY, "")
             if is_settled(run):
                 settled.add(identity)
             elif run.info.status == "FAILED":
@@ -89,12 +89,12 @@ def _ended(outcome: Outcome, context: Context, board: Board) -> None:
 
 def adopt_cells(cells: Cells, context: Context) -> None:
     """Make those that a study computed cells of the confirmation; the study lists identities."""
-    done = context.tracker.finished("confirmation")
+    done = context.tracker.finished(Kind.CONFIRMATION)
     for identity in cells.keys() & done.keys():
         run, work = done[identity], cells[identity]
-        if run.data.tags.get("study", CONFIRM) != CONFIRM:
+        if not is_confirmation(run):
             context.tracker.client.update_run(run.info.run_id, name=work.name)
-            tags = work.tags(identity) | {PARENT_TAG: work.setting.parent}
+            tags = work.tags(identity) | {Tag.PARENT: work.setting.parent}
             context.tracker.log(run.info.run_id, tags=tags)
 
 
@@ -110,7 +110,7 @@ def _job_name(work: ConfirmationWork) -> str:
     return f"{_row(setting)} {setting.mode} {setting.name} {work.split}{setting.of_seed}"
 
 
-def _row(setting: Setting) -> str:
+def _row(setting: ModeSetting) -> str:
     """Where the board counts its cells."""
     return f"{setting.study}-pool" if setting.on_pool else setting.study
 

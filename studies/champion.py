@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_core.arms import CONTROLS
+from qa_core.records.schema import Kind, Tag, is_confirmation, is_finished
 from qa_core.records.tracking import Tracker
-from studies.confirmation import CONFIRM
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -24,19 +24,19 @@ def register_champion(tracker: Tracker) -> str | None:
 
     ablation_id = tracker.ablation_id
     assert ablation_id is not None
-    known = tracker.client.get_run(ablation_id).data.tags.get("champion")
+    known = tracker.client.get_run(ablation_id).data.tags.get(Tag.CHAMPION)
     if known is not None:
         return known
-    cell = choose_champion(tracker.runs("confirmation"))
+    cell = choose_champion(tracker.runs(Kind.CONFIRMATION))
     if cell is None:
         return None
     checkpoint = download_artifacts(
         run_id=cell.info.run_id,
-        artifact_path=f"checkpoint/{cell.data.tags['checkpoint']}",
+        artifact_path=f"checkpoint/{cell.data.tags[Tag.CHECKPOINT]}",
         tracking_uri=tracker.uri,
     )
     address = register_model(tracker.uri, ablation_id, checkpoint)
-    tracker.log(ablation_id, tags={"champion": address, "champion_run": cell.info.run_id})
+    tracker.log(ablation_id, tags={Tag.CHAMPION: address, Tag.CHAMPION_RUN: cell.info.run_id})
     return address
 
 
@@ -48,11 +48,10 @@ def choose_champion(cells: "list[Run]") -> "Run | None":
     """
     settings: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for cell in cells:
-        confirms = cell.data.tags.get("study", CONFIRM) == CONFIRM
-        if cell.data.tags["mode"] in CONTROLS:
+        if cell.data.tags[Tag.MODE] in CONTROLS:
             continue
-        if confirms and cell.info.status == "FINISHED" and "checkpoint" in cell.data.tags:
-            settings[cell.data.tags["mode"], cell.data.tags["setting"]].append(cell)
+        if is_confirmation(cell) and is_finished(cell) and Tag.CHECKPOINT in cell.data.tags:
+            settings[cell.data.tags[Tag.MODE], cell.data.tags[Tag.SETTING]].append(cell)
     if not settings:
         return None
     best = max(settings.values(), key=lambda runs: np.mean([_selection(run) for run in runs]))

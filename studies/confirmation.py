@@ -11,6 +11,7 @@ import numpy as np
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, with_train_share
 from qa_core.modes import freezing
+from qa_core.records.schema import CONFIRM, Kind, Tag, is_finished
 from qa_core.records.tracking import RunRecord
 from qa_core.targets import TARGETS
 from studies.context import Context
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from qa_core.training.training_run import RunResult
 
-CONFIRM = "confirm"
 DIVERGED = "diverged"
 """Why a cell failed for good; one that failed otherwise is tried again by the next command."""
 THUMBNAIL_PX = 128
@@ -30,12 +30,12 @@ _JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
-class Setting:
+class ModeSetting:
     """A mode at one setting.
 
     Attributes:
         mode: Name of the mode.
-        name: `guide` or `tuned`; in a study the values of its knobs, without spaces.
+        name: One of `Setting`; in a study the values of its knobs, without spaces.
         config: The resolved configuration.
         parent: Run id of the mode, or of the study.
         study: Who asks for it: `confirm` or a study's name.
@@ -54,9 +54,9 @@ class Setting:
     on_pool: bool = False
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """Kind of its runs, and purpose in their identity."""
-        return "pool" if self.on_pool else "confirmation"
+        return Kind.POOL if self.on_pool else Kind.CONFIRMATION
 
     @property
     def of_seed(self) -> str:
@@ -95,7 +95,7 @@ class ConfirmationWork:
         split: Number of the split, or of the fold of the pool.
     """
 
-    setting: Setting
+    setting: ModeSetting
     split: int
 
     def run(self, context: Context) -> CellResult:
@@ -105,7 +105,7 @@ class ConfirmationWork:
         known = next((run for run in there if is_settled(run)), None)
         if known is None:
             return self._compute(identity, context)
-        diverged = known.data.tags["error"] if known.info.status == "FAILED" else None
+        diverged = known.data.tags[Tag.ERROR] if known.info.status == "FAILED" else None
         return CellResult(dict(known.data.metrics), diverged)
 
     def _compute(self, identity: str, context: Context) -> CellResult:
@@ -137,7 +137,7 @@ class ConfirmationWork:
 
     def failed_record(self, context: Context, error: str, why: str = "raised") -> RunRecord:
         """The MLflow run of a cell that could not be computed."""
-        tags = self.tags(self.identity(context)) | {"error": error, "failure": why}
+        tags = self.tags(self.identity(context)) | {Tag.ERROR: error, Tag.FAILURE: why}
         return RunRecord(
             name=self.name,
             kind=self.setting.kind,
@@ -157,12 +157,12 @@ class ConfirmationWork:
     def tags(self, identity: str) -> dict[str, str]:
         """What the run is found by."""
         return {
-            "study": self.setting.study,
-            "mode": self.setting.mode,
-            "setting": self.setting.name,
-            "split": str(self.split),
-            "seed": str(self.setting.config.train.seed),
-            "identity": identity,
+            Tag.STUDY: self.setting.study,
+            Tag.MODE: self.setting.mode,
+            Tag.SETTING: self.setting.name,
+            Tag.SPLIT: str(self.split),
+            Tag.SEED: str(self.setting.config.train.seed),
+            Tag.IDENTITY: identity,
         }
 
     def _record(
@@ -174,9 +174,9 @@ class ConfirmationWork:
     ) -> RunRecord:
         tags = self.tags(identity)
         if result.checkpoint is not None:
-            tags["checkpoint"] = result.checkpoint.name
+            tags[Tag.CHECKPOINT] = result.checkpoint.name
         if freezing(self.setting.config) == "all":
-            tags["retention_by_construction"] = "true"
+            tags[Tag.RETENTION_BY_CONSTRUCTION] = "true"
         return RunRecord(
             name=self.name,
             kind=self.setting.kind,
@@ -194,7 +194,7 @@ class ConfirmationWork:
 
 def is_settled(run: "Run") -> bool:
     """Whether a cell's run needs no other: it has finished, or diverged and would do so again."""
-    return run.info.status == "FINISHED" or run.data.tags.get("failure") == DIVERGED
+    return is_finished(run) or run.data.tags.get(Tag.FAILURE) == DIVERGED
 
 
 def _artifacts(

@@ -12,6 +12,7 @@ import numpy as np
 
 from qa_core.config import RunConfig
 from qa_core.modes import frozen_blocks
+from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
 from studies.context import Context
 
@@ -106,10 +107,10 @@ class TrialWork:
         history: list[dict[str, float]] | None = None,
     ) -> RunRecord:
         """The MLflow run of a result."""
-        tags = {"mode": self.mode, "trial": str(self.number), "state": result.state}
-        tags["identity"] = self.identity(context)
+        tags = {Tag.MODE: self.mode, Tag.TRIAL: str(self.number), Tag.STATE: result.state}
+        tags[Tag.IDENTITY] = self.identity(context)
         if result.error is not None:
-            tags["error"] = result.error
+            tags[Tag.ERROR] = result.error
         metrics = {f"fold_{k}": value for k, value in enumerate(result.folds)}
         if result.folds and result.error is None:
             metrics["objective"] = result.value
@@ -123,7 +124,7 @@ class TrialWork:
         }  # the mode's own are in values
         return RunRecord(
             name=f"{self.mode} trial {self.number}",
-            kind="trial",
+            kind=Kind.TRIAL,
             parent=self.parent,
             tags=tags,
             params=fixed | self.values | shown,
@@ -153,12 +154,12 @@ class TrialWork:
 
 def find_trial(context: Context, mode: str, number: int, identity: str) -> TrialResult | None:
     """The result of a trial that MLflow has already, or None."""
-    for run in context.tracker.runs("trial", mode=mode, trial=str(number), identity=identity):
+    for run in context.tracker.runs(Kind.TRIAL, mode=mode, trial=str(number), identity=identity):
         if run.info.status == "RUNNING":
             continue  # left by a process that died while writing it
         tags, metrics = run.data.tags, run.data.metrics
         folds = tuple(metrics[name] for name in sorted(metrics) if name.startswith("fold_"))
-        return TrialResult(folds, tags["state"] == "PRUNED", tags.get("error"))
+        return TrialResult(folds, tags[Tag.STATE] == "PRUNED", tags.get(Tag.ERROR))
     return None
 
 

@@ -13,6 +13,7 @@ from qa_core.arms import ARMS
 from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
+from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord, Tracker, as_text
 from qa_core.targets import TARGETS
 from studies.objective import KNOBS
@@ -114,19 +115,19 @@ def open_ablation_run(tracker: Tracker, params: dict[str, Any], place: str) -> "
     Raises:
         UserError: The place holds an ablation of other parameters.
     """
-    found = tracker.runs("ablation")
-    whole = [run for run in found if "ablation_id" in run.data.tags]
+    found = tracker.runs(Kind.ABLATION)
+    whole = [run for run in found if Tag.ABLATION_ID in run.data.tags]
     if whole:
         refuse_changes(whole[0].data.params, params, place)
         return whole[0]
     tracker.retire(found)  # of a process that died while it wrote them
     name = f"{params['data_name']} {params['profile']}"
-    tags = {"complete": "false"}
-    run_id = tracker.start(RunRecord(name, "ablation", tags=tags, params=params))
+    tags = {Tag.COMPLETE: "false"}
+    run_id = tracker.start(RunRecord(name, Kind.ABLATION, tags=tags, params=params))
     tracker.log_dataset(
         run_id, params["data_name"], params["data_sha256"], params["n_images"], params["data_name"]
     )
-    tracker.log(run_id, tags={"ablation_id": run_id})  # the last thing: now it is whole
+    tracker.log(run_id, tags={Tag.ABLATION_ID: run_id})  # the last thing: now it is whole
     return tracker.client.get_run(run_id)
 
 
@@ -164,21 +165,21 @@ def _short(value: str | None) -> str:
 def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
     """Run id of a mode or arm in this ablation, created where missing."""
     params = {"guide_setting": setting_text(space, space.guide)}
-    found = tracker.runs("mode", mode=space.mode)
+    found = tracker.runs(Kind.MODE, mode=space.mode)
     if found:
         run_id = found[0].info.run_id
         tracker.reopen(run_id)
         tracker.log(run_id, params=params)  # missing where its process died between two writes
         return run_id
-    tags = {"mode": space.mode}
+    tags = {Tag.MODE: space.mode}
     if space.mode in ARMS:
-        tags |= {"arm_of": ARMS[space.mode].of, "words": ARMS[space.mode].words}
-    return tracker.start(RunRecord(space.mode, "mode", tracker.ablation_id, tags, params))
+        tags |= {Tag.ARM_OF: ARMS[space.mode].of, Tag.WORDS: ARMS[space.mode].words}
+    return tracker.start(RunRecord(space.mode, Kind.MODE, tracker.ablation_id, tags, params))
 
 
 def log_choice(tracker: Tracker, mode_run: str, space: ModeSpace, choice: Choice) -> None:
     """Note a mode's tuned setting and why it was chosen."""
-    tags = {"tuned_is_guide": json.dumps(choice.is_guide), "tuned_reason": choice.reason}
+    tags = {Tag.TUNED_IS_GUIDE: json.dumps(choice.is_guide), Tag.TUNED_REASON: choice.reason}
     params = {"tuned_setting": setting_text(space, space.config(choice.values))}
     tracker.log(mode_run, params=params, tags=tags)
 

@@ -19,6 +19,7 @@ from qa_core.measures.references import (
     raters_ceiling,
     ridge_predictions,
 )
+from qa_core.records.schema import Kind, Tag, is_finished
 from qa_core.records.tracking import RunRecord
 from qa_core.targets import TARGETS, Target
 from studies.context import Context
@@ -40,9 +41,9 @@ Scored = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]
 def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
     """Compute and log the reference rows that are not there yet; returns how many."""
     done = {
-        (run.data.tags["reference"], run.data.tags["split"])
-        for run in context.tracker.runs("reference")
-        if run.info.status == "FINISHED"
+        (run.data.tags[Tag.REFERENCE], run.data.tags[Tag.SPLIT])
+        for run in context.tracker.runs(Kind.REFERENCE)
+        if is_finished(run)
     }
     wanted = [(split, name) for split in context.plan.splits for name in REFERENCES]
     todo = [(split, name) for split, name in wanted if (name, str(split.index)) not in done]
@@ -54,9 +55,9 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
         metrics, undefined, predictions = scorer.score(name, split)
         record = RunRecord(
             name=f"{name} split {split.index}",
-            kind="reference",
+            kind=Kind.REFERENCE,
             parent=context.tracker.ablation_id,
-            tags={"reference": name, "split": str(split.index)},
+            tags={Tag.REFERENCE: name, Tag.SPLIT: str(split.index)},
             metrics={f"test_{measure}": value for measure, value in metrics.items()},
             undefined={f"test_{measure}": reason for measure, reason in undefined.items()},
             started_s=started,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 from qa_core.errors import UserError
+from qa_core.records.schema import PARENT_KINDS, Tag
 from qa_core.records.tracking import Tracker, as_metrics
 from studies import parent_runs
 from studies.engine.interface import machine_fault
@@ -40,7 +41,7 @@ def _close(tracker: Tracker, status: str, wall_s: float) -> None:
 def close_parents(tracker: Tracker, status: str) -> None:
     """End the ablation's run, its modes' and its studies', as far as they are open."""
     for run in tracker.running():
-        if run.data.tags["kind"] in ("mode", "study", "ablation"):
+        if run.data.tags[Tag.KIND] in PARENT_KINDS:
             tracker.client.set_terminated(run.info.run_id, status)
 
 

@@ -1,13 +1,21 @@
 """How far ablations are, by MLflow alone: one that runs, here or elsewhere, or has stopped."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qa_core.records.tracking import RESULT_KINDS, Tracker
-from studies.confirmation import CONFIRM
+from qa_core.records.schema import (
+    CONFIRM,
+    RESULT_KINDS,
+    TUNE,
+    Kind,
+    StudyListing,
+    Tag,
+    is_complete,
+    is_finished,
+)
+from qa_core.records.tracking import Tracker
 from studies.sign_of_life import TAG, Sign, read_sign
 
 if TYPE_CHECKING:
@@ -65,12 +73,12 @@ class State:
 
 def read_states(tracker: Tracker) -> Iterator[State]:
     """The state of every ablation in a store, oldest first; nothing is written."""
-    for run in tracker.runs("ablation"):
+    for run in tracker.runs(Kind.ABLATION):
         yield _state(tracker.of_ablation(run.info.run_id), run)
 
 
 def _state(tracker: Tracker, ablation: "Run") -> State:
-    runs = {kind: tracker.runs(kind) for kind in (*RESULT_KINDS, "mode", "study")}
+    runs = {kind: tracker.runs(kind) for kind in (*RESULT_KINDS, Kind.MODE, Kind.STUDY)}
     sign = read_sign(ablation.data.tags.get(TAG))
     names = sign.running if sign is not None and sign.is_alive else ()
     running = Counter(tuple(name.split(" ")[:2]) for name in names)
@@ -81,29 +89,34 @@ def _state(tracker: Tracker, ablation: "Run") -> State:
         for (study, mode), (total, found) in _studies(ablation, runs).items()
         if total or found
     ]
-    complete = ablation.data.tags.get("complete") == "true"
-    return State(str(ablation.info.run_name), complete, sign, max(ends, default=None), tuple(rows))
+    return State(
+        name=str(ablation.info.run_name),
+        complete=is_complete(ablation),
+        sign=sign,
+        last_s=max(ends, default=None),
+        rows=tuple(rows),
+    )
 
 
 def _studies(
-    ablation: "Run", runs: "dict[str, list[Run]]"
+    ablation: "Run", runs: "dict[Kind, list[Run]]"
 ) -> "dict[tuple[str, str], tuple[int | None, list[Run]]]":
     """Expected number and runs of each study of a mode."""
     n_splits, n_trials = (int(ablation.data.params[name]) for name in ("n_splits", "n_trials"))
     n_seeds = int(ablation.data.params.get("n_seeds", 1))
-    cells, trials = _by_tags(runs["confirmation"], "study"), _by_tags(runs["trial"])
-    references = {run.data.tags["reference"] for run in runs["reference"]}
+    cells, trials = _by_tags(runs[Kind.CONFIRMATION], Tag.STUDY), _by_tags(runs[Kind.TRIAL])
+    references = {run.data.tags[Tag.REFERENCE] for run in runs[Kind.REFERENCE]}
     found: dict[tuple[str, str], tuple[int | None, list[Run]]] = {
-        ("reference", ""): (len(references) * n_splits, runs["reference"])
+        ("reference", ""): (len(references) * n_splits, runs[Kind.REFERENCE])
     }
-    modes = sorted(runs["mode"], key=lambda run: run.info.start_time)
-    for mode in (run.data.tags["mode"] for run in modes):
-        found["tune", mode] = (n_trials, trials[(mode,)])
+    modes = sorted(runs[Kind.MODE], key=lambda run: run.info.start_time)
+    for mode in (run.data.tags[Tag.MODE] for run in modes):
+        found[TUNE, mode] = (n_trials, trials[(mode,)])
     for run in modes:
-        settings = 2 if run.data.tags.get("tuned_is_guide") == "false" else 1
-        mode = run.data.tags["mode"]
+        settings = 2 if run.data.tags.get(Tag.TUNED_IS_GUIDE) == "false" else 1
+        mode = run.data.tags[Tag.MODE]
         found[CONFIRM, mode] = (settings * n_splits * n_seeds, cells[CONFIRM, mode])
-    for (study, mode), pool in _by_tags(runs["pool"], "study").items():
+    for (study, mode), pool in _by_tags(runs[Kind.POOL], Tag.STUDY).items():
         found[f"{study}-pool", mode] = (None, pool)
     return found | _designed(runs)
 
@@ -112,22 +125,21 @@ def _by_tags(runs: "Iterable[Run]", *before: str) -> "dict[tuple[str, ...], list
     """Runs by the tags named and their mode."""
     found: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        found[tuple(run.data.tags.get(name, CONFIRM) for name in (*before, "mode"))].append(run)
+        found[tuple(run.data.tags.get(name, CONFIRM) for name in (*before, Tag.MODE))].append(run)
     return found
 
 
 def _designed(
-    runs: "dict[str, list[Run]]",
+    runs: "dict[Kind, list[Run]]",
 ) -> "dict[tuple[str, str], tuple[int | None, list[Run]]]":
     by_identity: dict[str, list[Run]] = defaultdict(list)
-    for run in runs["confirmation"]:
-        by_identity[run.data.tags["identity"]].append(run)
+    for run in runs[Kind.CONFIRMATION]:
+        by_identity[run.data.tags[Tag.IDENTITY]].append(run)
     wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for study in runs["study"]:
-        for name, text in study.data.tags.items():
-            if name.startswith("point."):
-                point = json.loads(text)
-                wanted[study.data.tags["study"], point["mode"]] += point["cells"]
+    for study in runs[Kind.STUDY]:
+        listing = StudyListing.from_tags(study.data.tags)
+        for point in listing.points if listing is not None else ():
+            wanted[study.data.tags[Tag.STUDY], point.mode] += point.cells
     return {
         key: (len(set(cells)), [run for cell in set(cells) for run in by_identity[cell]])
         for key, cells in wanted.items()
@@ -140,7 +152,7 @@ def _row(study: str, mode: str, total: int | None, runs: "list[Run]", running: i
     scores = [
         run.data.metrics.get("objective", run.data.metrics.get("best_selection"))
         for run in runs
-        if run.info.status == "FINISHED"
+        if is_finished(run)
     ]
     return Row(
         study=study,
@@ -148,7 +160,7 @@ def _row(study: str, mode: str, total: int | None, runs: "list[Run]", running: i
         done=len(runs) - failed - written,
         running=running,
         failed=failed,
-        pruned=sum(run.data.tags.get("state") == "PRUNED" for run in runs),
+        pruned=sum(run.data.tags.get(Tag.STATE) == "PRUNED" for run in runs),
         total=total,
         best=max((score for score in scores if score is not None), default=None),
     )

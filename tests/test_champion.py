@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.scorer import Scorer
 from qa_core.serving.champion import register_model
@@ -35,7 +36,7 @@ def trained(
     settings = {"backbone": "qa-tiny", "pretrained": "none", "freeze_clip": True}
     checkpoint = checkpoint_of(workspace, folder, **settings)
     tracker = Tracker.open(folder)
-    run_id = tracker.start(RunRecord("an ablation", "ablation"))
+    run_id = tracker.start(RunRecord("an ablation", Kind.ABLATION))
     return tracker.of_ablation(run_id), run_id, checkpoint
 
 
@@ -50,13 +51,13 @@ def test_the_champion_is_chosen_on_validation(trained: tuple[Tracker, str, Path]
     ):
         record = RunRecord(
             f"{mode} {split}",
-            "confirmation",
+            Kind.CONFIRMATION,
             tags={"mode": mode, "setting": "guide", "checkpoint": checkpoint.name},
             metrics={"best_selection": selection, "test_srocc_quality": test},
             artifacts=[(checkpoint, "checkpoint")],
         )
         tracker.write(record)
-    champion = choose_champion(tracker.runs("confirmation"))
+    champion = choose_champion(tracker.runs(Kind.CONFIRMATION))
     assert champion is not None and champion.info.run_name == "linear_probe 0"
     address = register_champion(tracker)
     assert address == "models:/clip-qa@champion" == register_champion(tracker)

@@ -23,6 +23,7 @@ import pytest
 from conftest import write_table
 
 from qa_core.errors import UserError
+from qa_core.records.schema import Kind
 from qa_core.records.tracking import Tracker
 from studies.engine.processes import in_environment
 from studies.stores import sole_session
@@ -210,7 +211,7 @@ def test_a_disturbed_cluster_gives_what_one_machine_gives(
     assert not tracker.running()
     found = Counter(
         (kind, *(run.data.tags.get(name, "") for name in ("mode", "trial", "setting", "split")))
-        for kind in ("trial", "confirmation", "mode", "ablation")
+        for kind in (Kind.TRIAL, Kind.CONFIRMATION, Kind.MODE, Kind.ABLATION)
         for run in tracker.runs(kind)
     )
     assert set(found.values()) == {1} and sum(one[0] == "trial" for one in found) == 8

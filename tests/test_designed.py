@@ -6,26 +6,28 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from conftest import write_table
 from rich.console import Console
 
-from experiments.study import StudyArgs, StudyName, request
+from experiments.study import StudyArgs, request
 from qa_core.arms import MODES
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.splits import plan_splits, with_train_share
 from qa_core.errors import UserError
 from qa_core.modes import BackboneSpec, freezing, mode_config
-from qa_core.records.tracking import PARENT_TAG, RunRecord, Tracker
+from qa_core.records.schema import Kind, StudyName, Tag
+from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.training.training_run import train_run
 from studies.cells import adopt_cells, cells_of, run_cells
-from studies.confirmation import Setting
+from studies.confirmation import ModeSetting
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.depth import freeze_depths
-from studies.designed.design import Design, Point, guide_point, scales
+from studies.designed.design import Design, PlannedPoint, guide_point, scales
 from studies.designed.runner import DesignedStudy
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.local import LocalEngine
@@ -37,12 +39,12 @@ LARGE = BackboneSpec(image_depth=24, text_depth=12, published=True)
 OF_TIME = ("seconds", "_s", "_mb")
 
 
-def points_of(name: str, spec: BackboneSpec = TINY) -> list[Point]:
+def points_of(name: str, spec: BackboneSpec = TINY) -> list[PlannedPoint]:
     return list(DESIGNS[name].points(RunConfig(), spec))
 
 
 def test_the_command_line_names_all_studies() -> None:
-    assert set(StudyName.__args__) == {"tune", *DESIGNS}
+    assert get_args(StudyName) == tuple(DESIGNS)
 
 
 @pytest.mark.parametrize("spec", [TINY, LARGE], ids=["12 blocks", "24 blocks"])
@@ -146,25 +148,25 @@ class InlineEngine:
         return Outcome(job, job.work.run(self.context), None, 1, 0.0)
 
 
-def _two_scales(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+def _two_scales(base: RunConfig, spec: BackboneSpec) -> list[PlannedPoint]:
     return [
         guide_point("linear_probe", base, spec, {"residual_scale": s}, **scales(s))
         for s in (0.1, 0.2)
     ]
 
 
-def _two_shares(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+def _two_shares(base: RunConfig, spec: BackboneSpec) -> list[PlannedPoint]:
     return [
         guide_point("linear_probe", base, spec, {"train_share": share}, share)
         for share in (0.5, 1.0)
     ]
 
 
-def _two_rates(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+def _two_rates(base: RunConfig, spec: BackboneSpec) -> list[PlannedPoint]:
     rates = [
         guide_point("linear_probe", base, spec, {}, lr=lr).candidates[0] for lr in (1e-3, 5e-3)
     ]
-    return [Point("linear_probe", {"freeze_layers": 12}, tuple(rates))]
+    return [PlannedPoint("linear_probe", {"freeze_layers": 12}, tuple(rates))]
 
 
 SHARES = Design("data_size", "two shares?", _two_shares)
@@ -214,7 +216,7 @@ def run_on(
     assert study.run() == 0
 
 
-def digits(context: Context, kind: str = "confirmation") -> dict[str, dict[str, float]]:
+def digits(context: Context, kind: Kind = Kind.CONFIRMATION) -> dict[str, dict[str, float]]:
     """All measures but those of time and memory, by identity."""
     return {
         identity: {k: v for k, v in r.data.metrics.items() if not any(w in k for w in OF_TIME)}
@@ -228,14 +230,14 @@ def test_two_studies_share_their_common_cells(
     context = opened("shared")
     assert len(run(SCALES, context, setup, tmp_path)) == 4
     assert len(run(SHARES, context, setup, tmp_path)) == 2  # all data at scale .2 are there
-    assert len(context.tracker.runs("confirmation")) == 6
+    assert len(context.tracker.runs(Kind.CONFIRMATION)) == 6
     scale, shares = (listing(context, name) for name in ("scale", "data_size"))
     assert (len(scale), len(shares), len(scale & shares)) == (4, 4, 2)
 
 
 def listing(context: Context, study: str) -> set[str]:
     """Identities that a study lists."""
-    (parent,) = context.tracker.runs("study", study=study)
+    (parent,) = context.tracker.runs(Kind.STUDY, study=study)
     points = [tag for name, tag in parent.data.tags.items() if name.startswith("point.")]
     return {cell for point in points for cell in json.loads(point)["cells"]}
 
@@ -247,7 +249,7 @@ def test_the_same_command_again_adds_nothing_and_more_splits_only_the_new_cells(
     assert len(run(SCALES, context, setup, tmp_path, n_splits=1)) == 2
     assert len(run(SCALES, context, setup, tmp_path)) == 2
     assert run(SCALES, context, setup, tmp_path) == []
-    (parent,) = context.tracker.runs("study")
+    (parent,) = context.tracker.runs(Kind.STUDY)
     assert (parent.info.status, parent.data.tags["n_splits"]) == ("FINISHED", "2")
     journal = Journals(f"sqlite:///{tmp_path}/again.db").open("scale, 2 epochs")
     splits = [(t.params["residual_scale"], t.params["split"]) for t in journal.trials]
@@ -266,7 +268,7 @@ def test_order_and_number_of_workers_change_no_digit(
     store = (tracker.uri, tracker.experiment_id, tracker.ablation_id)
     with closing(LocalEngine(functools.partial(open_context, setup, *store), workers=2)) as engine:
         run_on(engine, CHOICE, workers, setup, tmp_path)
-    for kind, count in (("pool", 6), ("confirmation", 2)):
+    for kind, count in ((Kind.POOL, 6), (Kind.CONFIRMATION, 2)):
         expected = digits(forwards, kind)
         assert len(expected) == count
         assert digits(backwards, kind) == expected
@@ -279,16 +281,16 @@ def test_the_pool_chooses_among_candidates(
     context = opened("choice")
     run(CHOICE, context, setup, tmp_path)
     scores: dict[str, list[float]] = {}
-    for fold in context.tracker.runs("pool"):
+    for fold in context.tracker.runs(Kind.POOL):
         scores.setdefault(fold.data.params["lr"], []).append(fold.data.metrics["best_selection"])
-    (parent,) = context.tracker.runs("study")
+    (parent,) = context.tracker.runs(Kind.STUDY)
     point = json.loads(parent.data.tags["point.000"])
     best = max(scores, key=lambda lr: np.mean(scores[lr]))
     assert (point["lr"], point["pool"]) == (float(best), np.mean(scores[best]))
-    assert {r.data.params["lr"] for r in context.tracker.runs("confirmation")} == {best}
+    assert {r.data.params["lr"] for r in context.tracker.runs(Kind.CONFIRMATION)} == {best}
 
 
-def _four_heads(base: RunConfig, spec: BackboneSpec) -> list[Point]:
+def _four_heads(base: RunConfig, spec: BackboneSpec) -> list[PlannedPoint]:
     points = [
         guide_point("linear_probe", base, spec, {}, lr=lr, **scales(s))
         for lr in (1e-3, 2e-2)
@@ -296,8 +298,8 @@ def _four_heads(base: RunConfig, spec: BackboneSpec) -> list[Point]:
     ]
     grid = tuple(point.candidates[0] for point in points)
     return [
-        Point("linear_probe", {"variant": "guide"}, grid[:1]),
-        Point("linear_probe", {"variant": "best"}, grid),
+        PlannedPoint("linear_probe", {"variant": "guide"}, grid[:1]),
+        PlannedPoint("linear_probe", {"variant": "best"}, grid),
     ]
 
 
@@ -308,9 +310,9 @@ def test_a_grid_of_heads_is_one_run_a_fold_and_its_best_is_confirmed(
     started = run(design, context, setup, tmp_path)
     folds = len(context.plan.folds)
     assert [name for name in started if "-pool" in name] == started[:folds]
-    stacks = context.tracker.runs("stack")
+    stacks = context.tracker.runs(Kind.STACK)
     assert len(stacks) == folds
-    (parent,) = context.tracker.runs("study")
+    (parent,) = context.tracker.runs(Kind.STUDY)
     guide, best = (json.loads(parent.data.tags[f"point.00{k}"]) for k in (0, 1))
     grid = _four_heads(with_settings(setup.base, epochs=2), context.workspace.spec)[1].candidates
     for number, (lr, scale, score) in enumerate(best["grid"]):
@@ -331,15 +333,15 @@ def test_the_confirmation_takes_over_what_a_study_computed(
     run(SCALES, context, setup, tmp_path)
     before = listing(context, "scale")
     guide = mode_config("linear_probe", setup.base, context.workspace.spec)
-    parent = context.tracker.start(RunRecord("linear_probe", "mode"))
-    cells = cells_of([Setting("linear_probe", "guide", guide, parent)], 2, context)
+    parent = context.tracker.start(RunRecord("linear_probe", Kind.MODE))
+    cells = cells_of([ModeSetting("linear_probe", "guide", guide, parent)], 2, context)
     adopt_cells(cells, context)
     engine = InlineEngine(context)
     assert run_cells(cells, context, engine, Board(Console(quiet=True))) == 0
     assert engine.started == []
-    taken = context.tracker.runs("confirmation", study="confirm", setting="guide")
+    taken = context.tracker.runs(Kind.CONFIRMATION, study="confirm", setting="guide")
     assert {r.data.tags["identity"] for r in taken} == set(cells) < before
-    assert {r.data.tags[PARENT_TAG] for r in taken} == {parent}
+    assert {r.data.tags[Tag.PARENT] for r in taken} == {parent}
     artifacts = [a.path for a in context.tracker.client.list_artifacts(taken[0].info.run_id)]
     assert {"checkpoint", "predictions.csv", "thumbnails"} <= set(artifacts)
     assert run(SCALES, context, setup, tmp_path) == []
@@ -352,13 +354,13 @@ def test_a_cell_that_diverges_is_recorded_once_and_the_study_goes_on(
     frame, rows = context.workspace.table.frame, context.plan.splits[0].train
     frame.loc[rows[:4], "mos_quality"] = np.inf
     assert len(run(SCALES, context, setup, tmp_path)) == 4
-    cells = context.tracker.runs("confirmation")
+    cells = context.tracker.runs(Kind.CONFIRMATION)
     assert sorted(run.info.status for run in cells) == ["FAILED"] * 2 + ["FINISHED"] * 2
     for failed in (run for run in cells if run.info.status == "FAILED"):
         assert failed.data.tags["failure"] == "diverged"
         assert "try a smaller --lr" in failed.data.tags["error"]
     assert run(SCALES, context, setup, tmp_path) == []
-    assert len(context.tracker.runs("confirmation")) == 4
+    assert len(context.tracker.runs(Kind.CONFIRMATION)) == 4
 
 
 @dataclass
@@ -375,15 +377,15 @@ def test_a_cell_that_failed_is_tried_again_by_the_next_command_and_counted_once(
 ) -> None:
     context = opened("broken")
     guide = mode_config("linear_probe", setup.base, context.workspace.spec)
-    parent = context.tracker.start(RunRecord("linear_probe", "mode"))
-    cells = cells_of([Setting("linear_probe", "guide", guide, parent)], 1, context)
+    parent = context.tracker.start(RunRecord("linear_probe", Kind.MODE))
+    cells = cells_of([ModeSetting("linear_probe", "guide", guide, parent)], 1, context)
     board = Board(Console(quiet=True))
     for _ in range(2):
         assert run_cells(cells, context, BrokenEngine(context), board) == 1
-        (failed,) = context.tracker.runs("confirmation")
+        (failed,) = context.tracker.runs(Kind.CONFIRMATION)
         assert failed.info.status == "FAILED"
         assert failed.data.tags["error"].endswith("RuntimeError: out of memory")
     assert run_cells(cells, context, InlineEngine(context), board) == 0
-    (run,) = context.tracker.runs("confirmation")
+    (run,) = context.tracker.runs(Kind.CONFIRMATION)
     assert run.info.status == "FINISHED"
-    assert {r.info.status for r in context.tracker.runs("orphan")} == {"KILLED"}
+    assert {r.info.status for r in context.tracker.runs(Kind.ORPHAN)} == {"KILLED"}

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from experiments.status import driver_words, table_of
+from qa_core.records.schema import Kind, StudyListing, StudyPoint
 from qa_core.records.tracking import RunRecord, Tracker
 from studies.progress import Board
 from studies.sign_of_life import TAG, Sign, read_sign, signs_of_life
@@ -22,22 +23,22 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
     """An ablation in the middle of its work, its driver this process."""
     whole = Tracker.open(tmp_path_factory.mktemp("status"))
     params = {"n_splits": 2, "n_trials": 3}
-    ablation = whole.start(RunRecord("a table smoke", "ablation", params=params))
+    ablation = whole.start(RunRecord("a table smoke", Kind.ABLATION, params=params))
     whole.log(ablation, tags={"ablation_id": ablation})
     tracker = whole.of_ablation(ablation)
     tags = {"mode": "residual", "tuned_is_guide": "false"}
-    tracker.start(RunRecord("residual", "mode", ablation, tags))
+    tracker.start(RunRecord("residual", Kind.MODE, ablation, tags))
     for number, (state, status) in enumerate(
         (("COMPLETE", "FINISHED"), ("PRUNED", "KILLED"), ("FAIL", "FAILED"))
     ):
         tags = {"mode": "residual", "trial": str(number), "state": state}
         metrics = {"objective": 0.5 + number / 10}
-        tracker.write(RunRecord("t", "trial", ablation, tags, metrics=metrics, status=status))
+        tracker.write(RunRecord("t", Kind.TRIAL, ablation, tags, metrics=metrics, status=status))
     cell = {"mode": "residual", "study": "scale", "setting": "s", "identity": "a"}
-    tracker.write(RunRecord("c", "confirmation", tags=cell, metrics={"best_selection": 0.7}))
-    point = {"mode": "residual", "cells": ["a", "b"]}
-    tags = {"study": "scale", "point.000": json.dumps(point)}
-    tracker.start(RunRecord("study scale", "study", ablation, tags))
+    tracker.write(RunRecord("c", Kind.CONFIRMATION, tags=cell, metrics={"best_selection": 0.7}))
+    point = StudyPoint("residual", {"scale": 0.1}, 1.0, 1e-4, pool=None, cells=("a", "b"))
+    tags = {"study": "scale"} | StudyListing(2, 3, 0.9, (point,)).to_tags()
+    tracker.start(RunRecord("study scale", Kind.STUDY, ablation, tags))
     running = ("confirm residual guide 0", "confirm residual tuned 1")
     sign = Sign(socket.gethostname(), os.getpid(), time.time(), running, ", 8 s left")
     tracker.log(ablation, tags={TAG: json.dumps(asdict(sign))})
@@ -78,11 +79,11 @@ def test_it_is_told_to_people(state: State) -> None:
 
 
 def test_the_driver_signs_while_it_works(tracker: Tracker) -> None:
-    (run,) = tracker.runs("ablation")
+    (run,) = tracker.runs(Kind.ABLATION)
     mine, board = tracker.of_ablation(run.info.run_id), Board(Console(quiet=True))
     before = time.time()
     with signs_of_life(mine, board):
         pass
-    sign = read_sign(tracker.runs("ablation")[0].data.tags[TAG])
+    sign = read_sign(tracker.runs(Kind.ABLATION)[0].data.tags[TAG])
     assert sign is not None and sign.at_s >= before
     assert (sign.process, sign.running) == (os.getpid(), ())

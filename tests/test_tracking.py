@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qa_core.records.mlflow_store import open_store
-from qa_core.records.tracking import PARENT_TAG, RunRecord, SingleRun, Tracker, as_text
+from qa_core.records.schema import Kind, Tag
+from qa_core.records.tracking import RunRecord, SingleRun, Tracker, as_text
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def test_a_record_is_read_back_as_it_was_written(tracker: Tracker, tmp_path: Pat
     file.write_text("row,q\n1,0.5\n")
     record = RunRecord(
         name="residual guide split 0",
-        kind="confirmation",
+        kind=Kind.CONFIRMATION,
         parent="p",
         tags={"identity": "abc"},
         params={"lr": 1e-4, "fusion_inputs": ("img", "txt"), "lr_head": None, "amp": True},
@@ -54,7 +55,7 @@ def test_a_record_is_read_back_as_it_was_written(tracker: Tracker, tmp_path: Pat
     run = tracker.client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.info.start_time == 1_000_000
-    assert run.data.tags["kind"] == "confirmation" and run.data.tags[PARENT_TAG] == "p"
+    assert run.data.tags["kind"] == "confirmation" and run.data.tags[Tag.PARENT] == "p"
     assert run.data.metrics["test_srocc_quality"] == 0.1 + 0.2
     assert "test_plcc_quality" not in run.data.metrics
     assert json.loads(run.data.tags["undefined"]) == {
@@ -72,29 +73,29 @@ def test_only_finished_runs_of_this_ablation_are_found(tracker: Tracker) -> None
     mine, other = tracker.of_ablation("mine"), tracker.of_ablation("other")
     for name, status in (("done", "FINISHED"), ("broken", "FAILED"), ("pruned", "KILLED")):
         tags = {"identity": name}
-        mine.write(RunRecord(name, "confirmation", tags=tags, status=status))
-    mine.start(RunRecord("open", "confirmation", tags={"identity": "open"}))
-    assert mine.finished("confirmation").keys() == {"done"}
-    assert mine.find_finished("confirmation", "done") is not None
-    assert mine.find_finished("confirmation", "open") is None
-    assert other.finished("confirmation") == {}
+        mine.write(RunRecord(name, Kind.CONFIRMATION, tags=tags, status=status))
+    mine.start(RunRecord("open", Kind.CONFIRMATION, tags={"identity": "open"}))
+    assert mine.finished(Kind.CONFIRMATION).keys() == {"done"}
+    assert mine.find_finished(Kind.CONFIRMATION, "done") is not None
+    assert mine.find_finished(Kind.CONFIRMATION, "open") is None
+    assert other.finished(Kind.CONFIRMATION) == {}
 
 
 def test_orphans_end_as_killed_and_are_no_results_any_more(tracker: Tracker) -> None:
     tracker = tracker.of_ablation("a")
-    mode = tracker.start(RunRecord("residual", "mode"))
-    orphan = tracker.start(RunRecord("residual trial 0", "trial", tags={"state": "COMPLETE"}))
+    mode = tracker.start(RunRecord("residual", Kind.MODE))
+    orphan = tracker.start(RunRecord("residual trial 0", Kind.TRIAL, tags={"state": "COMPLETE"}))
     assert tracker.close_orphans() == 1
     run = tracker.client.get_run(orphan)
     assert run.info.status == "KILLED" and run.data.tags["orphaned"] == "trial"
-    assert tracker.runs("trial") == []
+    assert tracker.runs(Kind.TRIAL) == []
     assert tracker.client.get_run(mode).info.status == "RUNNING"
     assert tracker.close_orphans() == 0
 
 
 def test_many_metrics_take_several_calls_and_are_all_there(tracker: Tracker) -> None:
     history = [{f"m{k}": float(k) for k in range(30)} for _ in range(50)]
-    run_id = tracker.write(RunRecord("long", "trial", history=history))
+    run_id = tracker.write(RunRecord("long", Kind.TRIAL, history=history))
     assert len(tracker.client.get_metric_history(run_id, "m7")) == 50
 
 
@@ -105,7 +106,7 @@ def test_a_single_run_ends_as_it_ended(
     tracker: Tracker, error: type[BaseException] | None, status: str
 ) -> None:
     def run() -> None:
-        with SingleRun(tracker, RunRecord("one", "single")) as single:
+        with SingleRun(tracker, RunRecord("one", Kind.SINGLE)) as single:
             single.log_epoch(1, {"loss": 0.5})
             if error is not None:
                 raise error
@@ -115,7 +116,7 @@ def test_a_single_run_ends_as_it_ended(
     else:
         with pytest.raises(error):
             run()
-    (found,) = tracker.runs("single")
+    (found,) = tracker.runs(Kind.SINGLE)
     assert found.info.status == status
     assert found.data.metrics == {"loss": 0.5}
 
@@ -124,7 +125,7 @@ def write_some(folder: Path) -> None:
     """What a worker process does: write runs."""
     tracker = Tracker.open(folder)
     for number in range(5):
-        tracker.write(RunRecord(str(number), "trial", metrics={"objective": float(number)}))
+        tracker.write(RunRecord(str(number), Kind.TRIAL, metrics={"objective": float(number)}))
 
 
 def test_two_processes_write_to_one_store_that_neither_found(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_two_processes_write_to_one_store_that_neither_found(tmp_path: Path) -> 
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert len(Tracker.open(tmp_path).runs("trial")) == 10
+    assert len(Tracker.open(tmp_path).runs(Kind.TRIAL)) == 10
 
 
 def test_text_of_values() -> None:

@@ -15,6 +15,7 @@ from conftest import FinishedAblation
 from playwright.sync_api import Page, sync_playwright
 
 from qa_core.arms import MODES
+from qa_core.records.schema import Kind
 from qa_core.records.tracking import Tracker
 from reports.mlflow_pages.views import VIEW_TAG
 
@@ -120,7 +121,7 @@ def test_the_ablation_says_what_it_is_and_holds_the_report(
     links: dict[str, str], finished_ablation: FinishedAblation
 ) -> None:
     tracker = Tracker.open(finished_ablation.out)
-    (ablation,) = tracker.runs("ablation")
+    (ablation,) = tracker.runs(Kind.ABLATION)
     note = ablation.data.tags["mlflow.note.content"]
     assert "| residual | " in note and "Residual learning" in note and "**not tested**" in note
     assert f"/runs/{ablation.info.run_id}/artifacts/report.pdf" in note

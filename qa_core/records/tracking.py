@@ -21,15 +21,11 @@ from qa_core.records.mlflow_store import (
     open_experiment,
     open_store,
 )
+from qa_core.records.schema import RESULT_KINDS, Kind, Tag, is_finished, is_kind
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-PARENT_TAG = "mlflow.parentRunId"
-ORPHAN = "orphan"
-"""Kind of runs that count no more."""
-RESULT_KINDS = ("trial", "confirmation", "pool", "stack", "reference", ORPHAN)
-"""Kinds of runs that hold one result each, written when it is known."""
 _IS_RUNNING = "attributes.status = 'RUNNING'"
 _BATCH = 1000  # the most metrics that MLflow takes in one call
 _LONGEST_PARAM = 6000
@@ -43,7 +39,7 @@ class RunRecord:
 
     Attributes:
         name: Name shown in the UI.
-        kind: ablation, mode, study, trial, confirmation, pool, stack, reference or single.
+        kind: What it is.
         parent: Run id of the parent, or None.
         tags: Further tags.
         params: Parameters by name; any value that prints.
@@ -58,7 +54,7 @@ class RunRecord:
     """
 
     name: str
-    kind: str
+    kind: Kind
     parent: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -113,11 +109,11 @@ class Tracker:
 
     def start(self, record: RunRecord) -> str:
         """Create a run that goes on; `record`'s tags and params are written. Returns its id."""
-        tags = {"kind": record.kind, **record.tags}
+        tags = {Tag.KIND: record.kind, **record.tags}
         if self.ablation_id is not None:
-            tags["ablation_id"] = self.ablation_id
+            tags[Tag.ABLATION_ID] = self.ablation_id
         if record.parent is not None:
-            tags[PARENT_TAG] = record.parent
+            tags[Tag.PARENT] = record.parent
         run = self.client.create_run(
             self.experiment_id,
             start_time=None if record.started_s is None else int(record.started_s * 1000),
@@ -155,7 +151,7 @@ class Tracker:
         """Write a record's measures and files to its run, then close it."""
         undefined = dict(record.undefined)
         undefined |= {n: "not finite" for n, v in record.metrics.items() if not math.isfinite(v)}
-        tags = {"undefined": json.dumps(undefined, sort_keys=True)} if undefined else {}
+        tags = {Tag.UNDEFINED: json.dumps(undefined, sort_keys=True)} if undefined else {}
         # MLflow shows a name's last step, so an epoch's value would hide the final one.
         history = [_without(values, record.metrics) for values in record.history]
         metrics = epoch_metrics(history) + as_metrics(record.metrics)
@@ -171,16 +167,16 @@ class Tracker:
         self.end(run_id, record)
         return run_id
 
-    def runs(self, kind: str, **tags: str) -> list["Run"]:
+    def runs(self, kind: Kind, **tags: str) -> list["Run"]:
         """Runs of a kind, whatever their status, oldest first; of this ablation if there is one."""
-        return self._search(self._filter({"kind": kind, **tags}))
+        return self._search(self._filter({Tag.KIND: kind, **tags}))
 
     def running(self) -> list["Run"]:
         """Runs of any kind that have not ended, of this ablation if there is one."""
         return self._search(" and ".join(filter(None, (_IS_RUNNING, self._filter({})))))
 
     def _filter(self, tags: Mapping[str, str]) -> str:
-        own = {} if self.ablation_id is None else {"ablation_id": self.ablation_id}
+        own = {} if self.ablation_id is None else {Tag.ABLATION_ID: self.ablation_id}
         return " and ".join(f"tags.`{k}` = '{v}'" for k, v in {**tags, **own}.items())
 
     def _search(self, where: str) -> list["Run"]:
@@ -195,17 +191,17 @@ class Tracker:
             if not token:
                 return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def find_finished(self, kind: str, identity: str) -> "Run | None":
+    def find_finished(self, kind: Kind, identity: str) -> "Run | None":
         """The first complete run with this identity, or None."""
-        done = [r for r in self.runs(kind, identity=identity) if r.info.status == "FINISHED"]
+        done = [r for r in self.runs(kind, identity=identity) if is_finished(r)]
         return done[0] if done else None
 
-    def finished(self, kind: str) -> "dict[str, Run]":
+    def finished(self, kind: Kind) -> "dict[str, Run]":
         """The first complete run of each identity, of a kind."""
         found: dict[str, Run] = {}
         for run in self.runs(kind):
-            if run.info.status == "FINISHED" and "identity" in run.data.tags:
-                found.setdefault(run.data.tags["identity"], run)
+            if is_finished(run) and Tag.IDENTITY in run.data.tags:
+                found.setdefault(run.data.tags[Tag.IDENTITY], run)
         return found
 
     def close_orphans(self) -> int:
@@ -213,15 +209,15 @@ class Tracker:
 
         Call it only while nobody else writes to this ablation. Returns how many there were.
         """
-        orphans = [run for run in self.running() if run.data.tags["kind"] in RESULT_KINDS]
+        orphans = [run for run in self.running() if run.data.tags[Tag.KIND] in RESULT_KINDS]
         self.retire(orphans)
         return len(orphans)
 
     def retire(self, runs: "Iterable[Run]") -> None:
         """End runs as KILLED, of kind `orphan` from now on, so that no reader counts them."""
         for run in runs:
-            if run.data.tags["kind"] != ORPHAN:
-                tags = {"kind": ORPHAN, "orphaned": run.data.tags["kind"]}
+            if not is_kind(run, Kind.ORPHAN):
+                tags = {Tag.KIND: Kind.ORPHAN, Tag.ORPHANED: run.data.tags[Tag.KIND]}
                 self.log(run.info.run_id, tags=tags)
             self.client.set_terminated(run.info.run_id, "KILLED")
 
@@ -283,14 +279,15 @@ def track_single_run(output_dir: Path, config: Any, workspace: Any, split: int) 
     """
     from qa_core.modes import mode_name
 
-    tags = {"mode": mode_name(config), "split": str(split), "seed": str(config.train.seed)}
+    mode = mode_name(config)
+    tags = {Tag.MODE: mode, Tag.SPLIT: str(split), Tag.SEED: str(config.train.seed)}
     table = workspace.table
     params = config.flat() | {
         "data_name": table.name,
         "data_sha256": table.sha256,
         "backbone_sha256": workspace.backbone_sha256,
     }
-    record = RunRecord(f"{tags['mode']} split {split}", "single", tags=tags, params=params)
+    record = RunRecord(f"{mode} split {split}", Kind.SINGLE, tags=tags, params=params)
     return SingleRun(Tracker.open(output_dir), record)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.arms import ARMS, CONTROLS, MODES
+from qa_core.records.schema import Setting, Tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -49,16 +50,6 @@ def quantiles_by_epoch(curves: pd.DataFrame, measure: str, low: float, high: flo
     return pd.DataFrame({name: by_epoch.quantile(q) for name, q in columns.items()})
 
 
-def is_kind(run: "Run", kind: str) -> bool:
-    """Whether a run is an ablation, a mode, a trial, a confirmation or a reference."""
-    return run.data.tags.get("kind") == kind
-
-
-def is_finished(run: "Run") -> bool:
-    """Whether a run ended well."""
-    return run.info.status == "FINISHED"
-
-
 def mode_rank(mode: str) -> tuple[int, str]:
     """Sort key that puts modes first, then controls, then arms, in the order of their records."""
     known = (*MODES, *CONTROLS, *ARMS)
@@ -77,16 +68,16 @@ def modes_frame(runs: list["Run"]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in runs:
         tuned = _loads(run.data.params.get("tuned_setting"))
-        kept = run.data.tags.get("tuned_is_guide", "true" if tuned is None else "false") == "true"
+        kept = run.data.tags.get(Tag.TUNED_IS_GUIDE, "true" if tuned is None else "false") == "true"
         rows.append(
             {
-                "mode": run.data.tags["mode"],
+                "mode": run.data.tags[Tag.MODE],
                 "guide_setting": _loads(run.data.params.get("guide_setting")) or {},
                 "tuned_setting": tuned,
                 "tuned_is_guide": kept,
-                "tuned_reason": run.data.tags.get("tuned_reason", ""),
-                "arm_of": run.data.tags.get("arm_of", ""),
-                "words": run.data.tags.get("words", ""),
+                "tuned_reason": run.data.tags.get(Tag.TUNED_REASON, ""),
+                "arm_of": run.data.tags.get(Tag.ARM_OF, ""),
+                "words": run.data.tags.get(Tag.WORDS, ""),
             }
         )
     rows.sort(key=lambda row: mode_rank(row["mode"]))
@@ -101,9 +92,9 @@ def trials_frame(runs: list["Run"]) -> pd.DataFrame:
     rows = [
         {
             "run_id": run.info.run_id,
-            "mode": run.data.tags.get("mode", ""),
-            "trial": int(run.data.tags.get("trial", -1)),
-            "state": run.data.tags.get("state", run.info.status),
+            "mode": run.data.tags.get(Tag.MODE, ""),
+            "trial": int(run.data.tags.get(Tag.TRIAL, -1)),
+            "state": run.data.tags.get(Tag.STATE, run.info.status),
             "objective": run.data.metrics.get("objective", np.nan),
             **{knob: _number(run.data.params.get(knob)) for knob in knobs},
         }
@@ -125,13 +116,13 @@ def cells_frame(runs: list["Run"]) -> pd.DataFrame:
     rows = [
         {
             "run_id": run.info.run_id,
-            "mode": run.data.tags["mode"],
-            "setting": run.data.tags.get("setting", "guide"),
-            "split": int(run.data.tags["split"]),
-            "seed": int(run.data.tags.get("seed", 0)),
+            "mode": run.data.tags[Tag.MODE],
+            "setting": run.data.tags.get(Tag.SETTING, Setting.GUIDE.value),
+            "split": int(run.data.tags[Tag.SPLIT]),
+            "seed": int(run.data.tags.get(Tag.SEED, 0)),
             "artifact_uri": run.info.artifact_uri or "",
             "params": dict(run.data.params),
-            "undefined": _loads(run.data.tags.get("undefined")) or {},
+            "undefined": _loads(run.data.tags.get(Tag.UNDEFINED)) or {},
             **run.data.metrics,
         }
         for run in runs
@@ -156,11 +147,11 @@ def references_frame(runs: list["Run"]) -> pd.DataFrame:
     """Reference rows (zero-shot, ridge, floor, ceiling), one a split."""
     rows = [
         {
-            "reference": run.data.tags["reference"],
-            "split": int(run.data.tags["split"]),
+            "reference": run.data.tags[Tag.REFERENCE],
+            "split": int(run.data.tags[Tag.SPLIT]),
             "run_id": run.info.run_id,
             "artifact_uri": run.info.artifact_uri,
-            "undefined": _loads(run.data.tags.get("undefined")) or {},
+            "undefined": _loads(run.data.tags.get(Tag.UNDEFINED)) or {},
             **run.data.metrics,
         }
         for run in runs
@@ -175,16 +166,16 @@ def runs_frame(runs: list["Run"]) -> pd.DataFrame:
     rows = [
         {
             "run_id": run.info.run_id,
-            "kind": run.data.tags.get("kind", ""),
-            "study": run.data.tags.get("study", ""),
-            "mode": run.data.tags.get("mode") or run.data.tags.get("reference") or "",
-            "setting": run.data.tags.get("setting", ""),
-            "index": run.data.tags.get("trial") or run.data.tags.get("split") or "",
-            "seed": run.data.tags.get("seed", ""),
-            "status": run.data.tags.get("state", run.info.status),
-            "checkpoint": run.data.tags.get("checkpoint", ""),
+            "kind": run.data.tags.get(Tag.KIND, ""),
+            "study": run.data.tags.get(Tag.STUDY, ""),
+            "mode": run.data.tags.get(Tag.MODE) or run.data.tags.get(Tag.REFERENCE) or "",
+            "setting": run.data.tags.get(Tag.SETTING, ""),
+            "index": run.data.tags.get(Tag.TRIAL) or run.data.tags.get(Tag.SPLIT) or "",
+            "seed": run.data.tags.get(Tag.SEED, ""),
+            "status": run.data.tags.get(Tag.STATE, run.info.status),
+            "checkpoint": run.data.tags.get(Tag.CHECKPOINT, ""),
             "seconds": _seconds(run),
-            "error": _last_line(run.data.tags.get("error", "")),
+            "error": _last_line(run.data.tags.get(Tag.ERROR, "")),
         }
         for run in runs
     ]

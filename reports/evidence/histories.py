@@ -11,7 +11,7 @@ _BULK_ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 _RUNS_A_REQUEST = 100  # the server refuses more
 _VALUES_A_REQUEST = 25_000  # and silently cuts there
 
-Point = tuple[str, int, str, float]  # run_id, step, metric, value
+LoggedValue = tuple[str, int, str, float]  # run_id, step, metric, value
 
 
 def metric_histories(
@@ -36,7 +36,7 @@ def metric_histories(
     return wide.reset_index().rename_axis(columns=None)
 
 
-def _history(client: "MlflowClient", run_ids: list[str], key: str) -> Iterator[Point]:
+def _history(client: "MlflowClient", run_ids: list[str], key: str) -> Iterator[LoggedValue]:
     """History of one metric over at most a hundred runs, by the quickest way the store offers."""
     store: Any = client._tracking_client.store
     if hasattr(store, "get_metric_history_bulk"):
@@ -51,7 +51,7 @@ def _history(client: "MlflowClient", run_ids: list[str], key: str) -> Iterator[P
                 yield run_id, int(metric.step), key, float(metric.value)
 
 
-def _history_from_server(credentials: Any, run_ids: list[str], key: str) -> Iterator[Point]:
+def _history_from_server(credentials: Any, run_ids: list[str], key: str) -> Iterator[LoggedValue]:
     """The same from a tracking server, through the request that its own pages make."""
     from mlflow.utils.rest_utils import http_request, verify_rest_response
 

@@ -11,12 +11,19 @@ import pandas as pd
 
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
+from qa_core.records.schema import (
+    Kind,
+    Setting,
+    Tag,
+    is_complete,
+    is_confirmation,
+    is_finished,
+    is_kind,
+)
 from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import (
     REFERENCE_ORDER,
     cells_frame,
-    is_finished,
-    is_kind,
     mode_rank,
     modes_frame,
     per_split,
@@ -26,7 +33,7 @@ from reports.evidence.frames import (
     trials_frame,
 )
 from reports.evidence.histories import metric_histories
-from reports.evidence.studies import Study, is_confirmation, read_studies
+from reports.evidence.studies import Study, read_studies
 from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
 
 if TYPE_CHECKING:
@@ -154,13 +161,13 @@ class Ablation:
 
     def settled(self, setting: str) -> pd.DataFrame:
         """Cells of a setting; "tuned" takes the guide's cells of modes whose tuning kept them."""
-        guide = select(self.cells, setting="guide")
-        if setting == "guide":
+        guide = select(self.cells, setting=Setting.GUIDE)
+        if setting == Setting.GUIDE:
             return guide
         kept: Any = guide[guide["mode"].isin(list(self.modes_kept))]
-        return pd.concat([select(self.cells, setting="tuned"), kept])
+        return pd.concat([select(self.cells, setting=Setting.TUNED), kept])
 
-    def by_split(self, mode: str, measure: str, setting: str = "guide") -> pd.Series:
+    def by_split(self, mode: str, measure: str, setting: str = Setting.GUIDE) -> pd.Series:
         """One value a split, seeds averaged first; index = split, undefined splits left out."""
         return per_split(select(self.settled(setting), mode=mode), measure)
 
@@ -189,11 +196,13 @@ def load_ablation(
     client = open_client(tracking_uri)
     runs = _all_runs(client, tracking_uri, experiment)
     parent = _choose_parent(runs, tracking_uri)
-    own = [r for r in runs if r.data.tags.get("ablation_id") == parent.info.run_id]
+    own = [r for r in runs if r.data.tags.get(Tag.ABLATION_ID) == parent.info.run_id]
     own = [r for r in own if r.info.run_id != parent.info.run_id]
-    names = {r.data.tags["mode"] for r in own if is_kind(r, "mode") and "arm_of" in r.data.tags}
-    of_arms = [r for r in own if r.data.tags.get("mode") in names]
-    of_modes = [r for r in own if r.data.tags.get("mode") not in names]
+    names = {
+        r.data.tags[Tag.MODE] for r in own if is_kind(r, Kind.MODE) and Tag.ARM_OF in r.data.tags
+    }
+    of_arms = [r for r in own if r.data.tags.get(Tag.MODE) in names]
+    of_modes = [r for r in own if r.data.tags.get(Tag.MODE) not in names]
     whole = replace(
         _read_runs(client, parent, of_modes, downloads),
         runs=runs_frame([parent, *own]),
@@ -207,7 +216,7 @@ def _read_runs(
 ) -> Ablation:
     """An ablation of some of its runs."""
     cells = cells_frame([r for r in own if is_confirmation(r) and is_finished(r)])
-    references = references_frame([r for r in own if is_kind(r, "reference") and is_finished(r)])
+    references = references_frame([r for r in own if is_kind(r, Kind.REFERENCE) and is_finished(r)])
     predictions, thumbnails = _read_artifacts(client, cells, ("mode", "setting"), downloads)
     refuse_mixed(predictions)
     one_part = parent.data.params.get("interval") == "prompt_bootstrap"
@@ -215,11 +224,11 @@ def _read_runs(
     return Ablation(
         id=parent.info.run_id,
         params=dict(parent.data.params),
-        complete=parent.data.tags.get("complete") == "true",
+        complete=is_complete(parent),
         wall_s=parent.data.metrics.get("wall_s"),
         targets=tuple(t for t in TARGETS if t in parent.data.params.get("targets", "").split(",")),
-        modes=modes_frame([r for r in own if is_kind(r, "mode")]),
-        trials=trials_frame([r for r in own if is_kind(r, "trial")]),
+        modes=modes_frame([r for r in own if is_kind(r, Kind.MODE)]),
+        trials=trials_frame([r for r in own if is_kind(r, Kind.TRIAL)]),
         cells=cells,
         curves=_curves_frame(client, cells),
         references=references,
@@ -254,7 +263,7 @@ def _choose_parent(runs: list["Run"], tracking_uri: str) -> "Run":
     Raises:
         UserError: If there is none, or if they differ in what must agree.
     """
-    parents = [r for r in runs if is_kind(r, "ablation")]
+    parents = [r for r in runs if is_kind(r, Kind.ABLATION)]
     if not parents:
         raise UserError(f"There is no ablation in {tracking_uri}: run `make ablation` first.")
     for key in _IDENTITY:

@@ -1,19 +1,26 @@
 """Designed studies from MLflow: the points that a study lists, with their cells."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from reports.evidence.frames import is_finished, is_kind, per_split, select
+from qa_core.records.schema import (
+    Kind,
+    StudyListing,
+    StudyName,
+    StudyPoint,
+    Tag,
+    is_finished,
+    is_kind,
+)
+from reports.evidence.frames import per_split, select
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-ORDER = ("depth", "scale", "data_size", "batch_size", "lr", "variants", "heads")
-CONFIRM = "confirm"
+ORDER: tuple[StudyName, ...] = get_args(StudyName)
 _COLUMNS = ("point", "varies", "mode", "train_share", "lr", "pool", "split", "run_id")
 
 
@@ -53,56 +60,50 @@ class Study:
         return per_split(select(self.cells, **where), measure)
 
 
-def is_confirmation(run: "Run") -> bool:
-    """Whether a run confirms a mode; cells that only a study asked for do not."""
-    return is_kind(run, "confirmation") and run.data.tags.get("study", CONFIRM) == CONFIRM
-
-
 def read_studies(runs: Sequence["Run"]) -> dict[str, Study]:
     """The studies among an ablation's runs, by name, in the order of the report."""
     cells = {
-        run.data.tags["identity"]: run
+        run.data.tags[Tag.IDENTITY]: run
         for run in reversed(runs)
-        if is_kind(run, "confirmation") and is_finished(run) and "identity" in run.data.tags
+        if is_kind(run, Kind.CONFIRMATION) and is_finished(run) and Tag.IDENTITY in run.data.tags
     }
     found = {
-        run.data.tags["study"]: _study(run.data.tags, cells)
+        run.data.tags[Tag.STUDY]: _study(run.data.tags, listing, cells)
         for run in runs
-        if is_kind(run, "study") and "n_splits" in run.data.tags
+        if is_kind(run, Kind.STUDY) and (listing := StudyListing.from_tags(run.data.tags))
     }
     return {name: found[name] for name in ORDER if name in found}
 
 
-def _study(tags: dict[str, str], cells: dict[str, "Run"]) -> Study:
-    points = [json.loads(tags[name]) for name in sorted(tags) if name.startswith("point.")]
+def _study(tags: dict[str, str], listing: StudyListing, cells: dict[str, "Run"]) -> Study:
     rows = [
         _row(number, point, split, cells[identity])
-        for number, point in enumerate(points)
-        for split, identity in enumerate(point["cells"])
+        for number, point in enumerate(listing.points)
+        for split, identity in enumerate(point.cells)
         if identity in cells
     ]
     return Study(
-        name=tags["study"],
-        question=tags["question"],
-        epochs=int(tags["epochs"]),
-        n_splits=int(tags["n_splits"]),
-        planned_factor=float(tags["variance_factor"]),
+        name=tags[Tag.STUDY],
+        question=tags[Tag.QUESTION],
+        epochs=listing.epochs,
+        n_splits=listing.n_splits,
+        planned_factor=listing.variance_factor,
         cells=pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(_COLUMNS)),
-        n_listed=sum(len(point["cells"]) for point in points),
-        grid=tuple((r, s, score) for point in points for r, s, score in point.get("grid", ())),
+        n_listed=sum(len(point.cells) for point in listing.points),
+        grid=tuple(row for point in listing.points for row in point.grid),
     )
 
 
-def _row(number: int, point: dict[str, Any], split: int, run: "Run") -> dict[str, Any]:
+def _row(number: int, point: StudyPoint, split: int, run: "Run") -> dict[str, Any]:
     return {
         **run.data.metrics,  # first: its own `lr` is that of the last step
         "point": number,
-        "varies": ",".join(point["knobs"]),
-        "mode": point["mode"],
-        "lr": point["lr"],
-        "pool": float("nan") if point["pool"] is None else point["pool"],
+        "varies": ",".join(point.knobs),
+        "mode": point.mode,
+        "lr": point.lr,
+        "pool": float("nan") if point.pool is None else point.pool,
         "split": split,
         "run_id": run.info.run_id,
-        "train_share": point["train_share"],
-        **point["knobs"],
+        "train_share": point.train_share,
+        **point.knobs,
     }

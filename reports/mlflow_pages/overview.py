@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlparse
 
 from qa_core.arms import find_mode
 from qa_core.modes import freezing_of
+from qa_core.records.schema import Kind, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 from qa_core.targets import TARGETS, Target
 from reports.mlflow_pages.views import (
@@ -40,13 +41,13 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
     Returns:
         The ablation's run, or None where the store holds none.
     """
-    ablations = tracker.runs("ablation")
+    ablations = tracker.runs(Kind.ABLATION)
     if not ablations:
         return None
     ablation = ablations[0]
     tracker = tracker.of_ablation(ablation.info.run_id)
     results = _results(out)
-    modes, trials = tracker.runs("mode"), tracker.runs("trial")
+    modes, trials = tracker.runs(Kind.MODE), tracker.runs(Kind.TRIAL)
     _describe_trials(tracker, trials, ablation.data.params)
     _colour(tracker, [*modes, *trials])
     if results.get("complete"):
@@ -63,7 +64,7 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
 def links(tracker: Tracker, ablation: "Run", base: str) -> dict[str, str]:
     """Links by what they show, for a server at `base`."""
     experiment = tracker.experiment_id
-    modes = tracker.of_ablation(ablation.info.run_id).runs("mode")
+    modes = tracker.of_ablation(ablation.info.run_id).runs(Kind.MODE)
     return {
         "trials": view_link(base, experiment, "trials"),
         "as a table": view_link(base, experiment, "trials", charts=False),
@@ -149,7 +150,7 @@ def _describe_trials(tracker: Tracker, trials: Sequence["Run"], params: Mapping[
     """Give trials of earlier versions the parameters that the view shows."""
     for run in trials:
         if "frozen_blocks" not in run.data.params:
-            mode = run.data.tags["mode"]
+            mode = run.data.tags[Tag.MODE]
             whole = params["image_depth"] if freezing_of(mode) == "all" else 0
             depth = run.data.params.get("freeze_layers", whole)
             tracker.log(run.info.run_id, params={"mode": mode, "frozen_blocks": depth})
@@ -158,7 +159,7 @@ def _describe_trials(tracker: Tracker, trials: Sequence["Run"], params: Mapping[
 def _colour(tracker: Tracker, runs: Sequence["Run"]) -> None:
     """Draw a mode's runs in the colour that the report gives it."""
     for run in runs:
-        record = find_mode(run.data.tags["mode"])
+        record = find_mode(run.data.tags[Tag.MODE])
         if record is not None and run.data.tags.get(COLOUR_TAG) != record.colour:
             tracker.log(run.info.run_id, tags={COLOUR_TAG: record.colour})
 
@@ -166,7 +167,7 @@ def _colour(tracker: Tracker, runs: Sequence["Run"]) -> None:
 def _log_means(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, Any]) -> None:
     """Write to each mode's run its means over the splits, once."""
     for run in modes:
-        mode = run.data.tags["mode"]
+        mode = run.data.tags[Tag.MODE]
         means = _means(results["guide_modes"].get(mode, {}))
         tuned = _means(results["modes"].get(mode, {}))
         means |= {f"tuned_{name}": v for name, v in tuned.items() if name.startswith("srocc")}
@@ -186,8 +187,8 @@ def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
     """Measures by epoch of a mode at the guide's setting, mean over its splits."""
     from reports.evidence.histories import metric_histories
 
-    cells = tracker.runs("confirmation", mode=mode, setting="guide")
-    finished = [run.info.run_id for run in cells if run.info.status == "FINISHED"]
+    cells = tracker.runs(Kind.CONFIRMATION, mode=mode, setting=Setting.GUIDE)
+    finished = [run.info.run_id for run in cells if is_finished(run)]
     names = [f"{name}_{target}" for name in CURVES for target in TARGETS]
     frame: Any = metric_histories(tracker.client, finished, names).drop(columns="run_id")
     means = frame.groupby("epoch").mean().sort_index()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from qa_core.records.schema import Kind, Tag
 from qa_core.targets import Target
 
 VIEW_TAG = "mlflow.sharedViewState."
@@ -53,12 +54,12 @@ def trials_view(targets: Sequence[Target]) -> View:
     return View(
         key="trials",
         title="Trials",
-        where="tags.kind = 'trial'",
+        where=f"tags.{Tag.KIND} = '{Kind.TRIAL}'",
         order_by="metrics.objective",
         columns=[
             *(f"params.{name}" for name in ("mode", "frozen_blocks", *scales, "log10_lr")),
             *(f"metrics.{name}" for name in ("objective", *srocc, *gap, *saturation)),
-            "tags.state",
+            f"tags.{Tag.STATE}",
         ],
         sections={
             "All modes: knobs and scores": [
@@ -86,7 +87,7 @@ def modes_view(targets: Sequence[Target]) -> View:
     return View(
         key="modes",
         title="Four modes, confirmed",
-        where="tags.kind = 'mode'",
+        where=f"tags.{Tag.KIND} = '{Kind.MODE}'",
         order_by=f"metrics.{srocc[0]}",
         columns=[
             *(f"metrics.{name}" for name in (*srocc, *gap, *saturation, *cost)),

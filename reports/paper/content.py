@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qa_core.records.schema import CONFIRM, Kind
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
-from reports.evidence.studies import CONFIRM
 from reports.figures.style import format_score, label
 from reports.language import language, say, say_all, say_list, say_name
 from reports.paper.tables import claim_rows, cost_table, main_table, score_cell
@@ -330,7 +330,7 @@ def _setting_words(setting: dict[str, Any]) -> str:
 
 def _kind(run: dict[Any, Any]) -> str:
     """What a run was; a cell or trial that a study asked for names the study."""
-    if run["study"] in ("", CONFIRM) or run["kind"] == "study":
+    if run["study"] in ("", CONFIRM) or run["kind"] == Kind.STUDY:
         return say(run["kind"])
     return say("{kind}, {study}", kind=run["kind"], study=run["study"].replace("_", "-"))
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec
-from studies.designed.design import Design, Point, guide_point
+from studies.designed.design import Design, PlannedPoint, guide_point
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
 
 
-def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     for mode in ("residual", "traditional"):
         for size in BATCH_SIZES:
             yield guide_point(mode, base, spec, {"batch_size": size}, batch_size=size)

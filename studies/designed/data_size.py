@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec
-from studies.designed.design import Design, Point, guide_point, scales
+from studies.designed.design import Design, PlannedPoint, guide_point, scales
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 SCALES = (0.05, 0.1, 0.2, 0.3, 0.5)
 RECIPE_MODE = "residual_partial_freeze"
 
 
-def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     for mode in MODES:
         for share in SHARES:
             yield guide_point(mode, base, spec, {"train_share": share}, share)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, Point, rounded
+from studies.designed.design import Design, PlannedPoint, rounded
 
 STEPS = 8
 RATE_FACTORS = (1, 1 / 3, 3)
@@ -21,14 +21,14 @@ def freeze_depths(image_depth: int) -> list[int]:
     return sorted({round(image_depth * step / STEPS) for step in range(STEPS + 1)})
 
 
-def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     whole = mode_config("residual", base, spec)
     partial = mode_config("residual_partial_freeze", base, spec)
     for depth in freeze_depths(spec.image_depth):
         at_depth = with_settings(partial, freeze_layers=depth) if depth else whole
         rates = [rounded(spec.rates["partial"].guide * factor) for factor in RATE_FACTORS]
         candidates = tuple(with_settings(at_depth, lr=rate) for rate in rates)
-        yield Point("residual_partial_freeze", {"freeze_layers": depth}, candidates)
+        yield PlannedPoint("residual_partial_freeze", {"freeze_layers": depth}, candidates)
 
 
 DESIGN = Design("depth", "How many blocks should be frozen?", _points, uses_pool=True)

@@ -6,10 +6,11 @@ from typing import Any
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import BackboneSpec, mode_config
+from qa_core.records.schema import StudyName
 
 
 @dataclass(frozen=True)
-class Point:
+class PlannedPoint:
     """One point of a study's curve, run on every split.
 
     Attributes:
@@ -38,9 +39,9 @@ class Design:
         stacked: Whether the candidates of a point, linear probes, train together on the pool.
     """
 
-    name: str
+    name: StudyName
     question: str
-    points: Callable[[RunConfig, BackboneSpec], Iterable[Point]]
+    points: Callable[[RunConfig, BackboneSpec], Iterable[PlannedPoint]]
     uses_pool: bool = False
     stacked: bool = False
 
@@ -52,10 +53,10 @@ def guide_point(
     knobs: dict[str, Any],
     train_share: float = 1.0,
     **settings: Any,
-) -> Point:
+) -> PlannedPoint:
     """A point at the guide's setting of a mode, but for these settings."""
     config = with_settings(mode_config(mode, base, spec), **settings)
-    return Point(mode, knobs, (config,), train_share)
+    return PlannedPoint(mode, knobs, (config,), train_share)
 
 
 def scales(value: float) -> dict[str, float]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, Point, guide_point, rounded
+from studies.designed.design import Design, PlannedPoint, guide_point, rounded
 
 FACTORS = (0.1, 1 / 3, 1, 3, 10)
 
 
-def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     for mode in MODES:
         guide = mode_config(mode, base, spec).optim.lr
         assert guide is not None, "a mode's configuration is resolved"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from qa_core.config import RunConfig
 from qa_core.modes import mode_name
+from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
 from studies.context import Context
 from studies.engine.interface import Engine, Job
@@ -60,7 +61,7 @@ class ProbeStack:
         from qa_core.training.trainer import Progress
 
         identity, started = self.identity(context), time.time()
-        known = context.tracker.find_finished("stack", identity)
+        known = context.tracker.find_finished(Kind.STACK, identity)
         if known is not None:
             return self.scores(known.data.metrics)
         outcomes = train_probes(self.configs, context.workspace, context.plan.folds[self.fold])
@@ -83,11 +84,12 @@ class ProbeStack:
         return self._record(self.identity(context), error=error, status="FAILED")
 
     def _record(self, identity: str, error: str | None = None, **rest: object) -> RunRecord:
-        tags = {"study": self.study, "mode": mode_name(self.configs[0]), "split": str(self.fold)}
-        tags |= {"identity": identity} | ({} if error is None else {"error": error})
+        tags = {Tag.STUDY: self.study, Tag.MODE: mode_name(self.configs[0])}
+        tags |= {Tag.SPLIT: str(self.fold), Tag.IDENTITY: identity}
+        tags |= {} if error is None else {Tag.ERROR: error}
         common = {k: v for k, v in self.configs[0].flat().items() if k not in VARIED}
         params = common | {"members": len(self.configs)}
-        return RunRecord(self.name, "stack", self.parent, tags, params, **rest)  # type: ignore[arg-type]
+        return RunRecord(self.name, Kind.STACK, self.parent, tags, params, **rest)  # type: ignore[arg-type]
 
     def scores(self, metrics: dict[str, float]) -> list[float]:
         """Each member's score among the metrics of a finished run."""
@@ -109,7 +111,7 @@ def score_together(
     """Failed folds, and the selection metric by fold that went well and member."""
     row, folds = f"{study}-pool", range(len(context.plan.folds))
     stacks = [ProbeStack(tuple(configs), fold, study, parent) for fold in folds]
-    done = context.tracker.finished("stack")
+    done = context.tracker.finished(Kind.STACK)
     found = {
         stack.fold: stack.scores(done[identity].data.metrics)
         for stack in stacks

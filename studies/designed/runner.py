@@ -4,7 +4,6 @@ A study's run in MLflow lists its points with the identities of their cells. So 
 many studies as ask for it, and the last command decides how many splits and epochs a study has.
 """
 
-import json
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -12,11 +11,12 @@ import numpy as np
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import mode_config, mode_name
+from qa_core.records.schema import Kind, StudyListing, StudyPoint, Tag
 from qa_core.records.tracking import RunRecord
 from studies.cells import cells_of, run_cells
-from studies.confirmation import ConfirmationWork, Setting
+from studies.confirmation import ConfirmationWork, ModeSetting
 from studies.context import Context
-from studies.designed.design import Design, Point
+from studies.designed.design import Design, PlannedPoint
 from studies.designed.journal import record_in_optuna
 from studies.designed.probe_stack import score_together
 from studies.engine.interface import Engine
@@ -35,8 +35,8 @@ class Chosen:
         grid: That of every candidate, where they trained together; NaN for one that diverged.
     """
 
-    point: Point
-    setting: Setting
+    point: PlannedPoint
+    setting: ModeSetting
     pool: float | None
     grid: tuple[float, ...] = ()
 
@@ -75,11 +75,11 @@ class DesignedStudy:
             points = [point for point in points if len(point.candidates) == 1]
         context.workspace.warm([config for point in points for config in point.candidates])
         failed, chosen = self._choose(points, run_id)
-        context.tracker.log(run_id, tags=self._listing(chosen))
+        context.tracker.log(run_id, tags=self._listing(chosen).to_tags())
         cells = cells_of([one.setting for one in chosen], self.n_splits, context)
         failed += run_cells(cells, context, self.engine, self.board)
         knobs = [one.point.knobs | {"mode": one.point.mode} for one in chosen]
-        values = self._selection("confirmation")
+        values = self._selection(Kind.CONFIRMATION)
         grid = [[values.get(i) for i in self._identities(one.setting)] for one in chosen]
         journal = f"{self.design.name}, {self.epochs} epochs"
         record_in_optuna(self.journals, journal, knobs, grid)
@@ -89,18 +89,18 @@ class DesignedStudy:
     def _open_run(self) -> str:
         """Run id of the study in this ablation, created where missing."""
         tracker, name = self.context.tracker, self.design.name
-        found = tracker.runs("study", study=name)
+        found = tracker.runs(Kind.STUDY, study=name)
         if found:
             tracker.reopen(found[0].info.run_id)
             return found[0].info.run_id
-        tags = {"study": name, "question": self.design.question}
-        return tracker.start(RunRecord(f"study {name}", "study", tracker.ablation_id, tags))
+        tags = {Tag.STUDY: name, Tag.QUESTION: self.design.question}
+        return tracker.start(RunRecord(f"study {name}", Kind.STUDY, tracker.ablation_id, tags))
 
-    def _setting(self, point: Point, config: RunConfig, parent: str) -> Setting:
+    def _setting(self, point: PlannedPoint, config: RunConfig, parent: str) -> ModeSetting:
         mode = mode_name(config)
         guide = mode_config(mode, self.base, self.context.workspace.spec)
         words = ",".join(f"{name}={value}" for name, value in point.knobs.items())
-        return Setting(
+        return ModeSetting(
             mode=mode,
             name=words.replace(" ", "_"),
             config=config,
@@ -110,7 +110,7 @@ class DesignedStudy:
             keeps_files=config == guide and point.train_share == 1,  # it may confirm the mode
         )
 
-    def _choose(self, points: list[Point], run_id: str) -> tuple[int, list[Chosen]]:
+    def _choose(self, points: list[PlannedPoint], run_id: str) -> tuple[int, list[Chosen]]:
         """Failed folds, and each point with its best candidate; the first where none is better."""
         rows = [[self._setting(point, c, run_id) for c in point.candidates] for point in points]
         folds = len(self.context.plan.folds)
@@ -123,7 +123,7 @@ class DesignedStudy:
         on_pool = [[_on_pool(setting) for setting in row] for row in rows]
         cells = cells_of(chain.from_iterable(on_pool), folds, self.context)
         failed = run_cells(cells, self.context, self.engine, self.board)
-        values = self._selection("pool")
+        values = self._selection(Kind.POOL)
         chosen: list[Chosen] = []
         for point, row, pool_row in zip(points, rows, on_pool, strict=True):
             scores = [_mean([values.get(i) for i in self._identities(s)]) for s in pool_row]
@@ -131,7 +131,9 @@ class DesignedStudy:
             chosen.append(Chosen(point, row[best], scores[best]))
         return failed, chosen
 
-    def _choose_together(self, point: Point, row: list[Setting], run_id: str) -> tuple[int, Chosen]:
+    def _choose_together(
+        self, point: PlannedPoint, row: list[ModeSetting], run_id: str
+    ) -> tuple[int, Chosen]:
         """Failed folds, and the point with its best candidate, all trained as one computation."""
         if len(row) == 1:
             return 0, Chosen(point, row[0], None)
@@ -144,48 +146,53 @@ class DesignedStudy:
         best = int(np.nanargmax(means))
         return failed, Chosen(point, row[best], float(means[best]), tuple(means.tolist()))
 
-    def _identities(self, setting: Setting) -> list[str]:
+    def _identities(self, setting: ModeSetting) -> list[str]:
         count = len(self.context.plan.folds) if setting.on_pool else self.n_splits
         return [ConfirmationWork(setting, k).identity(self.context) for k in range(count)]
 
-    def _selection(self, kind: str) -> dict[str, float]:
+    def _selection(self, kind: Kind) -> dict[str, float]:
         """Best epoch's selection metric of all finished cells of a kind, by identity."""
         done = self.context.tracker.finished(kind)
         return {identity: run.data.metrics["best_selection"] for identity, run in done.items()}
 
-    def _listing(self, chosen: list[Chosen]) -> dict[str, str]:
-        """The study's size and points as tags, which a later command may replace."""
-        tags = {
-            "n_splits": str(self.n_splits),
-            "epochs": str(self.epochs),
-            "variance_factor": str(self.context.plan.first(self.n_splits).variance_factor),
-        }
-        for number, one in enumerate(chosen):
-            tags[f"point.{number:03d}"] = json.dumps(
-                {
-                    "mode": one.point.mode,
-                    "knobs": one.point.knobs,
-                    "train_share": one.point.train_share,
-                    "lr": one.setting.config.optim.lr,
-                    "pool": one.pool,
-                    "cells": self._identities(one.setting),
-                }
-                | ({"grid": _grid(one)} if one.grid else {})
-            )
-        return tags
+    def _listing(self, chosen: list[Chosen]) -> StudyListing:
+        return StudyListing(
+            n_splits=self.n_splits,
+            epochs=self.epochs,
+            variance_factor=self.context.plan.first(self.n_splits).variance_factor,
+            points=tuple(
+                StudyPoint(
+                    mode=one.point.mode,
+                    knobs=one.point.knobs,
+                    train_share=one.point.train_share,
+                    lr=_rate(one.setting.config),
+                    pool=one.pool,
+                    cells=tuple(self._identities(one.setting)),
+                    grid=_grid(one),
+                )
+                for one in chosen
+            ),
+        )
 
 
-def _on_pool(setting: Setting) -> Setting:
+def _on_pool(setting: ModeSetting) -> ModeSetting:
     name = f"{setting.name},lr={setting.config.optim.lr}"
     return replace(setting, name=name, on_pool=True, keeps_files=False)
 
 
-def _grid(one: Chosen) -> list[tuple[float | None, float, float | None]]:
-    """Rate, scale and score of every candidate."""
-    return [
-        (c.optim.lr, c.head.residual_scale_q, None if np.isnan(score) else score)
-        for c, score in zip(one.point.candidates, one.grid, strict=True)
-    ]
+def _grid(one: Chosen) -> tuple[tuple[float, float, float | None], ...]:
+    """Rate, scale and score of every candidate; empty unless they trained together."""
+    if not one.grid:
+        return ()
+    return tuple(
+        (_rate(config), config.head.residual_scale_q, None if np.isnan(score) else score)
+        for config, score in zip(one.point.candidates, one.grid, strict=True)
+    )
+
+
+def _rate(config: RunConfig) -> float:
+    assert config.optim.lr is not None, "a resolved configuration has a learning rate"
+    return config.optim.lr
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, Point, guide_point, scales
+from studies.designed.design import Design, PlannedPoint, guide_point, scales
 
 SCALES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
-def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     corrected = [m for m in MODES if mode_config(m, base, spec).head.residual_learning]
     for mode in corrected:
         for scale in SCALES:

@@ -11,7 +11,7 @@ from typing import Any
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, freezing, mode_config
-from studies.designed.design import Design, Point, guide_point
+from studies.designed.design import Design, PlannedPoint, guide_point
 
 GUIDE = "guide"
 OF_THE_CORRECTION: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ def _variants(config: RunConfig) -> dict[str, dict[str, Any]]:
     return variants | {"fusion reads product": {"fusion_inputs": ("img", "txt", "cos", "product")}}
 
 
-def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[Point]:
+def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     for mode in MODES:
         for name, settings in _variants(mode_config(mode, base, spec)).items():
             yield guide_point(mode, base, spec, {"variant": name}, **settings)

@@ -1,0 +1,206 @@
+"""What MLflow holds of an ablation: kinds of runs, their tags, and what a study lists.
+
+Those who write runs and those who read them share these names. Stores of earlier versions hold the
+very same values, so one that changes needs a translation where it is read.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+class Kind(StrEnum):
+    """What a run is."""
+
+    ABLATION = "ablation"
+    """The whole; parent of modes, studies and references."""
+    MODE = "mode"
+    """A mode or arm; parent of its trials and confirmations."""
+    STUDY = "study"
+    """A designed study, which lists its points."""
+    TRIAL = "trial"
+    """One setting of a mode on the folds of the tuning pool."""
+    CONFIRMATION = "confirmation"
+    """One setting of a mode on one split, tested; a study's cells as well."""
+    POOL = "pool"
+    """A candidate of a study's point on one fold of the tuning pool."""
+    STACK = "stack"
+    """Many linear probes trained as one on a fold of the tuning pool."""
+    REFERENCE = "reference"
+    """Zero-shot, ridge, floor or ceiling on one split."""
+    SINGLE = "single"
+    """A run of its own, outside any ablation."""
+    ORPHAN = "orphan"
+    """A result that counts no more: half written, or replaced by a second try."""
+
+
+PARENT_KINDS = (Kind.ABLATION, Kind.MODE, Kind.STUDY)
+"""Kinds of runs that stay open while others are written below them."""
+RESULT_KINDS = (
+    Kind.TRIAL,
+    Kind.CONFIRMATION,
+    Kind.POOL,
+    Kind.STACK,
+    Kind.REFERENCE,
+    Kind.ORPHAN,
+)
+"""Kinds of runs that hold one result each, written when it is known."""
+
+
+class Setting(StrEnum):
+    """At which setting a mode is confirmed."""
+
+    GUIDE = "guide"
+    TUNED = "tuned"
+
+
+StudyName = Literal["depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"]
+"""The designed studies, in the order in which they run and are reported."""
+TUNE = "tune"
+"""Name of the adaptive search, beside the designed studies."""
+CONFIRM = "confirm"
+"""Name under which the confirmation of the modes asks for cells, as a study does under its own."""
+
+
+class Tag:
+    """Names of a run's tags."""
+
+    KIND = "kind"
+    ABLATION_ID = "ablation_id"
+    PARENT = "mlflow.parentRunId"
+    MODE = "mode"
+    REFERENCE = "reference"
+    STUDY = "study"
+    SETTING = "setting"
+    """`Setting`, or the values of a study's knobs."""
+    SPLIT = "split"
+    SEED = "seed"
+    TRIAL = "trial"
+    IDENTITY = "identity"
+    """Hash of everything that determines the result."""
+    STATE = "state"
+    """How a trial ended: COMPLETE, PRUNED or FAIL."""
+    ERROR = "error"
+    FAILURE = "failure"
+    """Why a cell failed: `diverged`, or `raised`."""
+    UNDEFINED = "undefined"
+    """Measures without a value and why, as JSON."""
+    CHECKPOINT = "checkpoint"
+    RETENTION_BY_CONSTRUCTION = "retention_by_construction"
+    ORPHANED = "orphaned"
+    """What an orphan was before."""
+    # of an ablation
+    COMPLETE = "complete"
+    ARMS = "arms"
+    CHAMPION = "champion"
+    CHAMPION_RUN = "champion_run"
+    # of a mode
+    ARM_OF = "arm_of"
+    WORDS = "words"
+    TUNED_IS_GUIDE = "tuned_is_guide"
+    TUNED_REASON = "tuned_reason"
+    FOLDS_PRUNED = "folds_pruned"
+    FOLDS_OF_TRIALS = "folds_of_trials"
+    # of a study, beside its `StudyListing`
+    QUESTION = "question"
+
+
+def is_kind(run: "Run", kind: Kind) -> bool:
+    """Whether a run is of this kind."""
+    return run.data.tags.get(Tag.KIND) == kind
+
+
+def is_finished(run: "Run") -> bool:
+    """Whether a run ended well."""
+    return run.info.status == "FINISHED"
+
+
+def is_complete(ablation: "Run") -> bool:
+    """Whether an ablation has everything that was asked of it."""
+    return ablation.data.tags.get(Tag.COMPLETE) == "true"
+
+
+def is_confirmation(run: "Run") -> bool:
+    """Whether a run confirms a mode; cells that only a study asked for do not."""
+    return is_kind(run, Kind.CONFIRMATION) and run.data.tags.get(Tag.STUDY, CONFIRM) == CONFIRM
+
+
+@dataclass(frozen=True)
+class StudyPoint:
+    """A point of a study as it was run: what it varies, and its cells.
+
+    Attributes:
+        mode: The mode whose curve it belongs to.
+        knobs: What the study varies, by name; numbers or words.
+        train_share: Share of each split's training prompts that it trains on.
+        lr: Learning rate, where the tuning pool chose it the chosen one.
+        pool: Mean selection metric on the tuning pool, or None where it was not run there.
+        cells: Identities of its runs by split.
+        grid: Rate, scale and score on the pool of every candidate, where they trained together;
+            the score of one that diverged is None.
+    """
+
+    mode: str
+    knobs: dict[str, Any]
+    train_share: float
+    lr: float
+    pool: float | None
+    cells: tuple[str, ...]
+    grid: tuple[tuple[float, float, float | None], ...] = ()
+
+    def to_tag(self) -> str:
+        """The point as a tag's value."""
+        return json.dumps({k: v for k, v in asdict(self).items() if k != "grid" or v})
+
+    @classmethod
+    def from_tag(cls, text: str) -> "StudyPoint":
+        """The point that `to_tag` wrote."""
+        content = json.loads(text)
+        grid = tuple((rate, scale, score) for rate, scale, score in content.pop("grid", ()))
+        return cls(**content | {"cells": tuple(content["cells"]), "grid": grid})
+
+
+@dataclass(frozen=True)
+class StudyListing:
+    """What a study's run says that belongs to it; a later command may replace it.
+
+    Attributes:
+        n_splits: Splits that it uses.
+        epochs: Epochs of each cell.
+        variance_factor: Nadeau-Bengio factor of so many splits.
+        points: Its points.
+    """
+
+    n_splits: int
+    epochs: int
+    variance_factor: float
+    points: tuple[StudyPoint, ...]
+
+    def to_tags(self) -> dict[str, str]:
+        """The listing as tags: its numbers, and `point.000` onwards."""
+        numbers = {name: str(getattr(self, name)) for name in _LISTED}
+        points = {f"{_POINT}{k:03d}": point.to_tag() for k, point in enumerate(self.points)}
+        return numbers | points
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> "StudyListing | None":
+        """The listing among a run's tags; None before its points are known."""
+        if not all(name in tags for name in _LISTED):
+            return None
+        return cls(
+            n_splits=int(tags["n_splits"]),
+            epochs=int(tags["epochs"]),
+            variance_factor=float(tags["variance_factor"]),
+            points=tuple(
+                StudyPoint.from_tag(tags[name]) for name in sorted(tags) if name.startswith(_POINT)
+            ),
+        )
+
+
+_LISTED = ("n_splits", "epochs", "variance_factor")
+_POINT = "point."
