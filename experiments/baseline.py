@@ -11,7 +11,6 @@ from qa_core import command_line as cli
 from qa_core import modes
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.measures.advice import advise
 
 if TYPE_CHECKING:
     from qa_core.data.splits import Split
@@ -129,6 +128,8 @@ def _run(
 
 
 def _print_end(args: BaselineArgs, result: "RunResult", on_rate: list[str]) -> None:
+    from qa_core.measures.advice import advise  # SciPy: --help must not wait for it
+
     best = result.history[result.best_epoch]
     print(f"\nbest epoch {result.best_epoch}: {result.checkpoint}")
     for sentence in advise(best, len(result.history) - 1, result.best_epoch, on_rate):

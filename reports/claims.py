@@ -6,6 +6,8 @@
 
 from collections.abc import Sequence
 
+from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, SROCC
+from qa_core.measures.limits import GAP_LIMIT
 from qa_core.targets import Target
 from reports.language import phrase
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
@@ -19,22 +21,21 @@ from reports.verdicts.study_contrasts import (
     scale_suits_data,
 )
 
-LIMIT_GAP = 0.05
 RESIDUAL_MODES = ("residual", "residual_partial_freeze")
 
 
 def _lift(evidence: Evidence, target: str) -> Sequence[Contrast]:
-    return [evidence.difference("residual", "traditional", f"test_srocc_{target}")]
+    return [evidence.difference("residual", "traditional", SROCC.logged(target))]
 
 
 def _best_overall(evidence: Evidence, target: str) -> Sequence[Contrast]:
     rivals = ("traditional", "residual", "linear_probe")
-    measure = f"test_srocc_{target}"
+    measure = SROCC.logged(target)
     return [evidence.difference("residual_partial_freeze", rival, measure) for rival in rivals]
 
 
 def _beats_zeroshot(evidence: Evidence, target: str) -> Sequence[Contrast]:
-    measure = f"test_srocc_{target}"
+    measure = SROCC.logged(target)
     return [evidence.over_reference(mode, "zeroshot", measure) for mode in evidence.guide_modes]
 
 
@@ -42,7 +43,7 @@ def _probe_cheapest(evidence: Evidence, target: str) -> Sequence[Contrast]:
     rivals = [mode for mode in evidence.guide_modes if mode != "linear_probe"]
     if not rivals:
         raise NotTested(phrase("no other mode was run"))
-    measures = ("trainable_parameters", "seconds_per_epoch")
+    measures = (PARAMETERS.logged(), EPOCH_SECONDS.logged())
     return [
         evidence.log_ratio("linear_probe", rival, measure)
         for measure in measures
@@ -67,7 +68,7 @@ def _steadier(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def _gap_under_limit(evidence: Evidence, target: str) -> Sequence[Contrast]:
     return [
-        evidence.level(mode, f"last_train_val_gap_{target}", null=LIMIT_GAP, above=False)
+        evidence.level(mode, GAP_LAST.logged(target), null=GAP_LIMIT, above=False)
         for mode in RESIDUAL_MODES
     ]
 

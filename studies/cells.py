@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Kind, Tag, is_confirmation
 from qa_core.targets import TARGETS
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
@@ -117,8 +118,8 @@ def _row(setting: ModeSetting) -> str:
 
 def _srocc_words(metrics: dict[str, float]) -> str:
     found = [
-        f"{target.letter} {metrics[f'test_srocc_{target}']:.3f}"
+        f"{target.letter} {metrics[SROCC.logged(target)]:.3f}"
         for target in TARGETS
-        if f"test_srocc_{target}" in metrics
+        if SROCC.logged(target) in metrics
     ]
     return "test SROCC " + ", ".join(found)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qa_core.measures.evaluation import score_predictions
+from qa_core.measures.catalogue import SROCC
+from qa_core.measures.evaluation import score_reference
 from qa_core.measures.references import (
     ANTONYM_PROMPTS,
     antonym_quality,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from qa_core.features.workspace import Embeddings
 
 REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
-MEASURES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")
 PREDICTIONS = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency", "q", "c")
 OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
 
@@ -106,14 +106,7 @@ class ReferenceScorer:
         frame = self._frame.iloc[split.test].reset_index(drop=True).copy()
         for target in self._targets:
             frame[target.prediction] = predict(target, split, self._embeddings)
-        metrics, undefined = score_predictions(frame)
-        wanted = [f"{measure}_{target}" for measure in MEASURES for target in self._targets]
-        metrics = {name: value for name, value in metrics.items() if name in wanted}
-        undefined = {name: reason for name, reason in undefined.items() if name in wanted}
-        if name == "zeroshot":
-            for target in self._targets:
-                if metrics.pop(f"rmse_{target}", None) is not None:
-                    undefined[f"rmse_{target}"] = OFF_SCALE
+        metrics, undefined = score_reference(frame, OFF_SCALE if name == "zeroshot" else "")
         kept = [column for column in PREDICTIONS if column in frame]
         return metrics, undefined, frame[kept]
 
@@ -151,7 +144,7 @@ class ReferenceScorer:
             if all(column in frame for column in columns):
                 value = raters_ceiling(*(frame[column].to_numpy(float) for column in columns))
             if value is None:
-                undefined[f"srocc_{target}"] = "the raters' spread and number are not known"
+                undefined[SROCC.key(target)] = "the raters' spread and number are not known"
             else:
-                metrics[f"srocc_{target}"] = value
+                metrics[SROCC.key(target)] = value
         return metrics, undefined, None

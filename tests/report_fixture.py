@@ -254,8 +254,8 @@ def _target_metrics(
     final = {
         "test_srocc": score, "test_plcc": score + 0.01, "test_plcc_fitted": score + 0.02,
         "test_krocc": score - 0.18, "test_rmse": 0.12, "test_clamped": 0.0,
-        "best_val_srocc": score + 0.01, "best_train_val_gap": gap - 0.01,
-        "last_train_val_gap": gap,
+        "best_val_srocc": score + 0.01, "train_val_gap_best": gap - 0.01,
+        "train_val_gap_last": gap,
     }  # fmt: skip
     if made.generators:
         final["test_within_generator_srocc"] = score - 0.1

@@ -99,7 +99,7 @@ def test_every_arm_trains_and_its_checkpoint_scores_as_it_was_measured(
     arm = mode_config(name, base, workspace.spec)
     result = train_run(arm, workspace, split, test=True, output_dir=tmp_path)
     for measure in ("alignment_retention", "seconds_per_epoch", "trainable_parameters",
-                    "test_delta_saturation_quality", "last_train_val_gap_consistency"):  # fmt: skip
+                    "test_delta_saturation_quality", "train_val_gap_last_consistency"):  # fmt: skip
         assert measure in result.metrics
     assert result.checkpoint is not None and result.predictions is not None
     rows = result.predictions.head(3)

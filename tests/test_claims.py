@@ -31,7 +31,7 @@ def make(scores: Mapping[str, float], noise: float = 0.004, epochs: int = 8, **e
             for target in ("quality", "consistency"):
                 row[f"test_srocc_{target}"] = mean + rng.normal(0, noise)
                 gap = extra.get("gap", 0.03) + rng.normal(0, 0.003)
-                row[f"last_train_val_gap_{target}"] = gap
+                row[f"train_val_gap_last_{target}"] = gap
             rows.append(row)
             slow = 12.0 if mode == "traditional" else 2.0
             for epoch in range(1, epochs + 1):

@@ -11,6 +11,7 @@ from test_claims import make
 import reports
 from qa_core.arms import ARMS, CONTROLS, MODES
 from qa_core.errors import UserError
+from qa_core.measures.catalogue import MEASURES
 from reports import build
 from reports.claims import CLAIMS
 from reports.evidence.load import Ablation
@@ -33,7 +34,6 @@ from reports.language import (
     untranslated,
 )
 from reports.paper import published
-from reports.paper.content import COST_HEADER, MAIN_HEADER
 from reports.paper.typeset import words_of_template
 
 FOLDER = Path(str(reports.__file__)).parent
@@ -55,7 +55,8 @@ def sentences() -> set[str]:
     records = (*MODES.values(), *CONTROLS.values(), *ARMS.values())
     found = WORDS | {r.label for r in records} | {r.short for r in records if r.short}
     found |= set(style.REFERENCE_LABELS.values())
-    found |= {*MAIN_HEADER, *COST_HEADER, *AXES.values(), *KNOBS.values()}
+    found |= {measure.heading for measure in MEASURES if measure.heading}
+    found |= {*AXES.values(), *KNOBS.values()}
     found |= {text for claim in CLAIMS for text in (claim.question, claim.rule)}
     found |= {page.question for page in (*PAGES, *ARM_PAGES)}
     found |= {arm.words for arm in ARMS.values()} | set(published.HEADER)

@@ -116,7 +116,7 @@ def test_a_run_whose_activations_exceed_the_budget_goes_on_without(
 def test_a_run_reports_what_its_mode_has(workspace: Workspace, split: Split) -> None:
     residual = run(workspace, split)
     for target in ("quality", "consistency"):
-        for name in ("test_srocc", "test_delta_saturation", "best_train_val_gap", "best_val_srocc"):
+        for name in ("test_srocc", "test_delta_saturation", "train_val_gap_best", "best_val_srocc"):
             assert f"{name}_{target}" in residual.metrics
     assert len(residual.history) == 3 and "loss" not in residual.history[0]
     direct = run(workspace, split, residual_learning=False)

@@ -4,6 +4,8 @@ import numpy as np
 
 from qa_core.config import SelectionMetric
 from qa_core.errors import UserError
+from qa_core.measures import catalogue
+from qa_core.measures.catalogue import GAP, SROCC
 from qa_core.measures.evaluation import Columns, score_epoch
 from qa_core.targets import TARGETS
 
@@ -18,9 +20,12 @@ def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, f
     Raises:
         UserError: The table has not the score that it needs.
     """
+    scores = score_epoch(columns)[0]
     measures = {
-        f"val_{name}" if "srocc" in name or "plcc" in name else name: value
-        for name, value in score_epoch(columns)[0].items()
+        measure.curve(target): scores[measure.key(target)]
+        for target in TARGETS
+        for measure in catalogue.by_epoch()
+        if measure.key(target) in scores
     }
     return measures | {"selection": _selection(measures, columns, asked)}
 
@@ -28,10 +33,10 @@ def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, f
 def _selection(measures: dict[str, float], columns: Columns, asked: SelectionMetric) -> float:
     """Mean validation SROCC of the targets asked for; a constant prediction counts as 0."""
     targets = [target for target in TARGETS if target.mos in columns]
-    names = [target for target in targets if asked in ("mean_srocc", f"srocc_{target}")]
-    if not names:
+    asked_for = [target for target in targets if asked in ("mean_srocc", SROCC.key(target))]
+    if not asked_for:
         raise UserError(f"--selection_metric {asked}: the table has no such score.")
-    return float(np.mean([measures.get(f"val_srocc_{name}", 0.0) for name in names]))
+    return float(np.mean([measures.get(SROCC.curve(target), 0.0) for target in asked_for]))
 
 
 def gap_measures(columns: Columns, validation: dict[str, float]) -> dict[str, float]:
@@ -39,9 +44,9 @@ def gap_measures(columns: Columns, validation: dict[str, float]) -> dict[str, fl
     scores = score_epoch(columns)[0]
     measures: dict[str, float] = {}
     for target in TARGETS:
-        train, reached = scores.get(f"srocc_{target}"), validation.get(f"val_srocc_{target}")
+        train, reached = scores.get(SROCC.key(target)), validation.get(SROCC.curve(target))
         if train is not None:
             measures[f"train_srocc_{target}"] = train
         if train is not None and reached is not None:
-            measures[f"train_val_gap_{target}"] = train - reached
+            measures[GAP.curve(target)] = train - reached
     return measures

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from scipy.stats import kendalltau, rankdata
 
-SATURATED = 0.95
-"""|delta| above which a correction counts as held back by its bound."""
+from qa_core.measures.limits import SATURATED_DELTA
 
 SMALL_CORRECTION = 0.05
 SMALL_DELTA = 0.25
@@ -115,7 +114,7 @@ def within_group_srocc(prediction: ArrayLike, mos: ArrayLike, groups: ArrayLike)
 
 def delta_saturation(delta: ArrayLike) -> float | None:
     """Share of corrections with |delta| > 0.95, in [0, 1]; None without rows."""
-    return _share(np.abs(_vector(delta)) > SATURATED)
+    return _share(np.abs(_vector(delta)) > SATURATED_DELTA)
 
 
 def small_correction_share(delta: ArrayLike, scale: ArrayLike) -> float | None:

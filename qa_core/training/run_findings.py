@@ -11,6 +11,7 @@ import torch
 
 from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
+from qa_core.measures.catalogue import GAP, GAP_LAST, SROCC
 from qa_core.measures.evaluation import score_predictions
 from qa_core.model.freezing import count_parameters
 from qa_core.targets import TARGETS
@@ -36,10 +37,10 @@ class Findings:
         """Add what training showed; `best` are the chosen epoch's measures on validation."""
         progress, model = trainer.progress, trainer.model
         for target in TARGETS:
-            if f"val_srocc_{target}" in best:
-                self.metrics[f"best_val_srocc_{target}"] = best[f"val_srocc_{target}"]
-            for when, measures in (("best", best), ("last", progress.history[-1])):
-                self._put_gap(f"{when}_train_val_gap_{target}", measures, target)
+            if SROCC.curve(target) in best:
+                self.metrics[f"best_{SROCC.curve(target)}"] = best[SROCC.curve(target)]
+            for gap, measures in ((GAP, best), (GAP_LAST, progress.history[-1])):
+                self._put_gap(gap.logged(target), measures.get(GAP.curve(target)))
         epochs = progress.history[1:]
         self.metrics |= {
             "best_epoch": progress.best_epoch,
@@ -69,8 +70,7 @@ class Findings:
         self.undefined |= not_told
         return predictions.reset_index(drop=True)
 
-    def _put_gap(self, name: str, measures: dict[str, float], target: str) -> None:
-        gap = measures.get(f"train_val_gap_{target}")
+    def _put_gap(self, name: str, gap: float | None) -> None:
         if gap is None:
             self.undefined[name] = "no such score, or a constant prediction"
         else:

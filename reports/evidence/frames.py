@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.arms import ARMS, CONTROLS, MODES
+from qa_core.measures.catalogue import GAP, GAP_LAST
 from qa_core.records.schema import Setting, Tag
 
 if TYPE_CHECKING:
@@ -111,6 +112,29 @@ def _number(text: str | None) -> float:
         return np.nan
 
 
+_OLD_NAMES = {
+    "best_train_val_gap": GAP.metric,
+    "last_train_val_gap": GAP_LAST.name,
+}
+"""What older stores call a measure (without target), and its name today."""
+
+
+def final_metrics(run: "Run") -> dict[str, float]:
+    """The measures that a run ended with, by today's names."""
+    return {_name_today(name): value for name, value in run.data.metrics.items()}
+
+
+def undefined_metrics(run: "Run") -> dict[str, str]:
+    """Why measures of a run have no value, by today's names."""
+    reasons = _loads(run.data.tags.get(Tag.UNDEFINED)) or {}
+    return {_name_today(name): reason for name, reason in reasons.items()}
+
+
+def _name_today(metric: str) -> str:
+    name, _, target = metric.rpartition("_")
+    return f"{_OLD_NAMES[name]}_{target}" if name in _OLD_NAMES else metric
+
+
 def cells_frame(runs: list["Run"]) -> pd.DataFrame:
     """Confirmation runs that ended well, with their final metrics as columns."""
     rows = [
@@ -122,8 +146,8 @@ def cells_frame(runs: list["Run"]) -> pd.DataFrame:
             "seed": int(run.data.tags.get(Tag.SEED, 0)),
             "artifact_uri": run.info.artifact_uri or "",
             "params": dict(run.data.params),
-            "undefined": _loads(run.data.tags.get(Tag.UNDEFINED)) or {},
-            **run.data.metrics,
+            "undefined": undefined_metrics(run),
+            **final_metrics(run),
         }
         for run in runs
     ]
@@ -151,8 +175,8 @@ def references_frame(runs: list["Run"]) -> pd.DataFrame:
             "split": int(run.data.tags[Tag.SPLIT]),
             "run_id": run.info.run_id,
             "artifact_uri": run.info.artifact_uri,
-            "undefined": _loads(run.data.tags.get(Tag.UNDEFINED)) or {},
-            **run.data.metrics,
+            "undefined": undefined_metrics(run),
+            **final_metrics(run),
         }
         for run in runs
     ]

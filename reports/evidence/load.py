@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 import pandas as pd
 
 from qa_core.errors import UserError
+from qa_core.measures import catalogue
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
 from qa_core.records.schema import (
     Kind,
@@ -42,15 +43,6 @@ if TYPE_CHECKING:
 
 
 CURVE_METRICS = ("loss", "loss_q", "loss_c", "selection")
-CURVE_METRICS_PER_TARGET = (
-    "val_srocc",
-    "val_plcc",
-    "train_srocc",
-    "train_val_gap",
-    "delta_saturation",
-    "delta_small",
-    "clamped",
-)
 # Same data and same protocol: what must agree before runs may stand in one table.
 _IDENTITY = ("protocol", "data_name", "data_sha256", "backbone_sha256", "split_seed")
 PREDICTION_TEXT = ("name", "prompt", "group", "generator")
@@ -281,7 +273,7 @@ def _curves_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
     """Per-epoch metrics of the cells, epoch 0 = before training."""
     keys = [
         key
-        for base in CURVE_METRICS_PER_TARGET
+        for base in ("train_srocc", *(measure.by_epoch for measure in catalogue.by_epoch()))
         for key in (f"{base}_{target}" for target in TARGETS)
         if key in cells
     ]

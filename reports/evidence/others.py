@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from qa_core.errors import UserError
-from qa_core.measures.evaluation import score_predictions
+from qa_core.measures.evaluation import score_reference
 from qa_core.targets import TARGETS
 from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
 from reports.language import phrase
 
-MEASURES = ("srocc", "plcc", "krocc", "within_generator_srocc")
 OFF_SCALE = phrase("the scale of these predictions is not known")
 
 
@@ -94,7 +93,6 @@ def _scores(images: pd.DataFrame, table: pd.DataFrame, file: Path) -> dict[str, 
     frame = images.copy()
     for target in (target for target in TARGETS if target in table):
         frame[target.prediction] = table.loc[list(images["name"]), target].to_numpy(float)
-    metrics, undefined = score_predictions(frame)
-    found = {f"test_{m}": value for m, value in metrics.items() if m.startswith(MEASURES)}
-    reasons = {f"test_{m}": reason for m, reason in undefined.items()}
-    return found | {"undefined": reasons | {f"test_rmse_{t}": OFF_SCALE for t in TARGETS}}
+    metrics, undefined = score_reference(frame, OFF_SCALE)
+    found = {f"test_{name}": value for name, value in metrics.items()}
+    return found | {"undefined": {f"test_{name}": why for name, why in undefined.items()}}

@@ -15,7 +15,7 @@ from qa_core.records.schema import (
     is_finished,
     is_kind,
 )
-from reports.evidence.frames import per_split, select
+from reports.evidence.frames import final_metrics, per_split, select
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -96,7 +96,7 @@ def _study(tags: dict[str, str], listing: StudyListing, cells: dict[str, "Run"])
 
 def _row(number: int, point: StudyPoint, split: int, run: "Run") -> dict[str, Any]:
     return {
-        **run.data.metrics,  # first: its own `lr` is that of the last step
+        **final_metrics(run),  # first: its own `lr` is that of the last step
         "point": number,
         "varies": ",".join(point.knobs),
         "mode": point.mode,

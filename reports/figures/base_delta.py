@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qa_core.measures.catalogue import BASE_SROCC, SROCC
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, name_columns, score_axes
@@ -30,8 +31,8 @@ def compute_base_delta(ablation: Ablation, target: str) -> BaseDeltaData:
     base: dict[str, FloatArray] = {}
     whole: dict[str, FloatArray] = {}
     for mode in ablation.mode_names:
-        left = ablation.by_split(mode, f"test_base_srocc_{target}")
-        right = ablation.by_split(mode, f"test_srocc_{target}")
+        left = ablation.by_split(mode, BASE_SROCC.logged(target))
+        right = ablation.by_split(mode, SROCC.logged(target))
         both = left.index.intersection(right.index)
         if len(both):
             base[mode] = left.loc[both].to_numpy(float)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -37,7 +38,7 @@ def compute_curves(ablation: Ablation, mode: str, target: str) -> CurveData:
         mode,
         target,
         quantiles_by_epoch(own, f"train_srocc_{target}", 0.25, 0.75),
-        quantiles_by_epoch(own, f"val_srocc_{target}", 0.25, 0.75),
+        quantiles_by_epoch(own, SROCC.curve(target), 0.25, 0.75),
         len(set(own["run_id"])),
     )
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from qa_core.measures.catalogue import GAP, GAP_LAST, SROCC
+from qa_core.measures.limits import GAP_LIMIT
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, limit_line, score_axes
@@ -15,8 +17,6 @@ from reports.language import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-LIMIT = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class GapData:
 def compute_gap(ablation: Ablation, target: str) -> GapData:
     """Gap at the best checkpoint and at the last epoch, guide's setting."""
     columns = {
-        f"best_val_srocc_{target}": "val_srocc",
-        f"best_train_val_gap_{target}": "gap",
-        f"last_train_val_gap_{target}": "gap_last",
+        f"best_{SROCC.curve(target)}": "val_srocc",
+        GAP.logged(target): "gap",
+        GAP_LAST.logged(target): "gap_last",
     }
     cells = ablation.settled("guide")
     if not set(columns) <= set(cells.columns):
@@ -51,7 +51,7 @@ def draw_gap(data: GapData, ax: "Axes") -> None:
         ax.vlines(runs["val_srocc"], runs["gap"], runs["gap_last"], color=tint, lw=0.7, alpha=0.5)
         ax.scatter(runs["val_srocc"], runs["gap"], s=20, marker=style.marker(str(mode)),
                    color=tint, alpha=0.85, linewidths=0, label=style.label(str(mode)))  # fmt: skip
-    limit_line(ax, LIMIT, say("limit"))
+    limit_line(ax, GAP_LIMIT, say("limit"))
     score_axes(ax, "xy")
     ax.set_title(say(data.target))
     ax.set_xlabel(say("validation SROCC"))

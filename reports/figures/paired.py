@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qa_core.arms import BASELINE
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, jitter, name_columns, score_axes
@@ -34,7 +35,7 @@ class PairedData:
 
 def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> PairedData:
     """Test SROCC minus that of the traditional mode on the same split."""
-    measure = f"test_srocc_{target}"
+    measure = SROCC.logged(target)
     base = ablation.by_split(BASELINE, measure, setting)
     traditional: dict[str, FloatArray] = {}
     differences: dict[str, FloatArray] = {}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from qa_core.measures.catalogue import SATURATION
+from qa_core.measures.limits import BINDING_SHARE, SATURATED_DELTA
 from qa_core.targets import Target
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
@@ -20,8 +22,6 @@ from reports.statistics import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BOUND = 0.95
-BINDING = 0.10
 _BINS = np.linspace(0.0, 1.0, 41)
 
 
@@ -45,16 +45,15 @@ class DeltaData:
 
 def compute_saturation(ablation: Ablation, target: str) -> SaturationData:
     """Share of samples with |delta| > .95: validation by epoch, test at the best checkpoint."""
-    measure = f"delta_saturation_{target}"
     curves = ablation.curves
     by_epoch: dict[str, pd.DataFrame] = {}
     at_end: dict[str, FloatArray] = {}
     for mode in ablation.mode_names:
-        ends = ablation.by_split(mode, f"test_{measure}")
+        ends = ablation.by_split(mode, SATURATION.logged(target))
         if len(ends):
             at_end[mode] = ends.to_numpy(float)
         own = select(curves, mode=mode, setting="guide")
-        band = quantiles_by_epoch(own, measure, 0.0, 1.0)
+        band = quantiles_by_epoch(own, SATURATION.curve(target), 0.0, 1.0)
         if len(band):
             by_epoch[mode] = band
     return SaturationData(target, by_epoch, at_end)
@@ -78,9 +77,9 @@ def draw_saturation(data: SaturationData, ax: "Axes") -> None:
         values = data.at_end[mode]
         ax.scatter([x] * len(values), values, s=10, marker=style.marker(mode), color=tint,
                    alpha=0.6, linewidths=0)  # fmt: skip
-    top = max(ax.get_ylim()[1], 1.25 * BINDING)
+    top = max(ax.get_ylim()[1], 1.25 * BINDING_SHARE)
     ax.set_ylim(-0.02 * top, top)
-    limit_line(ax, BINDING, "10 %")
+    limit_line(ax, BINDING_SHARE, "10 %")
     score_axes(ax, "y")
     _name_epochs(ax, last, xs_of_test)
     ax.set_title(say(data.target))
@@ -123,9 +122,9 @@ def draw_delta(data: DeltaData, ax: "Axes") -> None:
         return
     for mode, share in data.shares.items():
         ax.stairs(share, _BINS, color=style.colour(mode), lw=1.1)
-    ax.axvline(BOUND, color=style.LIMIT, lw=0.8, ls=(0, (4, 2)))
+    ax.axvline(SATURATED_DELTA, color=style.LIMIT, lw=0.8, ls=(0, (4, 2)))
     words = say("saturated above .95")
-    ax.text(BOUND - 0.015, 0.97, words, color=style.LIMIT, fontsize=8, ha="right",
+    ax.text(SATURATED_DELTA - 0.015, 0.97, words, color=style.LIMIT, fontsize=8, ha="right",
             va="top", transform=ax.get_xaxis_transform())  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.15 * max(float(share.max()) for share in data.shares.values()))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -38,7 +39,7 @@ class StripsData:
 
 def compute_strips(ablation: Ablation, target: str) -> StripsData:
     """Test SROCC by split at the guide's setting, and at the tuned one where it differs."""
-    measure = f"test_srocc_{target}"
+    measure = SROCC.logged(target)
     strips: list[Strip] = []
     for mode in ablation.mode_names:
         for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from qa_core.measures import catalogue
+from qa_core.measures.catalogue import EPOCH_SECONDS, PARAMETERS, SROCC
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, log_axis, score_axes
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AXES = {
-    "alignment_retention": "alignment retention",
-    "seconds_per_epoch": "seconds an epoch",
+    catalogue.RETENTION.logged(): "alignment retention",
+    EPOCH_SECONDS.logged(): "seconds an epoch",
 }
 
 
@@ -42,10 +44,10 @@ def compute_tradeoff(ablation: Ablation, target: str, cost: str) -> TradeoffData
     for mode in ablation.mode_names:
         columns = {
             "cost": ablation.by_split(mode, cost),
-            "srocc": ablation.by_split(mode, f"test_srocc_{target}"),
+            "srocc": ablation.by_split(mode, SROCC.logged(target)),
         }
         frames.append(pd.DataFrame(columns).dropna().assign(mode=mode))
-        parameters = ablation.by_split(mode, "trainable_parameters")
+        parameters = ablation.by_split(mode, PARAMETERS.logged())
         if len(parameters):
             trainable[mode] = float(parameters.mean())
     points = pd.concat(frames) if frames else pd.DataFrame(columns=pd.Index(["cost", "mode"]))
@@ -62,16 +64,16 @@ def draw_tradeoff(data: TradeoffData, ax: "Axes") -> None:
         ax.scatter(runs["cost"], runs["srocc"], s=9, color=tint, alpha=0.35, linewidths=0)
         ax.scatter([runs["cost"].mean()], [runs["srocc"].mean()], s=42, marker=shape, color=tint,
                    edgecolor="white", linewidths=0.6, zorder=3)  # fmt: skip
-    score_axes(ax, "y" if data.cost == "seconds_per_epoch" else "xy")
+    score_axes(ax, "y" if data.cost == EPOCH_SECONDS.logged() else "xy")
     costs = data.points["cost"].to_numpy(float)
-    if data.cost == "seconds_per_epoch" and costs.min() > 0 and np.ptp(np.log10(costs)) > 0.7:
+    if data.cost == EPOCH_SECONDS.logged() and costs.min() > 0 and np.ptp(np.log10(costs)) > 0.7:
         log_axis(ax)
     ax.set_title(say(data.target))
     ax.set_xlabel(say(AXES[data.cost]))
 
 
 def _draw_retention(ablation: Ablation) -> Drawn:
-    figure = _lay_out(ablation, _compute_all(ablation, "alignment_retention"))
+    figure = _lay_out(ablation, _compute_all(ablation, catalogue.RETENTION.logged()))
     return figure, say(
         "Test SROCC against alignment retention: the rank correlation of cos after fine-tuning "
         "with cos before, within matched and within shuffled pairs, averaged. 1 keeps CLIP’s "
@@ -82,7 +84,7 @@ def _draw_retention(ablation: Ablation) -> Drawn:
 
 
 def _draw_cost(ablation: Ablation) -> Drawn:
-    data = _compute_all(ablation, "seconds_per_epoch")
+    data = _compute_all(ablation, EPOCH_SECONDS.logged())
     trained = [f"{style.label(mode)} {n:,.0f}" for mode, n in data[0].trainable.items()]
     return _lay_out(ablation, data), say(
         "Test SROCC against seconds an epoch on this machine. Small points: splits; mark: mean. "

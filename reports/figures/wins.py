@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, name_columns
@@ -36,7 +37,7 @@ class WinsData:
 def compute_wins(ablation: Ablation, target: str) -> WinsData:
     """Paired by split, test SROCC at the guide's setting."""
     modes = ablation.mode_names
-    scores = {mode: ablation.by_split(mode, f"test_srocc_{target}") for mode in modes}
+    scores = {mode: ablation.by_split(mode, SROCC.logged(target)) for mode in modes}
     shares = np.full((len(modes), len(modes)), np.nan)
     for i, row in enumerate(modes):
         for j, column in enumerate(modes):

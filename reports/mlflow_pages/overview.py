@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from qa_core.arms import find_mode
+from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
 from qa_core.records.schema import Kind, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
@@ -94,7 +95,7 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
             _table(
                 ["mode, guide's setting", *(f"SROCC {t}" for t in _targets(params))],
                 [
-                    [mode, *(_interval(measures.get(f"srocc_{t}", {})) for t in _targets(params))]
+                    [mode, *(_interval(measures.get(SROCC.key(t), {})) for t in _targets(params))]
                     for mode, measures in results["guide_modes"].items()
                 ],
             ),
@@ -170,7 +171,7 @@ def _log_means(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, A
         mode = run.data.tags[Tag.MODE]
         means = _means(results["guide_modes"].get(mode, {}))
         tuned = _means(results["modes"].get(mode, {}))
-        means |= {f"tuned_{name}": v for name, v in tuned.items() if name.startswith("srocc")}
+        means |= {f"tuned_{name}": v for name, v in tuned.items() if name.startswith(SROCC.name)}
         new = {name: v for name, v in means.items() if run.data.metrics.get(name) != v}
         if new:
             tracker.log(run.info.run_id, metrics=as_metrics(new))

@@ -11,6 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from qa_core.measures.catalogue import (
+    EPOCH_SECONDS,
+    GAP,
+    GAP_LAST,
+    PARAMETERS,
+    RETENTION,
+    SATURATION,
+    SROCC,
+)
 from qa_core.records.schema import Kind, Tag
 from qa_core.targets import Target
 
@@ -46,9 +55,9 @@ def trials_view(targets: Sequence[Target]) -> View:
 
     Measures by epoch stand at the last epoch; `objective` is the best epoch's, which tuning chose.
     """
-    srocc = [f"val_srocc_{target}" for target in targets]
-    gap = [f"train_val_gap_{target}" for target in targets]
-    saturation = [f"delta_saturation_{target}" for target in targets]
+    srocc = [SROCC.curve(target) for target in targets]
+    gap = [GAP.curve(target) for target in targets]
+    saturation = [SATURATION.curve(target) for target in targets]
     scales = [target.scale for target in targets]
     knobs = ["frozen_blocks", "log10_lr"]
     return View(
@@ -79,10 +88,10 @@ def trials_view(targets: Sequence[Target]) -> View:
 
 def modes_view(targets: Sequence[Target]) -> View:
     """The four modes as confirmed at the guide's setting, means over the splits."""
-    srocc = [f"srocc_{target}" for target in targets]
-    gap = [f"train_val_gap_last_{target}" for target in targets]
-    saturation = [f"delta_saturation_{target}" for target in targets]
-    cost = ["alignment_retention", "seconds_per_epoch", "trainable_parameters"]
+    srocc = [SROCC.key(target) for target in targets]
+    gap = [GAP_LAST.key(target) for target in targets]
+    saturation = [SATURATION.key(target) for target in targets]
+    cost = [RETENTION.key(), EPOCH_SECONDS.key(), PARAMETERS.key()]
     curves = [f"{name}_{target}" for name in CURVES for target in targets]
     return View(
         key="modes",
@@ -104,7 +113,7 @@ def modes_view(targets: Sequence[Target]) -> View:
     )
 
 
-CURVES = ("val_srocc", "train_val_gap")
+CURVES = (SROCC.by_epoch, GAP.by_epoch)
 """Measures whose mean curves a mode's run holds."""
 
 

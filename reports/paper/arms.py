@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from qa_core.measures.catalogue import RETENTION
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
@@ -62,7 +63,7 @@ def _comparison_row(ablation: Ablation, arm: str, gains: Sequence[Gain]) -> dict
     for target in ablation.targets:
         own = [gain for gain in gains if (gain.arm, gain.target) == (arm, target)]
         cells.append(_gain_cell(own[0]) if own else {"value": NONE, "interval": ""})
-    kept = difference(ablation, arm, "alignment_retention")
+    kept = difference(ablation, arm, RETENTION.logged())
     text = signed(float(kept.mean())) if len(kept) else NONE
     return {"name": label(arm), "cells": [*cells, {"value": text, "interval": ""}]}
 

@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import CONFIRM, Kind
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import language, say, say_all, say_list, say_name
-from reports.paper.tables import claim_rows, cost_table, main_table, score_cell
+from reports.paper.tables import (
+    claim_rows,
+    cost_header,
+    cost_table,
+    main_header,
+    main_table,
+    score_cell,
+)
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.plan import is_planned, plan_rows
 from reports.text.wording import protocol_words, resolution, verdict_in_words
@@ -28,9 +36,6 @@ LONGEST_COMMAND = 700
 WORST_IMAGES = 12
 LARGEST_DIFFERENCE = 2.0
 """Of two rank correlations."""
-MAIN_HEADER = ("mode", "SROCC", "PLCC", "PLCC fitted", "KROCC", "RMSE", "gap, last", "saturated")
-COST_HEADER = ("mode", "retention", "matched", "shuffled", "R@1 ratio", "parameters", "s an epoch",
-               "MB at peak")  # fmt: skip
 _VERSIONS = ("python", "torch", "open_clip", "optuna", "mlflow")
 _ON_COVER = {
     "profile", "protocol", "data_name", "data_version", "data_sha256", "n_images", "n_prompts",
@@ -131,9 +136,9 @@ def table_content(
     ]
     return {
         "main": main,
-        "main_header": [say(h) for h in MAIN_HEADER],
+        "main_header": main_header(),
         "cost": cost_table(modes),
-        "cost_header": [say(h) for h in COST_HEADER],
+        "cost_header": cost_header(),
         "cost_caption": say(
             "Alignment and cost at the guide’s setting. Retention: rank correlation of cos after "
             "fine-tuning with cos before, within matched and within shuffled pairs, averaged; 1 "
@@ -251,7 +256,7 @@ def pooled_rows(
 ) -> list[dict[str, Any]]:
     """The descriptive out-of-fold table; empty unless the protocol is k-fold."""
     return [
-        {"name": label(mode), "cells": [score_cell(row.get(f"srocc_{t}")) for t in targets]}
+        {"name": label(mode), "cells": [score_cell(row.get(SROCC.key(t))) for t in targets]}
         for mode, row in pooled.items()
     ]
 

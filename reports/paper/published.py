@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from qa_core.measures.catalogue import PLCC, SROCC
+from qa_core.targets import TARGETS
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
@@ -45,7 +47,7 @@ ANCHORS: dict[str, dict[str, Scores]] = {
 }
 """By data set: prompts unseen, strength chosen on validation, five splits."""
 
-MEASURES = ("srocc_quality", "plcc_quality", "srocc_consistency", "plcc_consistency")
+MEASURES = tuple(measure.key(target) for target in TARGETS for measure in (SROCC, PLCC))
 HEADER = ("method", "SROCC, quality", "PLCC, quality", "SROCC, consistency", "PLCC, consistency")
 
 

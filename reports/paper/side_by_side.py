@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from qa_core.measures.catalogue import PLCC, SROCC
 from qa_core.targets import TARGETS
 from reports.evidence.frames import REFERENCE_ORDER, mode_rank
 from reports.figures.style import label
@@ -17,7 +18,7 @@ from reports.paper.typeset import compile_pdf
 from reports.verdicts.decided import Decided
 from reports.verdicts.results import Entry, write_json
 
-MEASURES = ("srocc", "plcc")
+MEASURES = (SROCC, PLCC)
 
 
 def write_side_by_side(decided: Mapping[str, Decided], out: Path) -> Path:
@@ -85,7 +86,7 @@ def _scores(names: Sequence[str], columns: Sequence[Decided], target: str) -> di
     ]
     return {
         "id": target,
-        "header": [say("mode"), *(f"{n}: {m.upper()}" for n in names for m in MEASURES)],
+        "header": [say("mode"), *(f"{n}: {m.heading}" for n in names for m in MEASURES)],
         "groups": groups,
         "caption": say(
             "Test scores for {target}, one column an ablation: mean over its splits and the 95 % "
@@ -107,7 +108,7 @@ def _row(name: str, part: str, columns: Sequence[Decided], target: str) -> dict[
     entries: list[Entry | None] = [
         None
         if part == "modes" and not d.ablation.is_tuned
-        else d.results[part].get(name, {}).get(f"{measure}_{target}")
+        else d.results[part].get(name, {}).get(measure.key(target))
         for d in columns
         for measure in MEASURES
     ]

@@ -1,11 +1,14 @@
 """Tables of the report: rows of ready text for the page; the same numbers as CSV and LaTeX."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from qa_core.measures import catalogue
+from qa_core.measures.catalogue import Measure
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, has_label, label
 from reports.language import say
@@ -43,6 +46,25 @@ def number_cell(entry: Entry | None, digits: int) -> Cell:
     return {"value": f"{entry['mean']:,.{digits}f}", "interval": ""}
 
 
+CELLS = {
+    "score": score_cell,
+    "share": percent_cell,
+    "count": partial(number_cell, digits=0),
+    "seconds": partial(number_cell, digits=2),
+}
+"""What writes a cell, by the unit of its measure."""
+
+
+def main_header() -> list[str]:
+    """Column titles of `main_table`."""
+    return [say("mode"), *(say(m.heading) for m in _columns(catalogue.per_target()))]
+
+
+def cost_header() -> list[str]:
+    """Column titles of `cost_table`."""
+    return [say("mode"), *(say(m.heading) for m in _columns(catalogue.overall()))]
+
+
 def main_table(
     ablation: Ablation, target: str, guide: Table, tuned: Table, baselines: Table
 ) -> list[dict[str, Any]]:
@@ -61,30 +83,24 @@ def main_table(
 
 
 def _row(name: str, entries: dict[str, Entry], target: str) -> dict[str, Any]:
-    scores = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "train_val_gap_last")
-    cells = [score_cell(entries.get(f"{measure}_{target}")) for measure in scores]
-    return {
-        "name": label(name),
-        "cells": [*cells, percent_cell(entries.get(f"delta_saturation_{target}"))],
-    }
+    shown = _columns(catalogue.per_target())
+    cells = [CELLS[measure.unit](entries.get(measure.key(target))) for measure in shown]
+    return {"name": label(name), "cells": cells}
 
 
 def cost_table(guide: Table) -> list[dict[str, Any]]:
     """Alignment and cost by mode, guide's setting."""
-    retention = ("alignment_retention", "alignment_retention_matched",
-                 "alignment_retention_shuffled", "retention_r_at_1")  # fmt: skip
     return [
         {
             "name": label(mode),
-            "cells": [
-                *(score_cell(entries.get(name)) for name in retention),
-                number_cell(entries.get("trainable_parameters"), 0),
-                number_cell(entries.get("seconds_per_epoch"), 2),
-                number_cell(entries.get("peak_memory_mb"), 0),
-            ],
+            "cells": [CELLS[m.unit](entries.get(m.key())) for m in _columns(catalogue.overall())],
         }
         for mode, entries in guide.items()
     ]
+
+
+def _columns(measures: Sequence[Measure]) -> list[Measure]:
+    return [measure for measure in measures if measure.heading]
 
 
 def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from qa_core.measures.catalogue import SROCC
 from qa_core.targets import TARGETS
 from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
@@ -96,10 +97,10 @@ def _references(ablation: Ablation, baselines: dict[str, dict[str, Entry]]) -> l
     items: list[str] = []
     for name in REFERENCE_ORDER:
         row = baselines.get(name)
-        gone = [t for t in ablation.targets if row is None or row[f"srocc_{t}"]["mean"] is None]
+        gone = [t for t in ablation.targets if row is None or row[SROCC.key(t)]["mean"] is None]
         if not gone:
             continue
-        reason = "not computed" if row is None else row[f"srocc_{gone[0]}"]["reason"]
+        reason = "not computed" if row is None else row[SROCC.key(gone[0])]["reason"]
         where = say_list([say(t) for t in gone])
         items.append(
             say("{row} for {targets}: {reason}", row=label(name), targets=where, reason=reason)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
@@ -58,7 +59,7 @@ def _leader(ablation: Ablation, modes: Table, target: str) -> str:
         "On {target}, {mode} has the highest mean test SROCC at the guide’s setting, {score}.",
         target=target,
         mode=label(best),
-        score=with_interval(modes[best][f"srocc_{target}"]),
+        score=with_interval(modes[best][SROCC.key(target)]),
     )
     rivals = [m for m in means if m != best] if ablation.decides else []
     apart, close = told_apart(ablation, best, rivals, target)
@@ -88,7 +89,7 @@ def told_apart(
     The data chose which mode is best, so every pair of modes was at stake: the intervals are
     Bonferroni's over all pairs, not over the rivals alone.
     """
-    measure = f"test_srocc_{target}"
+    measure = SROCC.logged(target)
     own = ablation.by_split(best, measure)
     lifts = {rival: own - ablation.by_split(rival, measure) for rival in rivals}
     found = _standing(ablation, lifts, math.comb(len(rivals) + 1, 2))
@@ -128,7 +129,7 @@ def _against(
     mark = f"{label(reference)} ({format_score(bar)})"
     if not ablation.decides:
         return _by_means(_means(modes, target), bar, mark)
-    measure = f"test_srocc_{target}"
+    measure = SROCC.logged(target)
     row = per_split(select(ablation.references, reference=reference), measure)
     lifts = {mode: ablation.by_split(mode, measure) - row for mode in _means(modes, target)}
     found = _standing(ablation, lifts, len(lifts) * n_references)
@@ -190,7 +191,7 @@ def _floor_words(modes: Table, baselines: Table, target: str) -> str:
 
 def _means(table: Table, target: str) -> dict[str, float]:
     """Mean test SROCC by row, where it is defined."""
-    means = {name: entries[f"srocc_{target}"]["mean"] for name, entries in table.items()}
+    means = {name: entries[SROCC.key(target)]["mean"] for name, entries in table.items()}
     return {name: mean for name, mean in means.items() if mean is not None}
 
 

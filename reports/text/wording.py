@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION, SROCC
+from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
-from reports.claims import LIMIT_GAP
 from reports.evidence.load import Ablation
-from reports.figures.saturation import BINDING
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.statistics import smallest_effect
@@ -61,8 +61,8 @@ def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
     counts: list[int] = []
     for i, first in enumerate(modes):
         for second in modes[i + 1 :]:
-            left = ablation.by_split(first, f"test_srocc_{target}")
-            right = ablation.by_split(second, f"test_srocc_{target}")
+            left = ablation.by_split(first, SROCC.logged(target))
+            right = ablation.by_split(second, SROCC.logged(target))
             difference = (left - right).dropna()
             if len(difference) >= 2:
                 deviations.append(float(np.std(difference.to_numpy(float), ddof=1)))
@@ -100,10 +100,10 @@ def _gap_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
     over: list[str] = []
     seen = 0
     for mode, entries in modes.items():
-        gaps = {t: entries[f"train_val_gap_last_{t}"]["mean"] for t in ablation.targets}
+        gaps = {t: entries[GAP_LAST.key(t)]["mean"] for t in ablation.targets}
         gaps = {t: g for t, g in gaps.items() if g is not None}
         seen += len(gaps)
-        high = [f"{say(t)} {format_score(g)}" for t, g in gaps.items() if g > LIMIT_GAP]
+        high = [f"{say(t)} {format_score(g)}" for t, g in gaps.items() if g > GAP_LIMIT]
         if high:
             over.append(f"{label(mode)} ({say(', ').join(high)})")
     if not seen:
@@ -120,7 +120,7 @@ def _gap_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
 def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
     """Whether the residual's bound binds on test."""
     shares = {
-        (mode, target): entries[f"delta_saturation_{target}"]["mean"]
+        (mode, target): entries[SATURATION.key(target)]["mean"]
         for mode, entries in modes.items()
         for target in ablation.targets
     }
@@ -134,7 +134,7 @@ def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
         target=target,
         share=f"{100 * top:.1f}",
     )
-    if top > BINDING:
+    if top > BINDING_SHARE:
         return say(
             "The bound binds: highest saturation {where}. A larger scale is worth a try.",
             where=where,
@@ -146,7 +146,7 @@ def _bound_words(ablation: Ablation, modes: dict[str, dict[str, Entry]]) -> str:
 
 def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
     """How much of CLIP's alignment each mode kept."""
-    kept = {m: e["alignment_retention"]["mean"] for m, e in modes.items()}
+    kept = {m: e[RETENTION.key()]["mean"] for m, e in modes.items()}
     kept = {m: r for m, r in kept.items() if r is not None and freezing_of(m) != "all"}
     if not kept:
         return ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
 from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
 from reports.verdicts.decide import ALPHA
@@ -64,7 +65,7 @@ def arm_gains(ablation: Ablation, setting: str = "guide") -> list[Gain]:
         (arm, target): values.to_numpy(float)
         for arm in ablation.arms.mode_names
         for target in ablation.targets
-        if len(values := difference(ablation, arm, f"test_srocc_{target}", setting))
+        if len(values := difference(ablation, arm, SROCC.logged(target), setting))
     }
     plain = {key: ablation.interval(values) for key, values in found.items()}
     known = [key for key, interval in plain.items() if interval.p is not None]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.language import phrase
@@ -142,7 +143,7 @@ class Evidence:
         """Validation SROCC (n_runs, n_epochs), only of runs of 20 epochs without stopping."""
         self._require_resplits()
         curves = self.ablation.curves
-        measure = f"val_srocc_{target}"
+        measure = SROCC.curve(target)
         mine = curves["run_id"].isin(list(select(self._settled, mode=mode)["run_id"]))
         own: Any = curves[mine & (curves["epoch"] >= 1)]
         if own.empty or measure not in own:

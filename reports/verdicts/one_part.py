@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qa_core.measures.catalogue import PLCC, SROCC
 from qa_core.measures.metrics import MIN_ROWS, plcc, srocc
 from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import kept_together, select
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from reports.evidence.load import Ablation
 
 RESAMPLES = 500
-STATISTICS: dict[str, Callable[..., float | None]] = {"srocc": srocc, "plcc": plcc}
+STATISTICS: dict[str, Callable[..., float | None]] = {SROCC.name: srocc, PLCC.name: plcc}
 
 
 def part_intervals(predictions: pd.DataFrame, protocol: str) -> dict[str, Interval]:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qa_core.measures.catalogue import SROCC
 from qa_core.measures.metrics import MIN_ROWS
 from qa_core.targets import Target
 from reports.evidence.frames import kept_together, select
@@ -26,7 +27,7 @@ def pooled_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     table = select(ablation.predictions, setting="guide")
     return {
         mode: {
-            f"srocc_{target}": _pooled(select(table, mode=mode), target)
+            SROCC.key(target): _pooled(select(table, mode=mode), target)
             for target in ablation.targets
         }
         for mode in ablation.mode_names

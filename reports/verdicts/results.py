@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qa_core.measures import catalogue
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.statistics import (
@@ -24,44 +26,17 @@ from reports.verdicts.decide import Verdict
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
 from reports.verdicts.study_results import study_entries
 
-PER_TARGET = {
-    "srocc": "test_srocc",
-    "plcc": "test_plcc",
-    "plcc_fitted": "test_plcc_fitted",
-    "krocc": "test_krocc",
-    "rmse": "test_rmse",
-    "within_generator_srocc": "test_within_generator_srocc",
-    "base_srocc": "test_base_srocc",
-    "train_val_gap": "best_train_val_gap",
-    "train_val_gap_last": "last_train_val_gap",
-    "delta_saturation": "test_delta_saturation",
-    "delta_small": "test_delta_small",
-    "clamped": "test_clamped",
-}
-"""Measures per target, and the metric that MLflow holds for each (without the target)."""
-
-OVERALL = (
-    "alignment_retention",
-    "alignment_retention_matched",
-    "alignment_retention_shuffled",
-    "retention_r_at_1",
-    "trainable_parameters",
-    "seconds_per_epoch",
-    "peak_memory_mb",
-)
-OF_REFERENCES = ("srocc", "plcc", "plcc_fitted", "krocc", "rmse", "within_generator_srocc")
-
 Entry = dict[str, Any]
 
 
 def measures(targets: Sequence[str]) -> dict[str, str]:
     """All measures of results.json for these targets, with the metric each is read from."""
     names = {
-        f"{name}_{target}": f"{metric}_{target}"
-        for name, metric in PER_TARGET.items()
+        measure.key(target): measure.logged(target)
+        for measure in catalogue.per_target()
         for target in targets
     }
-    return names | {name: name for name in OVERALL}
+    return names | {measure.key(): measure.logged() for measure in catalogue.overall()}
 
 
 def as_entry(interval: Interval) -> Entry:
@@ -105,12 +80,12 @@ def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     for name in ablation.reference_names:
         rows = select(ablation.references, reference=name)
         table[name] = {
-            f"{measure}_{target}": _entry(
-                per_split(rows, f"{PER_TARGET[measure]}_{target}"),
+            measure.key(target): _entry(
+                per_split(rows, measure.logged(target)),
                 ablation,
-                _reference_reason(rows, f"{PER_TARGET[measure]}_{target}"),
+                _reference_reason(rows, measure.logged(target)),
             )
-            for measure in OF_REFERENCES
+            for measure in catalogue.of_references()
             for target in ablation.targets
         }
         if ablation.has_one_part and len(ablation.reference_predictions):
@@ -167,7 +142,7 @@ def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
     for target in ablation.targets:
         for first, second in pairs:
             scores = [
-                ablation.by_split(mode, f"test_srocc_{target}", setting) for mode in (first, second)
+                ablation.by_split(mode, SROCC.logged(target), setting) for mode in (first, second)
             ]
             both = scores[0].index.intersection(scores[1].index)
             if both.empty:

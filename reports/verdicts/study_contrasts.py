@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from qa_core.modes import PUBLISHED_RATES, freezing_of
 from reports.evidence.frames import select
 from reports.evidence.studies import Study
@@ -21,7 +22,7 @@ PROBE_TOLERANCE = 0.02
 
 def full_catches_up(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Slope of residual − partial freeze over log data size."""
-    study, measure = _study(evidence, "data_size"), f"test_srocc_{target}"
+    study, measure = _study(evidence, "data_size"), SROCC.logged(target)
     gaps = {
         share: _values(study, measure, varies="train_share", mode="residual", train_share=share)
         - _values(
@@ -35,7 +36,7 @@ def full_catches_up(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """The linear probe − each rival at the smallest share; all hold where the best rival's does."""
-    study, measure = _study(evidence, "data_size"), f"test_srocc_{target}"
+    study, measure = _study(evidence, "data_size"), SROCC.logged(target)
     least = min(_levels(study, "train_share"), default=1.0)
     where = {"varies": "train_share", "train_share": least}
     own = _values(study, measure, mode="linear_probe", **where)
@@ -53,7 +54,7 @@ def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contras
 
 def freeze_band_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Mean of the depths in the band − the depth outside it that is best on the pool."""
-    study, measure = _study(evidence, "depth"), f"test_srocc_{target}"
+    study, measure = _study(evidence, "depth"), SROCC.logged(target)
     whole = int(evidence.ablation.params["image_depth"])
     depths = _levels(study, "freeze_layers")
     inside = [depth for depth in depths if in_band(depth, whole)]
@@ -76,7 +77,7 @@ def in_band(depth: float, image_depth: int) -> bool:
 
 def scale_suits_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Slope of SROCC over log scale with little data − the same with all."""
-    study, measure = _study(evidence, "data_size"), f"test_srocc_{target}"
+    study, measure = _study(evidence, "data_size"), SROCC.logged(target)
     varies = "train_share,residual_scale"
     shares = _levels(study, "train_share", varies=varies)
     if len(shares) < 2:
@@ -100,7 +101,7 @@ def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """In each mode: the best rate inside the range − the best outside, both chosen on the pool."""
     if evidence.ablation.params.get("backbone") == EMBEDDED:
         raise NotTested(phrase("the guide’s ranges are for published backbones"))
-    study, measure = _study(evidence, "lr"), f"test_srocc_{target}"
+    study, measure = _study(evidence, "lr"), SROCC.logged(target)
     contrasts: list[Contrast] = []
     for mode in GUIDE_MODES:
         rates = PUBLISHED_RATES[freezing_of(mode)]
@@ -122,7 +123,7 @@ def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def batch_size_hardly_matters(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Each batch size − 32, held against both ends of ± .02 (two one-sided tests)."""
-    study, measure = _study(evidence, "batch_size"), f"test_srocc_{target}"
+    study, measure = _study(evidence, "batch_size"), SROCC.logged(target)
     own = _values(study, measure, mode="residual", batch_size=GUIDE_BATCH)
     contrasts: list[Contrast] = []
     for size in _levels(study, "batch_size", mode="residual"):

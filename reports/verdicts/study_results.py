@@ -1,22 +1,24 @@
 """Designed studies in results.json and as a table: every point with its intervals."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from qa_core.measures.catalogue import CLAMPED, EPOCH_SECONDS, PLCC, RETENTION, SATURATION, SROCC
 from reports.evidence.frames import per_split
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.statistics import nadeau_bengio_interval
 
 Entry = dict[str, Any]
-PER_TARGET = ("test_srocc", "test_plcc", "test_delta_saturation", "test_clamped")
-OVERALL = ("alignment_retention", "seconds_per_epoch")
+PER_TARGET, OVERALL = (SROCC, PLCC, SATURATION, CLAMPED), (RETENTION, EPOCH_SECONDS)
 
 
 def study_entries(ablation: Ablation) -> dict[str, Entry]:
     """`<study>.points`: what each varies, the rate and score that the pool gave, the measures."""
-    per_target = [f"{measure}_{t}" for measure in PER_TARGET for t in ablation.targets]
+    measures = {m.key(t): m.logged(t) for m in PER_TARGET for t in ablation.targets}
+    measures |= {m.key(): m.logged() for m in OVERALL}
     return {
         name: {
             "question": study.question,
@@ -24,25 +26,25 @@ def study_entries(ablation: Ablation) -> dict[str, Entry]:
             "n_splits": study.n_splits,
             "variance_factor": study.planned_factor,
             "n_missing": study.n_listed - len(study.cells),
-            "points": _points(study, [*per_target, *OVERALL]),
+            "points": _points(study, measures),
         }
         | ({"grid": [list(setting) for setting in study.grid]} if study.grid else {})
         for name, study in ablation.studies.items()
     }
 
 
-def _points(study: Study, measures: list[str]) -> list[Entry]:
+def _points(study: Study, measures: Mapping[str, str]) -> list[Entry]:
     points: list[Entry] = []
     for _, cells in study.cells.groupby("point", sort=True):
         first = cells.iloc[0]
         point: Entry = {name: first[name] for name in ("mode", "lr", "pool", "train_share")}
         point["knobs"] = {name: first[name] for name in first["varies"].split(",")}
-        for measure in measures:
-            values = per_split(cells, measure)
+        for name, metric in measures.items():
+            values = per_split(cells, metric)
             if len(values):
                 factor = study.variance_factor(len(values))
                 found = nadeau_bengio_interval(values.to_numpy(float), factor)
-                point[measure.removeprefix("test_")] = {
+                point[name] = {
                     "mean": found.mean, "low": found.low, "high": found.high, "n": found.n,
                     "interval": found.kind,
                 }  # fmt: skip

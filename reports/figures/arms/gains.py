@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, jitter, score_axes
@@ -32,7 +33,7 @@ def compute_arm_gains(ablation: Ablation, target: str) -> ArmGainsData:
     found = {
         arm: values.to_numpy(float)
         for arm in names
-        if len(values := difference(ablation, arm, f"test_srocc_{target}"))
+        if len(values := difference(ablation, arm, SROCC.logged(target)))
     }
     intervals = {arm: ablation.interval(values) for arm, values in found.items()}
     return ArmGainsData(target, found, intervals)

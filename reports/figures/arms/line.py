@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -60,7 +61,7 @@ def draw_line(data: LineData, ax: "Axes") -> None:
 def _draw(ablation: Ablation) -> Drawn:
     assert ablation.arms is not None
     measures = {
-        f"wise_ft_val_srocc_{target}": say("validation SROCC, {target}", target=target)
+        f"wise_ft_{SROCC.curve(target)}": say("validation SROCC, {target}", target=target)
         for target in ablation.targets
     }
     measures["wise_ft_alignment_retention"] = say("alignment retention")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from qa_core.measures.catalogue import RETENTION
 from reports.evidence.load import Ablation
 from reports.figures.layout import mode_legend, per_target
 from reports.figures.page import Drawn, Page
@@ -15,9 +16,7 @@ from reports.language import say
 def compute_retention(ablation: Ablation, target: str) -> TradeoffData:
     """Pairs (alignment retention, test SROCC) by split, of the modes and then of the arms."""
     assert ablation.arms is not None
-    both = [
-        compute_tradeoff(one, target, "alignment_retention") for one in (ablation, ablation.arms)
-    ]
+    both = [compute_tradeoff(one, target, RETENTION.logged()) for one in (ablation, ablation.arms)]
     return replace(both[0], points=pd.concat([data.points for data in both]))
 
 

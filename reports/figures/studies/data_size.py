@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
@@ -47,7 +48,7 @@ def draw_page(ablation: Ablation, study: Study) -> Drawn:
     """Above by share, a curve a mode; below by scale, a curve a share."""
     figure, axes = new_figure(2, len(ablation.targets), 2 * ROW + 0.2)
     for column, target in enumerate(ablation.targets):
-        measure = f"test_srocc_{target}"
+        measure = SROCC.logged(target)
         draw_knob(compute_by_mode(study, "train_share", measure, target), axes[0, column])
         draw_knob(compute_scale_by_share(study, measure), axes[1, column])
     for ax in axes[:, 0]:

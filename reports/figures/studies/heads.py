@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
@@ -67,7 +68,7 @@ def draw_page(ablation: Ablation, study: Study) -> Drawn:
     figure, axes = new_figure(2, 1, 2 * ROW + 0.4, height_ratios=(3, 1))
     draw_head_grid(compute_head_grid(study), axes[0, 0])
     rows = {
-        say(target): compute_variants(study, f"test_srocc_{target}", "").rows
+        say(target): compute_variants(study, SROCC.logged(target), "").rows
         for target in ablation.targets
     }
     merged = {target: found[best] for target, found in rows.items() for best in found}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from qa_core.measures.catalogue import SROCC
 from reports.evidence.frames import mode_rank
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
@@ -52,6 +53,6 @@ def draw_srocc_by_mode(
     """Test SROCC against one knob: axes a target, a curve a mode."""
     figure, axes = per_target(ablation, height)
     for ax, target in zip(axes, ablation.targets, strict=True):
-        draw_knob(compute_by_mode(study, knob, f"test_srocc_{target}", target, band), ax)
+        draw_knob(compute_by_mode(study, knob, SROCC.logged(target), target, band), ax)
     axes[0].set_ylabel(say("test SROCC"))
     return figure

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qa_core.measures.catalogue import SATURATION, SROCC
 from reports.evidence.frames import mode_rank
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
@@ -70,11 +71,9 @@ def draw_page(ablation: Ablation, study: Study) -> Drawn:
     """Differences from the guide's setting in SROCC and in saturation."""
     figure, axes = new_figure(2, len(ablation.targets), 2 * ROW + 0.6, sharey=True)
     for column, target in enumerate(ablation.targets):
-        for row, (measure, words) in enumerate(
-            (("test_srocc", "test SROCC"), ("test_delta_saturation", "saturation"))
-        ):
+        for row, (measure, words) in enumerate(((SROCC, "test SROCC"), (SATURATION, "saturation"))):
             label = say("{measure}, {target}: variant − guide", measure=words, target=target)
-            draw_variants(compute_variants(study, f"{measure}_{target}", label), axes[row, column])
+            draw_variants(compute_variants(study, measure.logged(target), label), axes[row, column])
     return figure, say(
         "One detail changed at a time. Above: test SROCC, below: saturation on test, each as "
         "difference from the guide’s setting on the same split."
