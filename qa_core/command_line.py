@@ -13,8 +13,9 @@ from qa_core.errors import in_words
 
 Args = TypeVar("Args")
 
-_ONE_WISH_S = 1.0
-"""Signals within so many seconds are one wish: make passes on what its children got already."""
+_SAME_SIGNAL_S = 1.0
+"""A second signal within so many seconds is the same one: `make` passes on to its children what the
+terminal has sent them already."""
 
 
 def parse(args_type: type[Args], description: str, argv: Sequence[str] | None = None) -> Args:
@@ -63,7 +64,7 @@ def end_on_signals() -> None:
         if first is None:
             first = time.monotonic()
             raise KeyboardInterrupt
-        if time.monotonic() > first + _ONE_WISH_S:
+        if time.monotonic() > first + _SAME_SIGNAL_S:
             os.write(2, b"ended at once; the same command goes on from here\n")
             os._exit(130)
 

@@ -66,7 +66,8 @@ class TrainingData:
 class Progress:
     """All that a run needs to go on after an epoch, beside model and optimizer.
 
-    `improved_epoch` is the last one that was better by the least that early stopping asks for.
+    `improved_epoch` is the last epoch that raised the selection metric by more than
+    `--early_stopping_min_delta`; early stopping counts from it.
     """
 
     epoch: int = 0
