@@ -9,8 +9,12 @@ PORT ?= 5000
 
 ORIGIN_OF_OUT := $(origin OUT)
 
+# Terminals export their width by this name, which is no list of columns.
+ifneq ($(origin COLUMNS),command line)
+override undefine COLUMNS
+endif
 # What users type reaches the shell as environment only, so that no character of it is expanded.
-TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES RANGE_Q RANGE_C PROTOCOL \
+TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RANGE_Q RANGE_C PROTOCOL \
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
@@ -27,7 +31,7 @@ override BIN := .venv/bin
 override STAMP := .venv/installed
 DATA_FLAGS = $(call flag,DATA,data)$(call flag,DATA_ROOT,data_root)$(call \
   flag,DATA_TEST,data_test)$(call flag,DATA_TEST_ROOT,data_test_root)$(call flag,TABLE,table)$(call \
-  flag,IMAGES,images)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
+  flag,IMAGES,images)$(call flag,COLUMNS,columns)$(call flag,RANGE_Q,range_q)$(call flag,RANGE_C,range_c)$(call flag,CACHE,cache)
 MACHINE_FLAGS = $(call flag,ENGINE,engine)$(call flag,TRACKING_URI,tracking_uri)$(call \
   flag,OPTUNA_STORAGE,optuna_storage)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
@@ -48,8 +52,10 @@ help: ## list the targets
 	@echo
 	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
 	@echo "  study:    STUDY=depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8, or STUDY=tune"
-	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5,"
-	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k DATA_ROOT=folder"
+	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
+	@echo "            COLUMNS='name=image prompt=caption mos_quality=score' where its columns differ,"
+	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k|evalmi50k|"
+	@echo "            qeval100k|genai_bench DATA_ROOT=folder"
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"
 	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"

@@ -23,7 +23,16 @@ ProtocolName = Literal[
     "auto", "honest", "grouped_kfold", "common", "official", "leave_one_generator_out", "cross"
 ]
 DatasetName = Literal[
-    "agiqa3k", "aigciqa2023", "agiqa1k", "pku_aigiqa4k", "aigiqa20k", "evalmuse40k", "csv"
+    "agiqa3k",
+    "aigciqa2023",
+    "agiqa1k",
+    "pku_aigiqa4k",
+    "aigiqa20k",
+    "evalmuse40k",
+    "evalmi50k",
+    "qeval100k",
+    "genai_bench",
+    "csv",
 ]
 
 
@@ -322,6 +331,8 @@ class DataConfig:
     """Shorthand for --mos_range_q 0 S."""
     label_scale_c: float | None = None
     """Shorthand for --mos_range_c 0 S."""
+    columns: tuple[str, ...] = ()
+    """The table's columns by our names, where they differ: name=image prompt=caption ..."""
     image_view: ImageView = "whole"
     """whole: resized to the model's square; padded: its aspect ratio kept; crops: whole and windows
     at native resolution, some at random in training, all in testing, averaged."""
@@ -364,6 +375,10 @@ class DataConfig:
         _require(
             self.dataset in (None, "csv") or not any(map(self.nominal_range, TARGETS)),
             f"--dataset {self.dataset} declares its ranges: leave them out.",
+        )
+        _require(
+            not self.columns or self.dataset == "csv" or self.data_csv_path is not None,
+            "--columns names columns of a table of one's own, by --table or a folder.",
         )
 
     def nominal_range(self, target: Target) -> tuple[float, float] | None:

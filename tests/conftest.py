@@ -13,7 +13,8 @@ from PIL import Image
 from benchmarks.soak import ablation_command
 
 NARROW_MODELS = Path(__file__).parent / "narrow_models"
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED_DATA = SHARED / "data"
 
 
 @pytest.fixture(scope="session")

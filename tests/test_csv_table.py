@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qa_core.data.findings import TableError
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.tables.cells import TableError
 from qa_core.data.tables.csv_table import read_csv_table
 from qa_core.errors import UserError
 
@@ -81,7 +81,8 @@ def test_one_score_is_enough_and_empty_columns_are_absent(write):
         ([0, 0.3, 1], (0, 1)),
         ([1, 3.3, 5], (1, 5)),
         ([0.99, 5, 2], (0, 5)),
-        ([1, 5.01, 2], (1, 10)),
+        ([1, 5.01, 2], (1, 7)),
+        ([1, 7.5, 2], (1, 10)),
         ([0.5, 9, 2], (0, 10)),
         ([0, 10.5, 100], (0, 100)),
     ],
@@ -112,14 +113,21 @@ def test_spreadsheet_dialects_read_the_same(write):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["name,mos_quality", "a.png,1"], "column 'prompt' is missing; the table has name, mos_q"),
+        (["name,mos_align", "a.png,1"], "column 'prompt' is missing; the table has name, mos_al"),
         (["name,prompt", "a.png,x"], "'mos_quality' and 'mos_align' are both missing"),
         ([HEADER], "no rows"),
-        ([HEADER, ROWS[0], "b.png,x,,1"], r"data row 2 \(b.png\): mos_quality is '', not a number"),
         ([HEADER, "a.png,x,good,1"], r"data row 1 \(a.png\): mos_quality is 'good', not a number"),
-        ([HEADER, "a.png,x,1,nan"], r"data row 1 \(a.png\): mos_align is 'nan', not a number"),
+        ([HEADER, "a.png,x,1,some"], r"data row 1 \(a.png\): mos_align is 'some', not a number"),
         ([HEADER, "a.png,x,1,inf"], "mos_align is 'inf', not a number"),
         ([HEADER, ROWS[0], "b.png,x,5.5,1"], r"data row 2 \(b.png\): mos_quality is 5.5, outside"),
+        ([HEADER, ROWS[0], "b.png,x,#DIV/0!,1"], "a formula's error, not a number"),
+        ([HEADER, ROWS[0], "b.png,x,03-May,1"], "'03-May', a date, not a number"),
+        ([HEADER, ROWS[0], "b.png,x,2026-05-03,1"], "'2026-05-03', a date, not a number"),
+        ([HEADER, 'a.png,x,"1,5",1', "b.png,x,2.5,1"], "'1,5', not a number; write all numbers of"),
+        ([HEADER, 'a.png,x,"1,512",1', "b.png,x,3,1"], "'1,512', not a number; write all numbers"),
+        ([HEADER, "a.png,x,1 234,1", ROWS[1]], "'1 234', not a number; write all numbers of the"),
+        (["name,prompt,mos_quality,mos_quality", "a.png,x,1,2"], "two columns are called"),
+        (["name,prompt,mos_quality,Mos quality", "a.png,x,1,2"], "two columns are called"),
         (
             [HEADER, ROWS[0], "z.png,x,1,1", "y.png,x,1,1"],
             r"data row 2: image z.png is not in .*and 1 more",
@@ -128,9 +136,15 @@ def test_spreadsheet_dialects_read_the_same(write):
         ([HEADER, "sub/../../a.png,x,1,1"], "leaves the image folder"),
         ([HEADER, "/etc/a.png,x,1,1"], "image path /etc/a.png leaves the image folder"),
         ([HEADER, *ROWS, ROWS[0]], "data row 4: image a.png is already in data row 1"),
-        ([HEADER, "a.png, ,1,1"], r"data row 1 \(a.png\): column 'prompt' is empty"),
-        ([HEADER, "a.png,x"], r"data row 1 \(a.png\): mos_quality is ''"),
-        ([HEADER, ROWS[0], "b.png,x,1,2,3"], "cannot be read as a table.*line 3"),
+        ([HEADER, "a.png, ,1,1", ROWS[1]], r"data row 1 \(a.png\): column 'prompt' is empty"),
+        ([HEADER, "a.png, ,1,1"], "column 'prompt' is empty in every row, and mos_align rates"),
+        ([HEADER, "a.png,x"], "no row has a rating in mos_quality or mos_align"),
+        ([HEADER, ROWS[0], "b.png,x,1,2,3"], "data row 2 has more cells than the header"),
+        ([HEADER, 'a.png,"x" y,1,2'], "cannot be read as a table.* begins in line 2"),
+        (
+            [HEADER, ROWS[0], 'b.png,"x,1,2'],
+            "a quote is not closed in the row that begins in line 3",
+        ),
         ([HEADER, "a.png,x,1,2,3"], "more cells than the header"),
         (
             [HEADER + ",mos_consistency", "a.png,x,1,1,1"],
@@ -146,7 +160,7 @@ def test_what_is_wrong_is_named_with_file_row_and_column(write, lines, message):
 
 
 def test_all_wrong_rows_are_told_at_once(write):
-    lines = [HEADER, "a.png,x,9,1", "z.png,,1,nan", "a.png,y,1,1"]
+    lines = [HEADER, "a.png,x,9,1", "z.png,,1,some", "a.png,y,1,1", "b.png,y,1,1"]
     with pytest.raises(TableError) as caught:
         read(write(*lines))
     told = [problem.split(", ", 1)[1] for problem in caught.value.problems]
@@ -154,11 +168,11 @@ def test_all_wrong_rows_are_told_at_once(write):
         "data row 1 (a.png): mos_quality is 9, outside its range 1 to 5.",
         "data row 2 (z.png): column 'prompt' is empty.",
         f"data row 2: image z.png is not in {caught.value.problems[2].rsplit(' in ')[1]}",
-        "data row 2 (z.png): mos_align is 'nan', not a number.",
+        "data row 2 (z.png): mos_align is 'some', not a number.",
         "data row 3: image a.png is already in data row 1; keep one row an image, with the mean of"
         " its ratings.",
     ]
-    assert str(caught.value).endswith("(and 4 more problems: make check-data lists all)")
+    assert str(caught.value).endswith("(and 4 more problems: make check-data tells of all)")
 
 
 def test_a_spreadsheet_reads_like_the_same_csv(write):
@@ -176,6 +190,8 @@ def test_the_official_part_is_one_of_three(write):
     header = "name,prompt,mos_quality,part"
     table = read(write(header, "a.png,x,1,train", "b.png,y,3,test"))
     assert table.frame["part"].tolist() == ["train", "test"]
+    table = read(write(header, "a.png,x,1,Training", "b.png,y,3,val", "c.png,y,3,testing"))
+    assert table.frame["part"].tolist() == ["train", "validation", "test"]
     with pytest.raises(UserError, match=r"data row 2 \(b.png\): part is 'dev', not one of train"):
         read(write(header, "a.png,x,1,train", "b.png,y,3,dev"))
 

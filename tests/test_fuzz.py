@@ -34,6 +34,8 @@ from qa_core.data.rated_table import RatedTable
 from qa_core.data.tables.agiqa3k import read_agiqa3k
 from qa_core.data.tables.csv_table import read_csv_table
 from qa_core.data.tables.evalmuse40k import read_evalmuse40k
+from qa_core.data.tables.genai_bench import read_genai_bench
+from qa_core.data.tables.qeval100k import read_qeval100k
 from qa_core.errors import UserError
 from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from reports.paper.latex import escape
@@ -93,11 +95,13 @@ def mutations(draw: st.DrawFn, whole: bytes) -> bytes:
 
 HOSTILE = (
     *("a.png", "b.png", "", " ", "nan", "inf", "-1", "1", "3.5", "1e400", "5", "0x10", "1_0"),
+    *("NA", "-", "1.234,5", "#N/A", "2026-05-03", "[1, 2]", "[", "1,234", "va", "val"),
     *("../a.png", "/etc/hostname", "a\0b", '"', '"x', "x" * 300, "a,b", "1,5", "train", "٣", "."),
 )
 CELLS = st.sampled_from(HOSTILE) | st.text(max_size=6)
 NAMES = (
     *("name", "prompt", "mos_quality", "mos_align", "mos_consistency", "std_quality"),
+    *("quality_1", "quality_2", "rater", "r1", "r2", "Prompt", "caption"),
     *("generator", "part", "n_raters", "explanation", "file", "group", "name ", "", "file.1"),
 )
 
@@ -126,9 +130,12 @@ def require_sound(table: RatedTable) -> None:
     for target in ("quality", "consistency"):
         if f"mos_{target}" in frame:
             mos = frame[f"mos_{target}"].to_numpy(float)
-            assert ((mos >= 0) & (mos <= 1)).all() and (len(mos) == 1 or np.ptp(mos) > 0)
+            rated = mos[~np.isnan(mos)]
+            assert len(rated) and ((rated >= 0) & (rated <= 1)).all()
+            assert len(mos) == 1 or np.ptp(rated) > 0
     names, prompts = list(frame["name"]), list(frame["prompt"])
-    assert names and len(set(names)) == len(names) and "" not in prompts
+    assert names and len(set(names)) == len(names)
+    assert ("" in prompts) != table.has_prompts and ("mos_consistency" not in frame or prompts[0])
     assert table.sha256
 
 
@@ -185,15 +192,32 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
+ROWS = st.fixed_dictionaries(
+    {}, optional={name: VALUES | st.sampled_from(HOSTILE) for name in NAMES[:8]}
+)
+JSON = st.lists(ENTRIES, max_size=3) | st.lists(ROWS, max_size=4) | VALUES
+
+
+JSON_READERS: dict[str, Callable[[Path], RatedTable]] = {
+    "train_list.json": lambda root: read_evalmuse40k(root, require_images=False),
+    "genai_image.json": lambda root: read_genai_bench(root, require_images=False),
+    "image_quality_train.json": lambda root: read_qeval100k(root, require_images=False),
+    "image_alignment_train.json": lambda root: read_qeval100k(root, require_images=False),
+    "mine.json": lambda root: read_csv_table(root / "mine.json", root, require_images=False),
+    "mine.jsonl": lambda root: read_csv_table(root / "mine.jsonl", root, require_images=False),
+}
+
+
 @fuzzed(40)
-@given(content=st.lists(ENTRIES, max_size=3).map(json.dumps) | st.text(max_size=20))
+@given(content=JSON.map(json.dumps) | st.text(max_size=20))
 def test_any_json_is_a_table_or_a_user_error(content: str) -> None:
     TRIED["JSON tables"] += 1
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "train_list.json"
-        path.write_text(content, encoding="utf-8", errors="surrogatepass")
-        with contextlib.suppress(UserError):
-            require_sound(read_evalmuse40k(Path(name), require_images=False))
+        for file, read in JSON_READERS.items():
+            path = Path(name) / file
+            path.write_text(content, encoding="utf-8", errors="surrogatepass")
+            with contextlib.suppress(UserError):
+                require_sound(read(Path(name)))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])

@@ -1,5 +1,7 @@
 """The flags that say which rated images, alike on every command line."""
 
+import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,8 +15,9 @@ class DataFlags:
     """Which rated images; the embedded benchmark without any flag."""
 
     data: Path | None = None
-    """Folder with data.csv and its images, or agiqa3k, aigciqa2023, agiqa1k, pku_aigiqa4k,
-    aigiqa20k, evalmuse40k beside --data_root."""
+    """Folder with data.csv and its images, or beside --data_root a data set's name: agiqa3k,
+    aigciqa2023, agiqa1k, pku_aigiqa4k, aigiqa20k, evalmuse40k, evalmi50k, qeval100k,
+    genai_bench."""
     data_root: Path | None = None
     """The folder of the data set that --data names, as unpacked."""
     data_test: Path | None = None
@@ -22,7 +25,10 @@ class DataFlags:
     data_test_root: Path | None = None
     """The folder of the data set that --data_test names."""
     table: Path | None = None
-    """Table with name,prompt,mos_quality,mos_align, instead of --data."""
+    """Table (CSV, .xlsx, JSON, JSON lines, parquet) with name,prompt,mos_quality,mos_align, instead
+    of --data."""
+    columns: tuple[str, ...] = ()
+    """The table's columns by our names, where they differ: name=image prompt=caption ..."""
     images: Path | None = None
     """Folder that image names are relative to (default: the table's own, or found)."""
     range_q: str | None = None
@@ -40,23 +46,45 @@ def data_settings(flags: DataFlags) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "mos_range_q": parse_range("range_q", flags.range_q),
         "mos_range_c": parse_range("range_c", flags.range_c),
+        "columns": flags.columns,
     }
     settings |= _tested(flags)
     if flags.images is not None and not flags.images.is_dir():
         raise UserError(f"There is no image folder {flags.images}.")
     if flags.data is not None and flags.table is not None:
         raise UserError("--data names table and images: leave out --table.")
-    if flags.data is not None and _is_published(flags.data):
+    if flags.data is not None and (name := _published(flags.data, flags.data_root)):
         root = _folder_of("data", flags.data, flags.data_root)
         images = None if flags.images is None else str(flags.images)
-        return settings | {"dataset": str(flags.data), "data_root": root, "image_base_dir": images}
+        return settings | {"dataset": name, "data_root": root, "image_base_dir": images}
     if flags.data_root is not None:
         raise UserError("--data_root needs --data beside it, the name of a published data set.")
     return settings | _own_table(flags)
 
 
-def _is_published(data: Path) -> bool:
-    return str(data) in get_args(DatasetName)
+def _published(data: Path, root: Path | None) -> str | None:
+    """The data set that a name like AGIQA-3K means; None where it means a folder.
+
+    Raises:
+        UserError: It is neither.
+    """
+    known = {_plain(name): name for name in get_args(DatasetName)}
+    name = known.get(_plain(str(data)))
+    if name is not None and (root is not None or str(data) == name or not data.is_dir()):
+        return name
+    if data.is_dir() and root is None:
+        return None
+    near = difflib.get_close_matches(_plain(str(data)), known, 1)
+    meant = f" Did you mean {known[near[0]]}?" if near else ""
+    raise UserError(
+        f"{data} is no folder and no data set that is known: {', '.join(known.values())}.{meant}"
+        if root is None
+        else f"{data} is no data set that is known: {', '.join(known.values())}.{meant}"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def _folder_of(flag: str, name: Path, root: Path | None) -> str:
@@ -72,9 +100,9 @@ def _tested(flags: DataFlags) -> dict[str, Any]:
         if flags.data_test_root is not None:
             raise UserError("--data_test_root needs --data_test beside it, a data set's name.")
         return {}
-    if _is_published(flags.data_test):
+    if name := _published(flags.data_test, flags.data_test_root):
         root = _folder_of("data_test", flags.data_test, flags.data_test_root)
-        return {"test_dataset": str(flags.data_test), "test_root": root}
+        return {"test_dataset": name, "test_root": root}
     return {
         "test_dataset": "csv",
         "test_root": _folder_of("data_test", flags.data_test, flags.data_test),

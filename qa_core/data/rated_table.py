@@ -18,11 +18,12 @@ class RatedTable:
     """Images with prompts and mean opinion scores.
 
     Attributes:
-        frame: One row an image, index 0..n-1. Columns `name`, `image_path` (absolute), `prompt`,
-            `group` (what a split keeps together), `mos_quality` and `mos_consistency` in [0, 1]
-            (absent where the set has no such score), and optionally `generator`, `setting`,
-            `explanation`, `std_quality`, `std_consistency` (in units of the range's width),
-            `n_raters` and `part` (one of `SPLIT_PARTS`, where the set has an official split).
+        frame: One row an image, index 0..n-1. Columns `name`, `image_path` (absolute), `prompt`
+            (blank in all rows where there are none), `group` (what a split keeps together),
+            `mos_quality` and `mos_consistency` in [0, 1] (absent where the set has no such score,
+            NaN where an image has none), and optionally `generator`, `setting`, `explanation`,
+            `std_quality`, `std_consistency` (in units of the range's width), `n_raters` and `part`
+            (one of `SPLIT_PARTS`, where the set has an official split).
         name: Name of the data set.
         version: Version of the data set or of its reader.
         range_quality: The nominal range that the quality scores had before, or None.
@@ -36,6 +37,11 @@ class RatedTable:
     range_quality: MosRange | None
     range_consistency: MosRange | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether images were asked for in words; photographs were not."""
+        return bool((self.frame["prompt"] != "").any())
 
     @cached_property
     def sha256(self) -> str:

@@ -18,7 +18,13 @@ RESULTS_VERSION = 4
 
 _NOT_DETERMINING = (
     *("num_workers", "data_csv_path", "image_base_dir", "cache_gb"),
-    *("dataset", "data_root", "test_dataset", "test_root"),  # the table's own hash stands for them
+    *(
+        "dataset",
+        "data_root",
+        "test_dataset",
+        "test_root",
+        "columns",
+    ),  # the table's own hash stands for them
 )
 _LIBRARIES = ("torch", "open_clip_torch", "numpy", "scipy")
 

@@ -61,6 +61,7 @@ def ablation_command(ablation: Ablation) -> str:
     words = [f"make ablation PROFILE={p.get('profile', 'default')}", f"PROTOCOL={p['protocol']}"]
     cell = ablation.cells["params"].iloc[0] if len(ablation.cells) else {}
     named = {"TABLE": cell.get("data_csv_path"), "IMAGES": cell.get("image_base_dir")}
+    named["COLUMNS"] = " ".join(json.loads(cell.get("columns") or "[]"))
     for variable, flag in (("RANGE_Q", "mos_range_q"), ("RANGE_C", "mos_range_c")):
         bounds = json.loads(cell.get(flag) or "[]")
         named[variable] = ":".join(f"{bound:g}" for bound in bounds)

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
+from qa_core.data.findings import RowProblems
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.tables.cells import (
-    RowProblems,
-    find_images,
-    find_table,
-    read_cells,
-    require_columns,
-)
-from qa_core.data.tables.csv_table import build_table
+from qa_core.data.tables.build import build_table
+from qa_core.data.tables.cells import read_cells, require_columns
+from qa_core.data.tables.images import find_table, image_folder
+from qa_core.targets import Target
 
 READER_VERSION = "1"
 RANGE = (0.0, 5.0)
@@ -34,18 +31,16 @@ def read_agiqa3k(
     Raises:
         UserError: If a file is missing or a row is wrong, with file and row.
     """
-    csv_path = find_table(root, "data.csv")
-    cells = read_cells(csv_path)
-    require_columns(cells, csv_path, ("name", "prompt", "mos_quality", "mos_align"))
+    path = find_table(root, "data.csv")
+    cells = read_cells(path)
+    require_columns(cells, path, ("name", "prompt", "mos_quality", "mos_align"))
     parts = cells["name"].str.extract(NAME_PATTERN)
-    problems = RowProblems(csv_path, cells["name"])
-    for row in parts.index[parts["generator"].isna()]:
-        problems.add(row, "is not named like an AGIQA-3K image (generator_setting_number.jpg).")
+    problems = RowProblems(path, cells)
+    for place in parts["generator"].isna().to_numpy().nonzero()[0].tolist():
+        text = "is not named like an AGIQA-3K image (generator_setting_number.jpg)."
+        problems.add(place, "names are of another kind", text)
     problems.raise_if_any()
     cells = cells.assign(generator=parts["generator"], setting=parts["setting"])
-    if image_dir is None:
-        image_dir = find_images(root, cells["name"].tolist()) if require_images else root
-    ranges = {"quality": RANGE, "consistency": RANGE}
-    return build_table(
-        cells, csv_path, image_dir, "agiqa3k", READER_VERSION, ranges, require_images
-    )
+    folder = image_folder(root, image_dir, cells["name"].tolist(), require_images)
+    ranges = {Target.QUALITY: RANGE, Target.CONSISTENCY: RANGE}
+    return build_table(cells, path, folder, "agiqa3k", READER_VERSION, ranges, require_images)

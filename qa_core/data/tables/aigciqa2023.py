@@ -1,4 +1,8 @@
-"""Reader of AIGCIQA2023 (Wang et al., CICAI 2023): 2,400 images, 100 prompts, six generators."""
+"""Reader of AIGCIQA2023 (Wang et al., CICAI 2023): 2,400 images, 100 prompts, six generators.
+
+Its makers published it twice: MATLAB files beside a spreadsheet of prompts, and later text files
+and JSON with an official split and explanations, read by `aigciqa2023_plus`.
+"""
 
 from pathlib import Path
 
@@ -7,13 +11,15 @@ import pandas as pd
 from scipy.io import loadmat
 
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.tables.cells import find_images, find_table, read_cells, read_sheet
-from qa_core.data.tables.csv_table import build_table
+from qa_core.data.tables.aigciqa2023_plus import TRAIN, find_names, range_of, read_plus
+from qa_core.data.tables.build import build_table
+from qa_core.data.tables.cells import read_cells
+from qa_core.data.tables.images import find_file, find_table
+from qa_core.data.tables.spreadsheet import read_sheet
 from qa_core.errors import UserError
+from qa_core.targets import TARGETS
 
 READER_VERSION = "1"
-RANGE = (0.0, 100.0)
-"""Both scores are z-scores mapped to 0–100; the values seen are about 26.6 to 73.7."""
 
 GENERATORS = ("Controlnet", "DALLE", "Glide", "Lafite", "stable-diffusion", "Unidiffuser")
 IMAGES_A_PROMPT = 4
@@ -26,71 +32,79 @@ PROMPT_FILES = (
 PROMPT_COLUMN = 2
 """Where the spreadsheet, which has no header, keeps the prompt: after scene and challenge."""
 
-SCORES = {"quality": ("mosz1.mat", "SD1.mat"), "align": ("mosz3.mat", "SD3.mat")}
-"""Files of mean and standard deviation; `mosz2.mat`, authenticity, is not a target here."""
+SCORES = {"quality": ("mosz1.mat", "moz1.txt"), "align": ("mosz3.mat", "moz3.txt")}
+"""Files of the mean, in MATLAB's form or as text; number 2, authenticity, is not a target here."""
 
 
 def read_aigciqa2023(
     root: Path, image_dir: Path | None = None, require_images: bool = True
 ) -> RatedTable:
-    """Read the data set from its folder, which holds `mosz1.mat`, `mosz3.mat` and the prompts.
+    """Read the data set from its folder, as its makers published it first or later.
 
-    Image i is by generator i // 400 and of prompt i % 400 // 4.
+    First: `mosz1.mat`, `mosz3.mat` (or `moz1.txt`, `moz3.txt`) and the prompts; image i is by
+    generator i // 400 and of prompt i % 400 // 4. Later: see `read_plus`. An image lies in `i.png`,
+    or in `generator/PPP-J.png`, prompt P's Jth.
 
     Args:
         root: The data set's folder; the files may lie anywhere below it.
-        image_dir: Folder of `0.png`, `1.png` …; without it, the one below `root` that holds them.
+        image_dir: Folder of the images; without it, the one below `root` that holds them.
         require_images: False reads the labels alone.
 
     Raises:
         UserError: If a file is missing or a row is wrong, with file and row.
     """
+    if find_file(root, *PROMPT_FILES) is None and find_file(root, TRAIN) is not None:
+        return read_plus(root, image_dir, require_images)
     prompts = _read_prompts(find_table(root, *PROMPT_FILES))
     count = len(GENERATORS) * len(prompts) * IMAGES_A_PROMPT
     image = np.arange(count)
     a_generator = len(prompts) * IMAGES_A_PROMPT
+    prompt, makers = image % a_generator // IMAGES_A_PROMPT, image // a_generator
     columns: dict[str, object] = {
-        "name": [f"{i}.png" for i in image],
-        "prompt": np.array(prompts)[image % a_generator // IMAGES_A_PROMPT],
-        "generator": np.array(GENERATORS)[image // a_generator],
+        "prompt": np.array(prompts)[prompt],
+        "generator": np.array(GENERATORS)[makers],
     }
-    path = find_table(root, SCORES["quality"][0])
-    for word, (mean_file, spread_file) in SCORES.items():
-        mean_path = find_table(root, mean_file)
-        columns[f"mos_{word}"] = _read_vector(mean_path, "MOSz", count)
-        spread_path = mean_path.parent.parent / "STD" / spread_file
-        if spread_path.is_file():
-            columns[f"std_{word}"] = _read_vector(spread_path, "SD", count)
-    cells = pd.DataFrame(columns).astype(str)
-    if image_dir is None:
-        image_dir = find_images(root, cells["name"].tolist()) if require_images else root
-    ranges = {"quality": RANGE, "consistency": RANGE}
-    return build_table(
-        cells, path, image_dir, "aigciqa2023", READER_VERSION, ranges, require_images
-    )
+    for word, files in SCORES.items():
+        path = find_table(root, *files)
+        columns[f"mos_{word}"] = _read_vector(path, "MOSz", count)
+        spread = path.parent.parent / "STD" / f"SD{files[0][4]}.mat"
+        if spread.is_file():
+            columns[f"std_{word}"] = _read_vector(spread, "SD", count)
+    ranges = dict.fromkeys(TARGETS, range_of(columns["mos_quality"], columns["mos_align"]))
+    forms = [[f"{i}.png" for i in image]]
+    for first in (1, 0):
+        places = zip(makers, prompt, image % IMAGES_A_PROMPT + first, strict=True)
+        forms.append([f"{GENERATORS[g]}/{p:03d}-{j}.png" for g, p, j in places])
+    names, folder = find_names(root, image_dir, forms, require_images)
+    cells = pd.DataFrame({"name": names} | columns).astype(str)
+    path = find_table(root, *SCORES["quality"])
+    return build_table(cells, path, folder, "aigciqa2023", READER_VERSION, ranges, require_images)
 
 
 def _read_prompts(path: Path) -> list[str]:
     """The prompts in order, from a column headed `prompt` or, without header, the third."""
-    sheet = read_cells(path) if path.suffix == ".csv" else read_sheet(path, header=None)
-    heads = [str(cell).strip().casefold() for cell in sheet.iloc[0]]
-    names = [str(name).casefold() for name in sheet.columns]
-    if "prompt" in names:
-        texts = sheet.iloc[:, names.index("prompt")]
-    elif "prompt" in heads:
-        texts = sheet.iloc[1:, heads.index("prompt")]
-    elif sheet.shape[1] > PROMPT_COLUMN:
-        texts = sheet.iloc[:, PROMPT_COLUMN]
+    if path.suffix == ".csv":
+        cells = read_cells(path)
+        rows = [list(cells.columns), *cells.to_numpy().tolist()]
+    else:
+        rows = [row for row in read_sheet(path) if any(row)]
+    heads = [cell.strip().casefold() for cell in rows[0]]
+    if "prompt" in heads:
+        texts = [row[heads.index("prompt")] for row in rows[1:]]
+    elif len(heads) > PROMPT_COLUMN:
+        texts = [row[PROMPT_COLUMN] for row in rows]
     else:
         raise UserError(f"{path} has no column 'prompt' and no third column to find prompts in.")
-    return texts.astype(str).str.strip().tolist()
+    return [text.strip() for text in texts]
 
 
 def _read_vector(path: Path, key: str, count: int) -> np.ndarray:
     try:
-        values = loadmat(path)[key].ravel()
+        values = np.loadtxt(path) if path.suffix == ".txt" else loadmat(path)[key]
+        values = np.asarray(values, dtype=float).ravel()
     except Exception as error:  # a damaged file breaks SciPy's reader in many ways
-        raise UserError(f"{path} cannot be read as a MATLAB file with {key!r}: {error}") from None
+        kind = "numbers" if path.suffix == ".txt" else f"a MATLAB file with {key!r}"
+        raise UserError(f"{path} cannot be read as {kind}: {error}") from None
     if len(values) != count:
         raise UserError(
             f"{path} has {len(values)} scores, but the prompts make {count} images"

@@ -1,30 +1,23 @@
-"""Reader of one's own data: any CSV with image names, prompts and mean opinion scores."""
+"""Reader of one's own data: any table with image names, prompts and mean opinion scores."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from qa_core.data.rated_table import SPLIT_PARTS, MosRange, RatedTable
-from qa_core.data.tables.cells import (
-    RowProblems,
-    check_texts,
-    choose_range,
-    group_of,
-    locate_images,
-    normalise,
-    parse_numbers,
-    read_cells,
-    require_columns,
-)
-from qa_core.errors import UserError
+from qa_core.data.rated_table import MosRange, RatedTable
+from qa_core.data.tables.build import build_table, score_column
+from qa_core.data.tables.cells import read_cells, require_columns
+from qa_core.data.tables.columns import known_columns, near_columns, prefix_of
+from qa_core.data.tables.images import find_own_images
+from qa_core.data.tables.ratings import aggregate_ratings
+from qa_core.targets import TARGETS
 
 READER_VERSION = "1"
 TABLE_NAME, IMAGE_FOLDER = "data.csv", "images"
 
-COLUMNS = {"quality": ("quality",), "consistency": ("align", "consistency")}
-"""Target, and how `mos_*` and `std_*` columns may call it."""
+_GENERATORS, _IMAGES_OF_ONE = range(2, 51), 3
+"""How many generators file names may tell of, and the fewest images of each."""
 
 
 def read_csv_table(
@@ -34,33 +27,54 @@ def read_csv_table(
     range_consistency: MosRange | None = None,
     explanation_column: str = "explanation",
     require_images: bool = True,
+    columns: Mapping[str, str] | None = None,
 ) -> RatedTable:
     """Read a table with columns name, prompt, mos_quality and mos_align (one may be absent).
 
     `mos_consistency` is another name of `mos_align`. Optional: generator, setting, explanation,
     std_quality, std_align (or std_consistency), n_raters, and part (train, validation, test) for
-    the protocol `official`.
+    the protocol `official`. Without prompts there is quality alone. Single ratings, one a row or
+    one a column, are averaged (see `aggregate_ratings`).
 
     Args:
-        csv_path: The table; comma, semicolon or tab, UTF-8; or .xlsx.
-        image_dir: The folder that names are relative to.
+        csv_path: The table, of any kind that `read_cells` knows.
+        image_dir: The folder that names are relative to, or the one above it.
         range_quality: Nominal range of the quality scores; without it, the smallest usual one that
-            holds all values, said in `notes`.
+            holds all values of both scores, said in `notes`.
         range_consistency: The same for consistency.
         explanation_column: The column that says the faults in words.
         require_images: Whether a missing image file is an error.
+        columns: The table's names of columns by ours, where they differ.
 
     Raises:
         UserError: At the first thing that is wrong, with file, row and column.
     """
-    cells = read_cells(csv_path)
+    cells = known_columns(read_cells(csv_path), csv_path, columns or {})
+    require_columns(cells, csv_path, ("name",))
     if explanation_column in cells.columns:
         cells["explanation"] = cells[explanation_column]
     elif explanation_column != "explanation":
         require_columns(cells, csv_path, (explanation_column,))
+    rated = aggregate_ratings(cells, csv_path)
+    if require_images and "file" not in rated.cells.columns:
+        image_dir = find_own_images(image_dir, rated.cells["name"].tolist())
     name = csv_path.absolute().parent.name if csv_path.stem == "data" else csv_path.stem
-    ranges = {"quality": range_quality, "consistency": range_consistency}
-    return build_table(cells, csv_path, image_dir, name, READER_VERSION, ranges, require_images)
+    ranges = dict(zip(TARGETS, (range_quality, range_consistency), strict=True))
+    scores = {t: score_column(rated.cells, csv_path, "mos", t) for t in TARGETS}
+    extremes = {t: rated.extremes[c] for t, c in scores.items() if c in rated.extremes}
+    hint = _generator_hint(rated.cells)
+    notes = (*rated.notes, hint) if hint else tuple(rated.notes)
+    return build_table(
+        rated.cells,
+        csv_path,
+        image_dir,
+        name,
+        READER_VERSION,
+        ranges,
+        require_images,
+        notes,
+        extremes,
+    )
 
 
 def read_csv_folder(
@@ -70,6 +84,7 @@ def read_csv_folder(
     range_quality: MosRange | None = None,
     range_consistency: MosRange | None = None,
     explanation_column: str = "explanation",
+    columns: Mapping[str, str] | None = None,
 ) -> RatedTable:
     """Read `data.csv` of a folder, whose images lie in `images` or beside the table.
 
@@ -80,6 +95,7 @@ def read_csv_folder(
         range_quality: Nominal range of the quality scores, as of `read_csv_table`.
         range_consistency: The same for consistency.
         explanation_column: The column that says the faults in words.
+        columns: The table's names of columns by ours, where they differ.
 
     Raises:
         UserError: At what is wrong, with file, row and column.
@@ -93,108 +109,28 @@ def read_csv_folder(
         range_consistency,
         explanation_column,
         require_images,
+        columns,
     )
 
 
-def build_table(
-    cells: pd.DataFrame,
-    path: Path,
-    image_dir: Path,
-    name: str,
-    version: str,
-    ranges: Mapping[str, MosRange | None],
-    require_images: bool = True,
-    notes: tuple[str, ...] = (),
-) -> RatedTable:
-    """The rated table of text cells with the columns of `read_csv_table`.
-
-    Args:
-        cells: Text cells, one row an image; a column `group` says what a split keeps together
-            where that is not the prompt, `file` where an image lies.
-        path: Where they come from, for messages.
-        image_dir: The folder that names are relative to.
-        name: Name of the data set.
-        version: Version of its reader.
-        ranges: Nominal range by target, None where it is to be chosen.
-        require_images: Whether a missing image file is an error.
-        notes: What the reader has to say.
-
-    Raises:
-        TableError: Rows are wrong; it lists all of them.
-        UserError: The table as a whole is.
-    """
-    require_columns(cells, path, ("name", "prompt"))
-    columns = {target: _column_of(cells, path, "mos", target) for target in COLUMNS}
-    if not any(columns.values()):
-        raise UserError(f"{path}: columns 'mos_quality' and 'mos_align' are both missing.")
-    problems, said = RowProblems(path, cells["name"]), list(notes)
-    check_texts(cells, problems)
-    groups = cells["group"] if "group" in cells.columns else cells["prompt"]
-    frame = pd.DataFrame(
-        {
-            "name": cells["name"],
-            "image_path": locate_images(cells, problems, image_dir, require_images),
-            "prompt": cells["prompt"],
-            "group": groups.map(group_of),
-        }
-    )
-    used = {
-        target: _add_scores(frame, cells, problems, target, column, ranges[target], said)
-        for target, column in columns.items()
-    }
-    _add_optional(frame, cells, problems)
-    problems.raise_if_any()
-    for target, column in columns.items():
-        if column is not None and len(frame) > 1 == len(set(frame[f"mos_{target}"])):
-            raise UserError(
-                f"{path}: all {len(frame)} values of {column} are equal, so nothing can be ranked;"
-                " take the column out, or add ratings that differ."
-            )
-    return RatedTable(frame, name, version, used["quality"], used["consistency"], tuple(said))
-
-
-def _add_scores(
-    frame: pd.DataFrame,
-    cells: pd.DataFrame,
-    problems: RowProblems,
-    target: str,
-    column: str | None,
-    nominal: MosRange | None,
-    notes: list[str],
-) -> MosRange | None:
-    """Add a target's MOS and standard deviation to the frame; its range, None without scores."""
-    if column is None:
+def _generator_hint(cells: pd.DataFrame) -> str | None:
+    """A sentence on a column, or on beginnings of file names, that may name generators."""
+    if "generator" in cells.columns or "prompt" not in cells.columns:
         return None
-    values = parse_numbers(cells, problems, column)
-    if nominal is None:
-        problems.raise_if_any()  # a scale chosen from numbers needs all of them
-        nominal = choose_range(values, problems.path, column)
-        notes.append(
-            f"{column} is read on the scale {nominal[0]:g} to {nominal[1]:g}, the smallest usual "
-            f"one that holds all values ({values.min():g} to {values.max():g})."
+    near = near_columns(cells, "generator")
+    if near:
+        return (
+            f"The column {near[0]!r} may name generators: --columns generator={near[0]} (COLUMNS=)"
+            " gives scores within them."
         )
-    frame[f"mos_{target}"] = normalise(values, nominal, problems)
-    column = _column_of(cells, problems.path, "std", target)
-    if column is not None:
-        spread = parse_numbers(cells, problems, column, blank_allowed=True)
-        frame[f"std_{target}"] = spread / (nominal[1] - nominal[0])
-    return nominal
-
-
-def _add_optional(frame: pd.DataFrame, cells: pd.DataFrame, problems: RowProblems) -> None:
-    for column in ("generator", "setting", "explanation", "part"):
-        if column in cells.columns and any(cells[column]):
-            frame[column] = cells[column]
-    if "part" in frame.columns:
-        for row in np.flatnonzero(~frame["part"].isin(SPLIT_PARTS)).tolist():
-            known = ", ".join(SPLIT_PARTS)
-            problems.add(row, f"part is {frame['part'][row]!r}, not one of {known}.")
-    if "n_raters" in cells.columns:
-        frame["n_raters"] = parse_numbers(cells, problems, "n_raters", blank_allowed=True)
-
-
-def _column_of(cells: pd.DataFrame, path: Path, kind: str, target: str) -> str | None:
-    present = [f"{kind}_{word}" for word in COLUMNS[target] if f"{kind}_{word}" in cells.columns]
-    if len(present) > 1:
-        raise UserError(f"{path}: {' and '.join(present)} mean the same; keep one column.")
-    return present[0] if present else None
+    prefixes = cells["name"].map(prefix_of)
+    counts = {str(word): int(count) for word, count in prefixes.value_counts().items()}
+    across = len({*zip(cells["prompt"], prefixes, strict=True)}) > len({*cells["prompt"]})
+    plausible = len(counts) in _GENERATORS and min(counts.values()) >= _IMAGES_OF_ONE and across
+    if not plausible or any(prefix.isdigit() for prefix in counts):
+        return None
+    names = ", ".join(sorted(counts)[:6]) + (" …" if len(counts) > 6 else "")
+    return (
+        f"File names begin with {len(counts)} words that may be generators ({names}): --columns"
+        " generator=name (COLUMNS=) takes them for scores within generators."
+    )

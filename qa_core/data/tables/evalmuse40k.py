@@ -1,28 +1,29 @@
 """Reader of EvalMuse-40K (Han et al., 2024): images with fine-grained ratings of alignment."""
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.tables.cells import RowProblems, find_images, find_table
-from qa_core.data.tables.csv_table import build_table
-from qa_core.errors import UserError
+from qa_core.data.tables.build import build_table
+from qa_core.data.tables.entries import is_rating, rating_cells, read_entries, require_entries
+from qa_core.data.tables.images import find_file, find_table, image_folder
+from qa_core.targets import Target
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 RANGE = (1.0, 5.0)
+FILES = {"train": "train_list.json", "test": "test.json"}
 
 
 def read_evalmuse40k(
     root: Path, image_dir: Path | None = None, require_images: bool = True
 ) -> RatedTable:
-    """Read the rated part of the data set from its folder, which holds `train_list.json`.
+    """Read the rated part of the data set from its folder: `train_list.json`, `test.json` or both.
 
-    An image's consistency is the mean of `total_score`, a list with one rating a rater; its
-    generator is the folder in `img_path`. There is no score of quality.
+    An image's consistency is `total_score`, or the mean of it where it is a list with one rating a
+    rater; its generator is the folder in `img_path`. There is no score of quality. Where both files
+    have scores, they are the official split.
 
     Args:
         root: The data set's folder.
@@ -32,51 +33,43 @@ def read_evalmuse40k(
     Raises:
         UserError: If a file is missing or an entry is wrong, with file and row.
     """
-    path = find_table(root, "train_list.json")
-    rows = [_row(entry) for entry in _read_entries(path)]
+    path = find_table(root, *FILES.values())
+    found = {part: find_file(root, name) for part, name in FILES.items()}
+    read = {part: _read(file) for part, file in found.items() if file is not None}
+    unrated = [FILES[part] for part, rows in read.items() if not rows]
+    parts = [part for part, rows in read.items() if rows]
+    rows = [row | {"part": part} for part in parts for row in read[part]]
+    if not rows:
+        require_entries(path, [None], lambda entry: "has no total_score, like all others.")
     cells = pd.DataFrame(rows).astype(str)
-    if image_dir is None:
-        image_dir = find_images(root, cells["name"].tolist()) if require_images else root
-    ranges = {"quality": None, "consistency": RANGE}
+    if len(parts) < len(FILES):
+        cells = cells.drop(columns="part")
+    notes = tuple(f"{name} holds no scores and is left out." for name in unrated)
+    folder = image_folder(root, image_dir, cells["name"].tolist(), require_images)
+    ranges = {Target.CONSISTENCY: RANGE}
     return build_table(
-        cells, path, image_dir, "evalmuse40k", READER_VERSION, ranges, require_images
+        cells, path, folder, "evalmuse40k", READER_VERSION, ranges, require_images, notes
     )
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(entries, list) or not entries:
-        raise UserError(f"{path} holds no list of images.")
-    problems = RowProblems(path)
-    for row, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not {"prompt", "img_path"} <= entry.keys():
-            problems.add(row, "has no prompt or no img_path.")
-        elif not (isinstance(entry["prompt"], str) and isinstance(entry["img_path"], str)):
-            problems.add(row, "prompt or img_path is no text.")
-        elif not _are_ratings(entry.get("total_score")):
-            problems.add(
-                row, f"total_score is {entry.get('total_score')!r}, not a list of ratings."
-            )
-    problems.raise_if_any()
-    return entries
+def _read(path: Path) -> list[dict[str, object]]:
+    """The rows of a file; none where no entry has a score."""
+    entries = read_entries(path, ("prompt", "img_path"))
+    if not any("total_score" in entry for entry in entries):
+        return []
+    require_entries(path, entries, _fault)
+    return [_row(entry) for entry in entries]
 
 
-def _are_ratings(value: object) -> bool:
-    return (
-        isinstance(value, list) and len(value) > 0 and all(type(v) in (int, float) for v in value)
-    )
+def _fault(entry: dict[str, Any]) -> str | None:
+    score = entry.get("total_score")
+    return None if is_rating(score) else f"total_score is {score!r}, no rating and no list of them."
 
 
 def _row(entry: dict[str, Any]) -> dict[str, object]:
-    ratings, place = entry["total_score"], PurePosixPath(entry["img_path"])
+    place = PurePosixPath(entry["img_path"])
     return {
         "name": entry["img_path"],
-        "prompt": str(entry["prompt"]).strip(),
-        "mos_align": np.mean(ratings),
-        "std_align": np.std(ratings, ddof=1) if len(ratings) > 1 else "",
-        "n_raters": len(ratings),
+        "prompt": entry["prompt"].strip(),
         "generator": place.parent.name,
-    }
+    } | rating_cells(entry["total_score"], "align")

@@ -5,11 +5,19 @@ from pathlib import Path
 import numpy as np
 
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.tables.cells import find_images, find_table, read_cells, require_columns
-from qa_core.data.tables.csv_table import build_table
+from qa_core.data.tables.build import build_table
+from qa_core.data.tables.cells import pick_columns, read_cells
+from qa_core.data.tables.images import find_table, image_folder
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 
+COLUMNS = {
+    "Generated_image": "name",
+    "Image_prompt": "image_prompt",
+    "Text_prompt": "prompt",
+    "MOS_q": "mos_quality",
+    "MOS_c": "mos_align",
+}
 GENERATORS = {"midjourney": "Midjourney", "stable": "Stable Diffusion", "dalle": "DALL-E 3"}
 """What a file name contains of its generator's name, hyphens left out."""
 
@@ -21,8 +29,8 @@ def read_pku_aigiqa4k(
 
     `MOS_q` is quality and `MOS_c`, correspondence, consistency; `MOS_a`, authenticity, is not a
     target here. No published source at hand states the scale, so it is the smallest usual one that
-    holds all values, and a note says which. `setting` tells images made from text alone from those
-    made from text and image.
+    holds all values of both, and a note says which. `setting` tells images made from text alone
+    from those made from text and image.
 
     Args:
         root: The data set's folder.
@@ -33,26 +41,11 @@ def read_pku_aigiqa4k(
         UserError: If a file is missing or a row is wrong, with file and row.
     """
     path = find_table(root, "annotation.xlsx")
-    cells = read_cells(path)
-    require_columns(
-        cells, path, ("Generated_image", "Image_prompt", "Text_prompt", "MOS_q", "MOS_c")
-    )
-    cells = cells.rename(
-        columns={
-            "Generated_image": "name",
-            "Text_prompt": "prompt",
-            "MOS_q": "mos_quality",
-            "MOS_c": "mos_align",
-        }
-    )
-    cells["setting"] = np.where(cells["Image_prompt"] == "", "text", "text and image")
+    cells = pick_columns(read_cells(path), path, COLUMNS)
+    cells["setting"] = np.where(cells["image_prompt"] == "", "text", "text and image")
     plain = cells["name"].str.lower().str.replace("-", "", regex=False)
     makers = plain.str.extract(f"({'|'.join(GENERATORS)})")[0].map(GENERATORS)
     if makers.notna().all():
         cells["generator"] = makers
-    if image_dir is None:
-        image_dir = find_images(root, cells["name"].tolist()) if require_images else root
-    ranges = {"quality": None, "consistency": None}
-    return build_table(
-        cells, path, image_dir, "pku_aigiqa4k", READER_VERSION, ranges, require_images
-    )
+    folder = image_folder(root, image_dir, cells["name"].tolist(), require_images)
+    return build_table(cells, path, folder, "pku_aigiqa4k", READER_VERSION, {}, require_images)

@@ -10,8 +10,11 @@ from qa_core.data.tables.agiqa3k import read_agiqa3k
 from qa_core.data.tables.aigciqa2023 import read_aigciqa2023
 from qa_core.data.tables.aigiqa20k import read_aigiqa20k
 from qa_core.data.tables.csv_table import read_csv_folder
+from qa_core.data.tables.evalmi50k import read_evalmi50k
 from qa_core.data.tables.evalmuse40k import read_evalmuse40k
+from qa_core.data.tables.genai_bench import read_genai_bench
 from qa_core.data.tables.pku_aigiqa4k import read_pku_aigiqa4k
+from qa_core.data.tables.qeval100k import read_qeval100k
 
 
 class Reader(Protocol):
@@ -31,5 +34,8 @@ READERS: dict[DatasetName, Reader] = {
     "pku_aigiqa4k": read_pku_aigiqa4k,
     "aigiqa20k": read_aigiqa20k,
     "evalmuse40k": read_evalmuse40k,
+    "evalmi50k": read_evalmi50k,
+    "qeval100k": read_qeval100k,
+    "genai_bench": read_genai_bench,
     "csv": read_csv_folder,
 }

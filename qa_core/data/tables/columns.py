@@ -1,0 +1,132 @@
+"""Which column of a table is what: names as we know them, as a user gives them, and near ones."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from qa_core.data.findings import listed
+from qa_core.data.frames import column
+from qa_core.errors import UserError
+
+NEAR: dict[str, tuple[str, ...]] = {
+    "name": ("image", "img", "file", "path", "photo", "picture", "id"),
+    "prompt": ("caption", "text", "description", "instruction", "query"),
+    "mos_quality": ("mos", "quality", "score", "rating", "mean"),
+    "mos_align": ("alignment", "align", "consistency", "correspondence", "match"),
+    "mos_consistency": ("alignment", "align", "consistency", "correspondence", "match"),
+    "std_quality": ("std", "sd"),
+    "std_align": ("std", "sd"),
+    "std_consistency": ("std", "sd"),
+    "n_raters": ("raters", "votes", "count"),
+    "generator": ("model", "method", "source", "algorithm", "maker"),
+    "setting": (),
+    "explanation": ("comment", "reason"),
+    "part": ("split", "subset", "fold"),
+    "rater": ("annotator", "participant", "subject", "observer", "worker", "user"),
+}
+"""Columns that are known, and words that the name of such a column may have elsewhere."""
+
+PREFIX = "name"
+"""Given as generator: what stands before the first _ or / of an image's name."""
+
+
+def parse_columns(words: Sequence[str]) -> dict[str, str]:
+    """Our names and the table's, from `ours=theirs`, one a word or several, blanks between.
+
+    Raises:
+        UserError: A word is of another form, or names no column that is known.
+    """
+    text = " ".join(words).strip()
+    pieces = re.split(rf"(?:^|\s)(?=(?:{'|'.join(NEAR)})=)", text)
+    given: dict[str, str] = {}
+    for piece in filter(None, (piece.strip() for piece in pieces)):
+        ours, equals, theirs = piece.partition("=")
+        if not equals or ours not in NEAR:
+            raise UserError(
+                f"--columns {piece!r} is not of the form ours=theirs, as in name=image; ours is one"
+                f" of {', '.join(NEAR)}."
+            )
+        if ours in given:
+            raise UserError(f"--columns names {ours} twice.")
+        given[ours] = theirs.strip()
+    return given
+
+
+def known_columns(cells: pd.DataFrame, path: Path, given: Mapping[str, str]) -> pd.DataFrame:
+    """The cells with columns by the names that we know.
+
+    What is given counts first; other columns are known by their name, whatever its case and
+    whether blanks, hyphens or underscores part its words. Several columns for one (`r1,r2` or
+    `rater*`) are named `ours 1`, `ours 2` …, one a rater; nothing (`prompt=`) leaves it blank.
+
+    Raises:
+        UserError: A given column is not there, or two mean the same.
+    """
+    taken: dict[str, pd.Series] = {}
+    for ours, theirs in given.items():
+        if (ours, theirs) == ("generator", PREFIX):
+            continue
+        if not theirs:
+            taken[ours] = pd.Series("", index=cells.index)
+        found = _columns_named(cells, path, ours, theirs) if theirs else []
+        for number, own in enumerate(found, 1):
+            taken[ours if len(found) == 1 else f"{ours} {number}"] = column(cells, own)
+    meant = {theirs for theirs in given.values() if theirs in cells.columns}
+    for name in cells.columns:
+        plain = re.sub(r"[\s_-]+", "_", name).casefold()
+        ours = plain if plain in NEAR else name
+        if ours in given or name in meant:
+            continue
+        if ours in taken:
+            raise UserError(f"{path}: two columns are called {ours!r}; rename one of them.")
+        taken[ours] = column(cells, name)
+    frame = pd.DataFrame(taken, index=cells.index)
+    if given.get("generator") == PREFIX and "name" in frame:
+        frame["generator"] = frame["name"].map(prefix_of)
+    return frame
+
+
+def _columns_named(cells: pd.DataFrame, path: Path, ours: str, theirs: str) -> list[str]:
+    if theirs in cells.columns:
+        return [theirs]
+    wanted = [word.strip() for word in theirs.split(",")]
+    found: list[str] = []
+    for word in wanted:
+        matching = [c for c in cells.columns if c == word or fnmatch.fnmatchcase(c, word)]
+        if not matching:
+            near = difflib.get_close_matches(word, list(cells.columns), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise UserError(
+                f"{path}: --columns {ours}={theirs} names no column; the table has"
+                f" {listed(list(cells.columns), 20)}{hint}"
+            )
+        found += [name for name in matching if name not in found]
+    return found
+
+
+def missing_column(cells: pd.DataFrame, path: Path, name: str) -> str:
+    """The sentence on a column that is missing, with what may be meant by it."""
+    near = near_columns(cells, name)
+    hint = f" Is it {near[0]!r}? Then --columns {name}={near[0]} (COLUMNS=)." if near else ""
+    present = listed(list(cells.columns), 20)
+    return f"{path}: column {name!r} is missing; the table has {present}.{hint}"
+
+
+def near_columns(cells: pd.DataFrame, name: str) -> list[str]:
+    """Columns that may be meant by one that is missing, the nearest first."""
+    unknown = [column for column in cells.columns if column not in NEAR]
+    plain = {re.sub(r"[\s_-]+", "_", column).casefold(): column for column in unknown}
+    close = difflib.get_close_matches(name, list(plain), 1, 0.75)
+    words = NEAR.get(name, ())
+    spoken = [p for w in words for p in plain if w == p]
+    spoken += [p for w in words for p in plain if w in p.split("_")]
+    return list(dict.fromkeys(plain[p] for p in (*close, *spoken)))
+
+
+def prefix_of(name: str) -> str:
+    """What stands before the first / or _ of a name: often its generator."""
+    return re.split(r"[/\\_]", name, maxsplit=1)[0]
