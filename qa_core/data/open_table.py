@@ -1,13 +1,16 @@
 """From the data flags to the one frame that everything downstream knows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from qa_core.config import DataConfig
+from qa_core.data.identical import keep_copies_together
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.synthetic.benchmark import load_benchmark
+from qa_core.data.tables.columns import parse_columns
 from qa_core.data.tables.csv_table import read_csv_folder, read_csv_table
 from qa_core.data.tables.registry import READERS
 from qa_core.errors import UserError
@@ -30,11 +33,13 @@ def open_table(
     Raises:
         UserError: The table or its images cannot be used as they are.
     """
-    table = _open_first(config, explanation_column, cache_dir, require_images)
-    if config.test_dataset is None or config.test_root is None:
-        return table
-    other = READERS[config.test_dataset](Path(config.test_root), None, require_images)
-    return join_for_cross(table, other)
+    tables = [_open_first(config, explanation_column, cache_dir, require_images)]
+    if config.test_dataset is not None and config.test_root is not None:
+        reader = READERS[config.test_dataset]
+        tables.append(reader(Path(config.test_root), None, require_images))
+    if require_images and (config.dataset or config.data_csv_path):  # the benchmark has no copies
+        tables = keep_copies_together(tables)
+    return join_for_cross(*tables) if len(tables) > 1 else _with_parts_told(tables[0])
 
 
 def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
@@ -72,18 +77,39 @@ def join_for_cross(train: RatedTable, test: RatedTable) -> RatedTable:
     )
 
 
+def _with_parts_told(table: RatedTable) -> RatedTable:
+    """The table; a note says how much of an official part shows what was trained on."""
+    if "part" not in table.frame:
+        return table
+    groups, parts = (table.frame[name].to_numpy(str) for name in ("group", "part"))
+    trained = np.isin(groups, groups[parts == "train"])
+    notes: list[str] = []
+    for part in ("validation", "test"):
+        there = parts == part
+        shared = there & trained
+        if shared.any():
+            notes.append(
+                f"{len(np.unique(groups[shared]))} prompts of the official {part} part, with"
+                f" {shared.sum()} of its {there.sum()} images, are also in its train part."
+            )
+    return replace(table, notes=(*table.notes, *notes))
+
+
 def _open_first(
     config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool
 ) -> RatedTable:
     ranges = config.nominal_range(Target.QUALITY), config.nominal_range(Target.CONSISTENCY)
+    columns = parse_columns(config.columns)
     if config.dataset is not None and config.data_root is not None:
         root = Path(config.data_root)
         images = None if config.image_base_dir is None else Path(config.image_base_dir)
         if config.dataset == "csv":  # the only one that declares none
-            return read_csv_folder(root, images, require_images, *ranges, explanation_column)
+            return read_csv_folder(
+                root, images, require_images, *ranges, explanation_column, columns
+            )
         return READERS[config.dataset](root, images, require_images)
     if config.data_csv_path is None:
         return load_benchmark(cache_dir)
     csv_path = Path(config.data_csv_path)
     image_dir = csv_path.parent if config.image_base_dir is None else Path(config.image_base_dir)
-    return read_csv_table(csv_path, image_dir, *ranges, explanation_column, require_images)
+    return read_csv_table(csv_path, image_dir, *ranges, explanation_column, require_images, columns)
