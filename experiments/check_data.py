@@ -1,17 +1,21 @@
-"""A look at rated images before anything is trained on them: a summary, and every problem."""
+"""A look at rated images before anything is trained on them: a summary, problems and notes."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
 from qa_core.config import RunConfig, run_config_from_flat
 
+if TYPE_CHECKING:
+    from qa_core.data.findings import Finding
+
 
 @dataclass(frozen=True)
 class CheckArgs(DataFlags):
-    """Summarise rated images and name every problem with its row (exit code 1 if any)."""
+    """Summarise rated images; tell problems (exit code 1 if any) and notes with their rows."""
 
     backbone: str = "qa-tiny"
     """The open_clip model, or folder, whose context prompts are measured against."""
@@ -25,17 +29,17 @@ class CheckArgs(DataFlags):
 
 def main() -> None:
     """Parse the command line and check."""
-    problems = check(cli.parse(CheckArgs, str(CheckArgs.__doc__)))
+    problems, _ = check(cli.parse(CheckArgs, str(CheckArgs.__doc__)))
     sys.exit(1 if problems else 0)
 
 
-def check(args: CheckArgs) -> list[str]:
-    """Print summary and problems; returns the problems.
+def check(args: CheckArgs) -> "tuple[list[Finding], list[Finding]]":
+    """Print a summary, problems and notes; returns both.
 
     Raises:
         UserError: There is no table to look at.
     """
-    from qa_core.data.tables.cells import TableError
+    from qa_core.data.findings import Finding, TableError, told
 
     config = run_config_from_flat(
         data_settings(args)
@@ -43,23 +47,28 @@ def check(args: CheckArgs) -> list[str]:
         | {"tokenizer": None if args.tokenizer is None else str(args.tokenizer)}
     )
     try:
-        problems = _look(config, args.cache)
+        problems, notes = _look(config, args.cache)
     except TableError as error:
-        problems = [
-            *error.problems,
-            "images and prompt lengths were not looked at: mend these first",
-        ]
-    for problem in problems:
-        print(f"problem: {problem}")
-    print(f"\n{len(problems)} problems" if problems else "\nno problems")
-    return problems
+        later = "images and prompt lengths were not looked at: mend these first"
+        problems, notes = list(error.findings), [Finding(later, later)]
+    for word, found in (("problem", problems), ("note", notes)):
+        for sentence in told(found):
+            print(f"{word}: {sentence}")
+    print(f"{_counted(problems, 'problem')}, {_counted(notes, 'note')}")
+    return problems, notes
 
 
-def _look(config: RunConfig, cache: Path) -> list[str]:
+def _counted(found: "list[Finding]", word: str) -> str:
+    return f"{len(found) or 'no'} {word}{'' if len(found) == 1 else 's'}"
+
+
+def _look(config: RunConfig, cache: Path) -> "tuple[list[Finding], list[Finding]]":
+    """Problems, which training stumbles over, and notes, which it gets over."""
     from rich.progress import Progress
 
     from qa_core.backbones.backbone import load_tokenizer
-    from qa_core.data.check import image_problems, prompt_problems, summarise
+    from qa_core.data.check import copy_notes, image_findings, prompt_notes, summarise
+    from qa_core.data.findings import Finding
     from qa_core.data.open_table import open_table
 
     table = open_table(config.data, config.loss.explanation_column, cache)
@@ -67,8 +76,13 @@ def _look(config: RunConfig, cache: Path) -> list[str]:
     paths = [Path(path) for path in table.frame["image_path"]]
     with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("decoding", total=len(paths))
-        problems = image_problems(paths, lambda done, total: bar.update(task, completed=done))
-    return problems + prompt_problems(table.frame["prompt"].tolist(), load_tokenizer(config.clip))
+        problems, moving = image_findings(
+            paths, lambda done, total: bar.update(task, completed=done)
+        )
+    notes = [Finding(note, note) for note in table.notes] + moving + copy_notes(paths)
+    if table.has_prompts:
+        notes += prompt_notes(table.frame["prompt"].tolist(), load_tokenizer(config.clip))
+    return problems, notes
 
 
 if __name__ == "__main__":

@@ -146,6 +146,9 @@ trains_with("a range said twice", "--mos_range_q", "1", "5", "--label_scale_q", 
 trains_with("a split that is not there", "--split", "99")
 trains_with("a device that is not there", "--device", "tpu")
 commands("a table named twice", "experiments.ablation", "--data", ".", "--table", "x.csv")
+commands(
+    "a data set that is not known", "experiments.floor", "--data", "agiqa4k", "--data_root", "."
+)
 commands("a data set without its folder", "experiments.floor", "--data", "agiqa3k")
 commands("a negative number of workers", "experiments.ablation", "--workers", "-1")
 commands("half of a plan on paper", "experiments.plan", "--cards", "8")
@@ -192,7 +195,23 @@ def _opinion(value: object) -> Callable[[World], list[str]]:
     return make
 
 
-MISTAKES["an opinion that is NaN"] = _opinion("nan")
+MISTAKES["a formula's error"] = _opinion("#N/A")
+MISTAKES["a number that became a date"] = _opinion("03-May")
+MISTAKES["a comma that may be thousands"] = _opinion("1,512")
+MISTAKES["opinions outside the range"] = lambda w: w.train("--mos_range_q", "8", "9")
+MISTAKES["opinions on two scales"] = lambda w: w.train_on(
+    w.rows().assign(mos_quality=range(40, 64))
+)
+MISTAKES["a prompt under another name"] = lambda w: w.train_on(
+    w.rows().rename(columns={"prompt": "caption"})
+)
+MISTAKES["a column that is not there"] = lambda w: w.train_on(
+    w.rows().rename(columns={"name": "image"}), "--columns", "name=imag"
+)
+trains_with("a column that nobody knows", "--columns", "nam=image")
+MISTAKES["raters of no score"] = lambda w: w.train_on(
+    w.rows()[["name", "prompt"]].assign(r1=1, r2=2, r3=3)
+)
 MISTAKES["an opinion in words"] = _opinion("good")
 MISTAKES["an opinion out of range"] = _opinion(7)
 

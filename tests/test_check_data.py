@@ -10,7 +10,8 @@ from experiments.check_data import CheckArgs, check
 from experiments.floor import FloorArgs, print_floor
 from qa_core.backbones.backbone import load_tokenizer
 from qa_core.config import BackboneConfig
-from qa_core.data.check import image_problems, prompt_problems, summarise
+from qa_core.data.check import copy_notes, image_findings, prompt_notes, summarise
+from qa_core.data.findings import Finding, told
 from qa_core.data.tables.csv_table import read_csv_table
 from tests.conftest import SHARED_DATA
 
@@ -29,38 +30,62 @@ def test_the_summary_counts_rows_prompts_and_generators(small_table: Path):
     assert "rows        24" in lines
     assert "prompts     12 that a split keeps together" in lines
     assert "generators  2: generator 0 12, generator 1 12" in lines
-    bars = [line.split() for line in lines if line.strip().split(" ")[0].replace(".", "").isdigit()]
-    assert sum(int(bar[3]) for bar in bars) == 48  # every image once in each of two histograms
+    counts = [line.split()[-10:] for line in lines if "by tenth" in line]
+    assert [sum(map(int, each)) for each in counts] == [24, 24]
 
 
 def test_damaged_and_repeated_files_are_named_by_row(folder: Path):
     paths = sorted(folder.glob("*.png"))[:4]
     paths[1].write_bytes(paths[0].read_bytes()[:60])
     paths[3].write_bytes(paths[2].read_bytes())
-    found = image_problems(paths)
-    assert [problem.split(":")[0] for problem in found] == ["data row 2", "data row 4"]
-    assert "cannot be read" in found[0]
-    assert found[1].endswith("is the same file as in data row 3")
+    problems, notes = image_findings(paths)
+    assert [problem.text.split(":")[0] for problem in problems] == ["data row 2"]
+    assert "cannot be read" in problems[0].text and notes == []
+    (copy,) = copy_notes(paths)
+    assert copy.text.startswith("data row 4") and "same file as in data row 3" in copy.text
 
 
 def test_long_prompts_are_named_once():
     tokenizer = load_tokenizer(BackboneConfig())
     long = "a red cube " * 40
-    found = prompt_problems(["a red cube", long, long], tokenizer)
-    assert len(found) == 1 and found[0].startswith("data row 2: the prompt is longer than the")
+    found = prompt_notes(["a red cube", long, long], tokenizer)
+    assert len(found) == 1 and found[0].text.startswith("data row 2: the prompt is longer than")
 
 
 def test_whole_check_of_good_and_of_wrong_tables(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert check(CheckArgs(data=folder)) == []
-    assert capsys.readouterr().out.endswith("no problems\n")
+    problems, notes = check(CheckArgs(data=folder))
+    assert problems == [] and all("is read on the scale" in note.text for note in notes)
+    assert capsys.readouterr().out.endswith("no problems, 2 notes\n")
     table = pd.read_csv(folder / "data.csv")
     table["mos_quality"] = table["mos_quality"].astype(object)
     table.loc[2, "mos_quality"] = "good"
     table.loc[5, "name"] = "absent.png"
     table.to_csv(folder / "data.csv", index=False)
-    found = check(CheckArgs(data=folder))
-    assert ["data row 3" in found[0], "data row 6" in found[1], len(found)] == [True, True, 3]
-    assert "3 problems" in capsys.readouterr().out
+    problems, _ = check(CheckArgs(data=folder))
+    assert [p.text.split(", ")[1][:10] for p in problems] == ["data row 3", "data row 6"]
+    assert "2 problems" in capsys.readouterr().out
+
+
+def test_repeated_findings_are_counted_and_the_first_three_told():
+    found = [Finding("x", f"row {k}") for k in range(7)] + [Finding("y", "another")]
+    assert told(found) == [
+        *("row 0", "row 1", "row 2"),
+        *("… and 4 more like this, 7 in all", "another"),
+    ]
+
+
+@pytest.mark.skipif(not AGIQA3K.is_dir(), reason="../shared/data/agiqa3k is absent")
+@pytest.mark.parametrize("by_table", [False, True])
+def test_agiqa3k_is_sound_and_its_summary_fits_a_screen(
+    by_table: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("qa_core.data.check._try_image", lambda path: (None, None))  # time
+    named = CheckArgs(table=AGIQA3K / "data.csv") if by_table else None
+    problems, notes = check(named or CheckArgs(data=Path("AGIQA-3K"), data_root=AGIQA3K))
+    text = capsys.readouterr().out
+    assert problems == [] and len(text.splitlines()) <= 24
+    assert sum("same file as in" in note.text for note in notes) == 10
+    assert ("generator=name" in text) == by_table
 
 
 @pytest.mark.skipif(not AGIQA3K.is_dir(), reason="../shared/data/agiqa3k is absent")
