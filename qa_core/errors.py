@@ -49,3 +49,9 @@ def _in_files(error: OSError) -> str:
     if error.errno in _FORBIDDEN:
         return f"{place}{reason}: mend its permissions, or choose another place."
     return f"{place}{reason}: is the path right?"
+
+
+def last_line(traceback: str) -> str:
+    """What a traceback ends with: the error itself."""
+    lines = traceback.strip().splitlines()
+    return lines[-1] if lines else ""

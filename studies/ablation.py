@@ -13,7 +13,7 @@ from typing import Any
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
-from qa_core.errors import UserError
+from qa_core.errors import UserError, last_line
 from qa_core.records.schema import TUNE, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
@@ -28,7 +28,7 @@ from studies.engine.machines import EngineChoice, OpenContext, open_machines
 from studies.objective import TrialResult, TrialWork
 from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile, StudyRequest
-from studies.progress import Board, last_line
+from studies.progress import Board
 from studies.reference_rows import write_reference_rows
 from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
@@ -262,7 +262,7 @@ def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> N
         context.tracker.write(work.record(context, result, started))
     value = result.value if result.state == "COMPLETE" else None
     text = f"{result.state.lower()}"
-    text += f" {result.value:.4f}" if result.folds else f": {last_line(result.error)}"
+    text += f" {result.value:.4f}" if result.folds else f": {last_line(result.error or 'unknown')}"
     ablation.board.ended(outcome, text, value, failed=result.error is not None)
 
 

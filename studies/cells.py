@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from qa_core.errors import last_line
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Kind, Tag, is_confirmation
 from qa_core.targets import TARGETS
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome
-from studies.progress import Board, last_line
+from studies.progress import Board
 from studies.space import expected_cost
 
 if TYPE_CHECKING:

@@ -24,11 +24,6 @@ class _Row:
     best: float | None = None
 
 
-def last_line(error: str | None) -> str:
-    """What a traceback ends with."""
-    return (error or "unknown").strip().splitlines()[-1]
-
-
 def count_table(counts: Sequence[str]) -> Table:
     """An empty table of studies and modes with these counts, narrow enough for 80 columns."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")

@@ -1,9 +1,6 @@
 """Decoded images, kept on disk by their content so that they are decoded once."""
 
 import hashlib
-import json
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +10,7 @@ import numpy as np
 from qa_core.config import ImageView
 from qa_core.data.decode import UNREADABLE, decode_image, pixels_shape
 from qa_core.errors import UserError
+from qa_core.system.files import file_sha256, is_intact, noted_whole, take_room
 
 STORE_VERSION = 1
 """Raised when decoding or resizing changes, so that older stores are not read."""
@@ -50,12 +48,13 @@ def open_image_store(
     folder = cache_dir / "images"
     version = STORE_VERSION if view == "whole" else f"{STORE_VERSION} {view}"
     key = hashlib.sha256(f"{version} {size} {images_sha256(paths)}".encode()).hexdigest()[:32]
-    data_path, note_path = folder / f"{key}.u8", folder / f"{key}.json"
+    store = folder / f"{key}.u8"
     shape = (len(paths), *pixels_shape(size, view))
-    if not _is_intact(data_path, note_path, shape):
+    if not is_intact(store):
         folder.mkdir(parents=True, exist_ok=True)
-        _build(paths, view, shape, data_path, note_path, workers, progress or (lambda line: None))
-    return np.memmap(data_path, dtype=np.uint8, mode="r", shape=shape)
+        with noted_whole(store) as partial:
+            _decode_into(partial, paths, view, shape, workers, progress or (lambda line: None))
+    return np.memmap(store, dtype=np.uint8, mode="r", shape=shape)
 
 
 class ImagesOnDemand:
@@ -92,8 +91,7 @@ def images_sha256(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for row, path in enumerate(paths):
         try:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(path)))
         except OSError as error:
             raise _unreadable(path, row, error) from error
     return digest.hexdigest()
@@ -104,28 +102,6 @@ def _decode_row(path: Path, row: int, size: int, view: ImageView) -> np.ndarray:
         return decode_image(path, size, view)
     except UNREADABLE as error:
         raise _unreadable(path, row, error) from error
-
-
-def _build(
-    paths: Sequence[Path],
-    view: ImageView,
-    shape: tuple[int, ...],
-    data_path: Path,
-    note_path: Path,
-    workers: int,
-    progress: Callable[[str], None],
-) -> None:
-    """Decode all images into a temporary file, then put it and its note in place."""
-    partial = _temporary(data_path)
-    try:
-        _decode_into(partial, paths, view, shape, workers, progress)
-        note = json.dumps({"shape": shape, "sha256": _file_sha256(partial)})
-        os.replace(partial, data_path)
-        partial = _temporary(note_path)
-        partial.write_text(note)
-        os.replace(partial, note_path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _decode_into(
@@ -147,35 +123,6 @@ def _decode_into(
             if done % PROGRESS_STEP == 0 or done == len(paths):
                 progress(f"decoded {done} of {len(paths)} images")
     store.flush()
-
-
-def take_room(file: Path) -> None:
-    """Give a new memory map its blocks on disk.
-
-    Raises:
-        OSError: There is no room; without this, writing to the map would kill the process.
-    """
-    with file.open("r+b") as opened:
-        os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-
-
-def _is_intact(data_path: Path, note_path: Path, shape: tuple[int, ...]) -> bool:
-    try:
-        note = json.loads(note_path.read_text())
-        right_size = data_path.stat().st_size == int(np.prod(shape, dtype=np.int64))
-        return right_size and note["sha256"] == _file_sha256(data_path)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _temporary(path: Path) -> Path:
-    """A new name beside it; tempfile's files could not be read by others who share a cache."""
-    return path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unreadable(path: Path, row: int, error: BaseException) -> UserError:

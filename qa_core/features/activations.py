@@ -5,10 +5,9 @@ written to a temporary name and renamed. Of several processes that miss the same
 it and the others wait; a file that does not match the hash in its note is computed again.
 """
 
+import contextlib
 import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from torch import Tensor
 from qa_core.backbones.backbone import Backbone
 from qa_core.backbones.tower import EMBEDDING, Boundary
 from qa_core.config import CachePrecision
-from qa_core.data.image_store import take_room
+from qa_core.system.files import is_intact, noted_whole, take_room
 from qa_core.system.locking import waiting_lock
 
 ACTIVATIONS_VERSION = 3
@@ -133,10 +132,10 @@ def activations(
     folder = cache_dir / "activations"
     folder.mkdir(parents=True, exist_ok=True)
     files = {at: folder / _file_name(inputs, at, dtype) for at, dtype in dtypes.items()}
-    missing = [at for at, file in files.items() if not _is_intact(file)]
+    missing = [at for at, file in files.items() if not is_intact(file)]
     if missing:
         with waiting_lock(folder / f"{_file_name(inputs, 'all', np.dtype(float))}.lock"):
-            missing = [at for at in missing if not _is_intact(files[at])]
+            missing = [at for at in missing if not is_intact(files[at])]
             _write(inputs, {at: files[at] for at in missing}, dtypes, progress)
     return {at: np.load(file, mmap_mode="r") for at, file in files.items()}
 
@@ -151,18 +150,6 @@ def _file_name(inputs: TowerInputs, at: Boundary, dtype: np.dtype[Any]) -> str:
     return f"{inputs.name}-{at}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
 
 
-def _is_intact(file: Path) -> bool:
-    try:
-        return json.loads(file.with_suffix(".json").read_text())["sha256"] == _sha256(file)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _write(
     inputs: TowerInputs,
     files: dict[Boundary, Path],
@@ -172,24 +159,18 @@ def _write(
     """Fill files that are missing, each put in place with its note after all are complete."""
     if not files:
         return
-    folder = next(iter(files.values())).parent
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with contextlib.ExitStack() as all_or_none:
+        partial = {at: all_or_none.enter_context(noted_whole(file)) for at, file in files.items()}
         maps: dict[Boundary, np.memmap] = {}
 
         def new_map(at: Boundary, shape: Sequence[int]) -> np.memmap:
-            path = Path(scratch) / files[at].name
-            new = np.lib.format.open_memmap(path, "w+", dtypes[at], tuple(shape))
-            take_room(path)
+            new = np.lib.format.open_memmap(partial[at], "w+", dtypes[at], tuple(shape))
+            take_room(partial[at])
             return new
 
         _fill(inputs, files, maps, new_map, progress)
-        for at, file in files.items():
-            maps[at].flush()
-            whole = Path(scratch) / file.name
-            note = whole.with_suffix(".json")
-            note.write_text(json.dumps({"sha256": _sha256(whole)}))
-            os.replace(whole, file)
-            os.replace(note, file.with_suffix(".json"))
+        for new in maps.values():
+            new.flush()
 
 
 def _fill(

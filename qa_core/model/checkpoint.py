@@ -2,7 +2,6 @@
 
 import errno
 import os
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from qa_core.backbones.blueprint import Blueprint
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.model.quality_model import QualityModel
+from qa_core.system.files import written_whole
 
 FORMAT = 3
 
@@ -39,17 +39,12 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         OSError: The disk is full, or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
-    try:
-        with scratch.open("wb") as file:  # a file, so that a full disk raises OSError
-            torch.save({"format": FORMAT} | content, file)
-        os.replace(scratch, path)
-    except RuntimeError as error:  # what torch's writer makes of a write that failed
-        scratch.unlink(missing_ok=True)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as partial:
+        try:
+            with partial.open("wb") as file:  # a file, so that a full disk raises OSError
+                torch.save({"format": FORMAT} | content, file)
+        except RuntimeError as error:  # what torch's writer makes of a write that failed
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.arms import ARMS, CONTROLS, MODES
+from qa_core.errors import last_line
 from qa_core.measures.catalogue import GAP, GAP_LAST
 from qa_core.records.schema import Setting, Tag
 
@@ -199,7 +200,7 @@ def runs_frame(runs: list["Run"]) -> pd.DataFrame:
             "status": run.data.tags.get(Tag.STATE, run.info.status),
             "checkpoint": run.data.tags.get(Tag.CHECKPOINT, ""),
             "seconds": _seconds(run),
-            "error": _last_line(run.data.tags.get(Tag.ERROR, "")),
+            "error": last_line(run.data.tags.get(Tag.ERROR, "")),
         }
         for run in runs
     ]
@@ -210,8 +211,3 @@ def _seconds(run: "Run") -> float | None:
     if run.info.end_time is None:
         return None
     return (run.info.end_time - run.info.start_time) / 1000.0
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""

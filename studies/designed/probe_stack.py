@@ -11,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from qa_core.config import RunConfig
+from qa_core.errors import last_line
 from qa_core.modes import mode_name
 from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
 from studies.context import Context
 from studies.engine.interface import Engine, Job
-from studies.progress import Board, last_line
+from studies.progress import Board
 from studies.space import expected_cost
 
 VARIED = ("lr", "residual_scale_q", "residual_scale_c")

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from qa_core.errors import UserError
+from qa_core.errors import UserError, last_line
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
 from studies.engine.interface import InfrastructureError, Job, Outcome, Work
 from studies.engine.processes import ONE_THREAD
@@ -226,7 +226,7 @@ class RayEngine:
         if self._failed_starts >= MAX_FAILED_STARTS:
             raise InfrastructureError(
                 f"{MAX_FAILED_STARTS} workers in a row were lost while they opened the ablation,"
-                f" the last one so: {_last_line(reply.error)}"
+                f" the last one so: {last_line(reply.error)}"
             )
         if isinstance(reply, str):
             raise InfrastructureError(reply)
@@ -248,7 +248,3 @@ class RayEngine:
                 f"for {PATIENCE_S / 60:.0f} minutes no worker could start on the Ray cluster. Each"
                 f" asks for {cores} cores and {gpus:g} GPUs: `ray status` shows what is free"
             )
-
-
-def _last_line(text: str) -> str:
-    return text.strip().rsplit("\n", 1)[-1]

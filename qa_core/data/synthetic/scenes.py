@@ -1,8 +1,6 @@
 """Rendered (picture, caption) pairs of the pretraining's kind, apart from the benchmark."""
 
 import contextlib
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from qa_core.data.synthetic.captions import caption
 from qa_core.data.synthetic.distort import PRETRAINING_KINDS, Distortion, distort
 from qa_core.data.synthetic.grammar import Scene, draw_scene
 from qa_core.data.synthetic.render import SIZE, render
+from qa_core.system.files import written_whole
 from qa_core.system.locking import waiting_lock
 
 VERSIONS = 4
@@ -89,10 +88,8 @@ def kept_alignment_pairs(n: int, seed: int, cache_dir: Path | None) -> tuple[np.
             with np.load(file) as kept:
                 return kept["images"], kept["captions"].tolist()
         images, captions = alignment_pairs(n, seed)
-        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
-            whole = Path(scratch) / file.name
-            np.savez(whole, images=images, captions=np.asarray(captions))
-            os.replace(whole, file)
+        with written_whole(file) as partial, partial.open("wb") as content:
+            np.savez(content, images=images, captions=np.asarray(captions))
     return images, captions
 
 

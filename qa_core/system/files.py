@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all, and a note beside one by which damage is seen."""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """A name to write to; it becomes `file` where the block ends well, and is removed otherwise."""
+    # A new name beside it: tempfile's files could not be read by others who share a cache.
+    partial = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")
+    try:
+        yield partial
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def noted_whole(file: Path) -> Iterator[Path]:
+    """As `written_whole`, then a note of the digest, by which `is_intact` knows the file."""
+    with written_whole(file) as partial:
+        yield partial
+        digest = file_sha256(partial)
+    with written_whole(_note_of(file)) as note:
+        note.write_text(json.dumps({"sha256": digest}))
+
+
+def is_intact(file: Path) -> bool:
+    """Whether a file is there as `noted_whole` left it."""
+    try:
+        return json.loads(_note_of(file).read_text())["sha256"] == file_sha256(file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def file_sha256(file: Path) -> str:
+    """Hash of a file's contents."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def take_room(file: Path) -> None:
+    """Give a new memory map its blocks on disk.
+
+    Raises:
+        OSError: There is no room; without this, writing to the map would kill the process.
+    """
+    with file.open("r+b") as opened:
+        os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+
+
+def _note_of(file: Path) -> Path:
+    return file.with_suffix(".json")
