@@ -8,8 +8,7 @@ there is any in at most alpha of all studies, and likewise of all wrong `same`.
 
 Lending the level of the first question to the second would not be sound: a difference of exactly
 the margin is almost always called `better`, which would free its level for the others although its
-own null of the second question is still true; six such contrasts would err up to six times as
-often as asked.
+own null of the second question is still true. Six such would err in up to 22 % of studies.
 """
 
 from collections.abc import Sequence
