@@ -22,6 +22,7 @@ from qa_core.records.schema import (
     is_kind,
 )
 from qa_core.targets import TARGETS, Target
+from reports.evidence.design import Design, is_on_validation
 from reports.evidence.frames import (
     REFERENCE_ORDER,
     cells_frame,
@@ -35,7 +36,8 @@ from reports.evidence.frames import (
 )
 from reports.evidence.histories import metric_histories
 from reports.evidence.studies import Study, read_studies
-from reports.statistics import FloatArray, Interval, nadeau_bengio_interval
+from reports.inference.decisions import MARGIN
+from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -69,7 +71,7 @@ class Ablation:
         predictions: Test predictions of all cells, one row a cell and image.
         thumbnails: Files by (run_id, row).
         studies: Designed studies by name.
-        reference_predictions: Test predictions of the references, where `has_one_part`.
+        reference_predictions: Test predictions of the references, where intervals rest on prompts.
         arms: The further arms as an ablation of their own, without references; None where there
             are none.
         lines: Measures on the line from pretrained to fine-tuned weights, one row a cell that
@@ -117,19 +119,28 @@ class Ablation:
         """Whether claims are decided: on prompt-disjoint re-splits, nothing chosen on test."""
         return not self.has_one_part and self.params.get("protocol") != "common"
 
+    @property
+    def design(self) -> Design:
+        """How its splits hang together."""
+        return Design.of(self.params)
+
+    @property
+    def margin(self) -> float:
+        """Differences in SROCC below it are of no weight; fixed before the run."""
+        return float(self.params.get("margin", MARGIN))
+
     def variance_factor(self, n: int) -> float:
-        """Nadeau-Bengio factor 1/n + n_test/(n_eligible - n_test) of n splits' values.
+        """Nadeau-Bengio factor of n splits' values on their test parts."""
+        return self.design.factor(n)
 
-        The parent run holds that of all splits; an unfinished mode, or one with an undefined
-        split, has fewer.
+    def interval(self, values: FloatArray, metric: str = "") -> Interval:
+        """Mean of one value a split of a metric, with its 95 % interval by the design.
+
+        It has no bounds where the splits are no re-splits.
         """
-        return float(self.params["variance_factor"]) - 1 / int(self.params["n_splits"]) + 1 / n
-
-    def interval(self, values: FloatArray) -> Interval:
-        """Mean of one value a split: Nadeau-Bengio, or no bounds where splits are no re-splits."""
         if self.has_one_part:
             return Interval(float(values.mean()), None, None, values.size, 0.95, "none")
-        return nadeau_bengio_interval(values, self.variance_factor(values.size))
+        return self.design.interval(values, is_on_validation(metric))
 
     @property
     def n_seeds(self) -> int:
@@ -198,7 +209,7 @@ def load_ablation(
     whole = replace(
         _read_runs(client, parent, of_modes, downloads),
         runs=runs_frame([parent, *own]),
-        studies=read_studies(own),
+        studies=read_studies(own, Design.of(parent.data.params)),
     )
     return replace(whole, arms=_read_runs(client, parent, of_arms, downloads)) if names else whole
 
@@ -211,8 +222,9 @@ def _read_runs(
     references = references_frame([r for r in own if is_kind(r, Kind.REFERENCE) and is_finished(r)])
     predictions, thumbnails = _read_artifacts(client, cells, ("mode", "setting"), downloads)
     refuse_mixed(predictions)
-    one_part = parent.data.params.get("interval") == "prompt_bootstrap"
-    tested = references if one_part else references.iloc[:0]
+    params = parent.data.params
+    by_image = params.get("interval") == "prompt_bootstrap" or Design.of(params).n_folds
+    tested = references if by_image else references.iloc[:0]
     return Ablation(
         id=parent.info.run_id,
         params=dict(parent.data.params),

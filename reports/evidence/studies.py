@@ -1,7 +1,7 @@
 """Designed studies from MLflow: the points that a study lists, with their cells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
@@ -15,7 +15,9 @@ from qa_core.records.schema import (
     is_finished,
     is_kind,
 )
+from reports.evidence.design import Design
 from reports.evidence.frames import final_metrics, per_split, select
+from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,8 +34,7 @@ class Study:
         name: Its name on the command line.
         question: What it asks.
         epochs: Epochs of each cell.
-        n_splits: Splits that it uses.
-        planned_factor: Nadeau-Bengio factor of so many splits.
+        design: How the splits that it uses hang together.
         cells: One row a point and split that has a result: point (number), varies (names of its
             knobs, comma between), mode, train_share, lr, pool (mean selection metric on the tuning
             pool, NaN where it was not run), split, run_id, the knobs, and the final metrics.
@@ -45,37 +46,48 @@ class Study:
     name: str
     question: str
     epochs: int
-    n_splits: int
-    planned_factor: float
+    design: Design
     cells: pd.DataFrame
     n_listed: int
     grid: tuple[tuple[float, float, float | None], ...] = ()
 
-    def variance_factor(self, n: int) -> float:
-        """Nadeau-Bengio factor of n splits' values, as `Ablation.variance_factor`."""
-        return self.planned_factor - 1 / self.n_splits + 1 / n
+    @property
+    def n_splits(self) -> int:
+        """Splits that it uses."""
+        return self.design.n_splits
+
+    def interval(self, values: FloatArray) -> Interval:
+        """Mean of one value a split on its test part, with its 95 % interval by the design."""
+        return self.design.interval(values)
 
     def values(self, measure: str, **where: object) -> pd.Series:
         """One value a split of the cells whose columns equal these; index = split."""
         return per_split(select(self.cells, **where), measure)
 
 
-def read_studies(runs: Sequence["Run"]) -> dict[str, Study]:
-    """The studies among an ablation's runs, by name, in the order of the report."""
+def read_studies(runs: Sequence["Run"], design: Design) -> dict[str, Study]:
+    """The studies among an ablation's runs, by name, in the order of the report.
+
+    Args:
+        runs: The ablation's.
+        design: Of its splits, of which a study takes the first ones.
+    """
     cells = {
         run.data.tags[Tag.IDENTITY]: run
         for run in reversed(runs)
         if is_kind(run, Kind.CONFIRMATION) and is_finished(run) and Tag.IDENTITY in run.data.tags
     }
     found = {
-        run.data.tags[Tag.STUDY]: _study(run.data.tags, listing, cells)
+        run.data.tags[Tag.STUDY]: _study(run.data.tags, listing, cells, design)
         for run in runs
         if is_kind(run, Kind.STUDY) and (listing := StudyListing.from_tags(run.data.tags))
     }
     return {name: found[name] for name in ORDER if name in found}
 
 
-def _study(tags: dict[str, str], listing: StudyListing, cells: dict[str, "Run"]) -> Study:
+def _study(
+    tags: dict[str, str], listing: StudyListing, cells: dict[str, "Run"], design: Design
+) -> Study:
     rows = [
         _row(number, point, split, cells[identity])
         for number, point in enumerate(listing.points)
@@ -86,8 +98,9 @@ def _study(tags: dict[str, str], listing: StudyListing, cells: dict[str, "Run"])
         name=tags[Tag.STUDY],
         question=tags[Tag.QUESTION],
         epochs=listing.epochs,
-        n_splits=listing.n_splits,
-        planned_factor=listing.variance_factor,
+        design=replace(
+            design, n_splits=listing.n_splits, test_factor=listing.variance_factor, n_folds=0
+        ),
         cells=pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(_COLUMNS)),
         n_listed=sum(len(point.cells) for point in listing.points),
         grid=tuple(row for point in listing.points for row in point.grid),

@@ -15,8 +15,8 @@ from reports.language import say
 from reports.statistics import (
     FloatArray,
     Interval,
-    paired_differences,
 )
+from reports.verdicts.measured import measure_pair
 from reports.verdicts.one_part import lifts_on_parts
 
 if TYPE_CHECKING:
@@ -37,19 +37,19 @@ def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> P
     """Test SROCC minus that of the traditional mode on the same split."""
     measure = SROCC.logged(target)
     base = ablation.by_split(BASELINE, measure, setting)
-    traditional: dict[str, FloatArray] = {}
-    differences: dict[str, FloatArray] = {}
-    for mode in ablation.mode_names:
-        own = ablation.by_split(mode, measure, setting)
-        both = own.index.intersection(base.index)
-        if mode != BASELINE and len(both):
-            traditional[mode] = base.loc[both].to_numpy(float)
-            differences[mode] = paired_differences(own.loc[both], base.loc[both])
-    intervals = {mode: ablation.interval(d) for mode, d in differences.items()}
+    pairs = {
+        mode: pair
+        for mode in ablation.mode_names
+        if mode != BASELINE
+        and len((pair := measure_pair(ablation, mode, BASELINE, measure, setting)).by_split)
+    }
+    traditional = {m: base.loc[pair.by_split.index].to_numpy(float) for m, pair in pairs.items()}
+    differences = {mode: pair.array for mode, pair in pairs.items()}
+    intervals = {mode: pair.interval for mode, pair in pairs.items()}
     if ablation.has_one_part:
         lifts = lifts_on_parts(ablation)
-        found = {mode: lifts.get((target, mode, BASELINE)) for mode in differences}
-        intervals |= {mode: interval for mode, interval in found.items() if interval is not None}
+        for mode, lift in differences.items():
+            intervals[mode] = lifts.get((target, mode, BASELINE), ablation.interval(lift))
     return PairedData(target, traditional, differences, intervals)
 
 

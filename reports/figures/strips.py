@@ -13,6 +13,7 @@ from reports.figures.page import Drawn, Page
 from reports.figures.words import count_runs, describe_bar
 from reports.language import say
 from reports.statistics import FloatArray, Interval
+from reports.verdicts.measured import measure_mode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +45,11 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
     for mode in ablation.mode_names:
         for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
             values = ablation.by_split(mode, measure, setting).to_numpy(float)
-            if values.size:
+            if values.size and ablation.has_one_part:
                 strips.append(Strip(mode, setting, values, ablation.interval(values)))
+            elif values.size:
+                found = measure_mode(ablation, mode, measure, setting)
+                strips.append(Strip(mode, setting, found.array, found.interval))
     rows = ablation.references
     found = {n: per_split(select(rows, reference=n), measure) for n in ablation.reference_names}
     references = {name: float(v.mean()) for name, v in found.items() if len(v)}

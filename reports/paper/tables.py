@@ -108,7 +108,7 @@ def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[
 
     `colour` and `tuned_colour` keep the verdict in English, by which the page colours it.
     """
-    others = {(v.claim.id, v.target): v.verdict for v in tuned}
+    others = {(v.claim.id, v.target): (v.verdict, v.kind) for v in tuned}
     shared: dict[tuple[str, str], list[str]] = {}  # targets not tested for the same reason
     for v in guide:
         shared.setdefault((v.claim.id, v.reason or v.target), []).append(v.target)
@@ -120,12 +120,12 @@ def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[
                 say(t) for t in shared[verdict.claim.id, verdict.reason or verdict.target]
             ),
             "verdict": say(verdict.verdict),
-            "colour": verdict.verdict,
+            "colour": verdict.kind,
             "effect": _effect(verdict),
             "n": str(verdict.n) if verdict.n else "",
             "contrast": contrast_words(verdict.contrast) or say(verdict.reason),
-            "tuned": say(others.get((verdict.claim.id, verdict.target), NONE)),
-            "tuned_colour": others.get((verdict.claim.id, verdict.target), NONE),
+            "tuned": say(others.get((verdict.claim.id, verdict.target), (NONE, NONE))[0]),
+            "tuned_colour": others.get((verdict.claim.id, verdict.target), (NONE, NONE))[1],
         }
         for verdict in guide
         if shared[verdict.claim.id, verdict.reason or verdict.target][0] == verdict.target

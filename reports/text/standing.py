@@ -4,14 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from qa_core.measures.catalogue import SROCC
-from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
-from reports.statistics import nadeau_bengio_interval
+from reports.verdicts.measured import Measured, measure_over_reference, measure_pair
 from reports.verdicts.results import Entry
 
 Table = dict[str, dict[str, Entry]]
@@ -89,25 +86,22 @@ def told_apart(
     The data chose which mode is best, so every pair of modes was at stake: the intervals are
     Bonferroni's over all pairs, not over the rivals alone.
     """
-    measure = SROCC.logged(target)
-    own = ablation.by_split(best, measure)
-    lifts = {rival: own - ablation.by_split(rival, measure) for rival in rivals}
-    found = _standing(ablation, lifts, math.comb(len(rivals) + 1, 2))
+    metric = SROCC.logged(target)
+    lifts = {rival: measure_pair(ablation, best, rival, metric, "guide") for rival in rivals}
+    found = _standing(lifts, math.comb(len(rivals) + 1, 2))
     return list(found.above), [*found.open, *found.below]
 
 
-def _standing(ablation: Ablation, lifts: dict[str, pd.Series], n_contrasts: int) -> Standing:
-    """Where the paired differences lie, by Nadeau-Bengio intervals, Bonferroni's over all."""
+def _standing(lifts: dict[str, Measured], n_contrasts: int) -> Standing:
+    """Where the paired differences lie, by their intervals, Bonferroni's over all."""
     level = 1.0 - 0.05 / max(n_contrasts, 1)
     sides: dict[str, list[str]] = {"above": [], "below": [], "open": []}
     for name, lift in lifts.items():
-        values = lift.dropna()
-        if values.empty:
+        if lift.by_split.empty:
             continue
-        interval = nadeau_bengio_interval(values, ablation.variance_factor(values.size), level)
-        low, high = interval.low, interval.high
         side = "open"
-        if low is not None and high is not None:
+        if lift.estimate is not None:
+            low, high = lift.estimate.bounds(level)
             side = "above" if low > 0 else "below" if high < 0 else "open"
         sides[side].append(name)
     return Standing(tuple(sides["above"]), tuple(sides["below"]), tuple(sides["open"]))
@@ -129,10 +123,12 @@ def _against(
     mark = f"{label(reference)} ({format_score(bar)})"
     if not ablation.decides:
         return _by_means(_means(modes, target), bar, mark)
-    measure = SROCC.logged(target)
-    row = per_split(select(ablation.references, reference=reference), measure)
-    lifts = {mode: ablation.by_split(mode, measure) - row for mode in _means(modes, target)}
-    found = _standing(ablation, lifts, len(lifts) * n_references)
+    metric = SROCC.logged(target)
+    lifts = {
+        mode: measure_over_reference(ablation, mode, reference, metric, "guide")
+        for mode in _means(modes, target)
+    }
+    found = _standing(lifts, len(lifts) * n_references)
     if not (found.above or found.open or found.below):
         return _by_means(_means(modes, target), bar, mark)  # no split has both
     if len(found.above) == len(lifts):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -10,10 +11,12 @@ from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
+from reports.inference.decisions import ALPHA
+from reports.inference.power import smallest_difference
 from reports.language import say, say_all, say_list
-from reports.statistics import smallest_effect
 from reports.text.standing import standing_in_words
 from reports.verdicts.decide import Verdict
+from reports.verdicts.measured import measure_pair
 from reports.verdicts.results import Entry
 
 
@@ -53,28 +56,22 @@ def protocol_words(ablation: Ablation) -> str:
 
 
 def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
-    """Smallest detectable effect from the median SD of all paired differences of modes."""
+    """Smallest difference to be seen, from the median error of all pairs of modes."""
     if not ablation.decides:
         return Resolution(target, None, None)
-    modes = ablation.mode_names
-    deviations: list[float] = []
-    counts: list[int] = []
-    for i, first in enumerate(modes):
-        for second in modes[i + 1 :]:
-            left = ablation.by_split(first, SROCC.logged(target))
-            right = ablation.by_split(second, SROCC.logged(target))
-            difference = (left - right).dropna()
-            if len(difference) >= 2:
-                deviations.append(float(np.std(difference.to_numpy(float), ddof=1)))
-                counts.append(len(difference))
-    if not deviations:
+    pairs = (
+        measure_pair(ablation, first, second, SROCC.logged(target), "guide")
+        for first, second in combinations(ablation.mode_names, 2)
+    )
+    estimates = [pair.estimate for pair in pairs if pair.estimate is not None]
+    if not estimates:
         return Resolution(target, None, None)
-    sd, n = float(np.median(deviations)), min(counts)
-    factor = ablation.variance_factor(n)
+    error = float(np.median([estimate.error for estimate in estimates]))
+    degrees = min(estimate.degrees for estimate in estimates)
     return Resolution(
         target,
-        smallest_effect(sd, n, factor),
-        smallest_effect(sd, n, factor, alpha=0.05 / max(family_size, 1)),
+        smallest_difference(error, degrees),
+        smallest_difference(error, degrees, alpha=ALPHA / max(family_size, 1)),
     )
 
 
@@ -160,19 +157,20 @@ def _claims_words(claims: Sequence[Verdict]) -> str:
     """The guide's claims by verdict, named with the targets on which it fell."""
     sentences = [
         say(
-            "The guide’s claims, decided at its own setting, on this data, with Holm over all of "
-            "them, which is stricter than the comparisons above."
+            "The guide’s claims, decided at its own setting, on this data, with Holm over each "
+            "family: the primary contrasts, the other claims on accuracy, each study."
         )
     ]
     sentence_of = {
         "supported": say("Supported: {claims}."),
         "refuted": say("Refuted: {claims}."),
-        "inconclusive": say("Inconclusive: {claims}."),
+        "same": say("The same within the margin: {claims}."),
+        "not decided": say("Not decided: {claims}."),
     }
     for word, sentence in sentence_of.items():
         targets: dict[str, list[str]] = {}
         for verdict in claims:
-            if verdict.verdict == word:
+            if verdict.kind == word:
                 targets.setdefault(verdict.claim.question, []).append(say(verdict.target))
         named = [f"{_inside(say(q))} ({say_list(t)})" for q, t in targets.items()]
         if named:

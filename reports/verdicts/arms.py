@@ -10,8 +10,9 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
-from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
-from reports.verdicts.decide import ALPHA
+from reports.inference.decisions import ALPHA
+from reports.statistics import Interval, holm, holm_levels
+from reports.verdicts.measured import Measured, measure, side_of
 from reports.verdicts.results import Entry, as_entry, mode_entries
 
 
@@ -61,26 +62,32 @@ def arm_gains(ablation: Ablation, setting: str = "guide") -> list[Gain]:
     """Gains of all arms on all targets; none where the protocol decides nothing."""
     if ablation.arms is None or not ablation.decides:
         return []
-    found = {
-        (arm, target): values.to_numpy(float)
+    measured = {
+        (arm, target): found
         for arm in ablation.arms.mode_names
         for target in ablation.targets
-        if len(values := difference(ablation, arm, SROCC.logged(target), setting))
+        if len((found := measure_gain(ablation, arm, SROCC.logged(target), setting)).by_split)
     }
-    plain = {key: ablation.interval(values) for key, values in found.items()}
-    known = [key for key, interval in plain.items() if interval.p is not None]
-    p_values = np.array([plain[key].p for key in known], dtype=float)
+    known = {key: one.estimate for key, one in measured.items() if one.estimate is not None}
+    p_values = np.array([estimate.p() for estimate in known.values()])
     adjusted = dict(zip(known, holm(p_values), strict=True)) if known else {}
     levels = dict(zip(known, holm_levels(p_values, ALPHA), strict=True)) if known else {}
     gains: list[Gain] = []
-    for (arm, target), interval in plain.items():
-        of, p, wider = modified_mode(ablation, arm), None, interval
-        if (arm, target) in adjusted:
-            factor, level = ablation.variance_factor(interval.n), float(levels[arm, target])
-            wider = nadeau_bengio_interval(found[arm, target], factor, level)
+    for (arm, target), one in measured.items():
+        of, p, wider = modified_mode(ablation, arm), None, one.interval
+        if (arm, target) in known:
+            wider = known[arm, target].interval(float(levels[arm, target]))
             p = float(adjusted[arm, target])
-        gains.append(Gain(arm, of, target, interval, p, wider))
+        gains.append(Gain(arm, of, target, one.interval, p, wider))
     return gains
+
+
+def measure_gain(ablation: Ablation, arm: str, measure_name: str, setting: str) -> Measured:
+    """A measure of an arm minus that of its mode, by the splits that both have, with its error."""
+    assert ablation.arms is not None
+    own = side_of(ablation.arms, arm, setting)
+    other = side_of(ablation, modified_mode(ablation, arm), setting)
+    return measure(ablation.design, [(1.0, own), (-1.0, other)], measure_name)
 
 
 def arm_results(ablation: Ablation) -> Entry:

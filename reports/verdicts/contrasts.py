@@ -9,10 +9,19 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.measures.catalogue import SROCC
+from qa_core.targets import TARGETS
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
+from reports.inference.estimates import Estimate
 from reports.language import phrase
 from reports.statistics import FloatArray
+from reports.verdicts.measured import (
+    Measured,
+    measure_mode,
+    measure_over_reference,
+    measure_pair,
+)
 
 EPOCHS_FOR_CONVERGENCE = 20
 NEAR_END = 0.98
@@ -33,19 +42,28 @@ class Contrast:
         values: One value a split, (n_splits,).
         null: The value that the mean is held against.
         above: Whether a mean above the null supports the claim (below it otherwise).
-        variance_factor: Nadeau-Bengio factor where it is not the ablation's (None: it is).
+        estimate: The mean with its error, where more than the values' spread over the ablation's
+            test parts tells it (None: that).
+        in_srocc: Whether it is a difference of SROCCs, so that one within the ablation's margin
+            of 0 means the same.
     """
 
     label: str
     values: FloatArray
     null: float = 0.0
     above: bool = True
-    variance_factor: float | None = None
+    estimate: Estimate | None = None
+    in_srocc: bool = False
 
     @property
-    def margin(self) -> float:
+    def mean(self) -> float:
+        """Mean over the splits."""
+        return float(np.mean(self.values)) if self.estimate is None else self.estimate.mean
+
+    @property
+    def lead(self) -> float:
         """How far the mean lies on the supporting side (negative: on the other)."""
-        distance = float(np.mean(self.values)) - self.null
+        distance = self.mean - self.null
         return distance if self.above else -distance
 
 
@@ -95,22 +113,27 @@ class Evidence:
 
     def level(self, mode: str, measure: str, null: float, above: bool) -> Contrast:
         """A mode's measure against a fixed value."""
-        values = self.scores(mode, measure).to_numpy(dtype=float)
-        return Contrast(mode.replace("_", " "), values, null, above)
+        self.scores(mode, measure)
+        found = measure_mode(self.ablation, mode, measure, self.setting)
+        return contrast_of(found, mode.replace("_", " "), null, above)
 
     def difference(self, mode: str, rival: str, measure: str) -> Contrast:
         """A mode minus a rival, paired by split."""
         label = f"{mode} − {rival}".replace("_", " ")
-        return self.pair(self.scores(mode, measure), self.scores(rival, measure), label)
+        for one in (mode, rival):
+            self.scores(one, measure)
+        found = measure_pair(self.ablation, mode, rival, measure, self.setting)
+        return contrast_of(found, label, in_srocc=is_srocc(measure))
 
     def over_reference(self, mode: str, reference: str, measure: str) -> Contrast:
         """A mode minus a reference row, paired by split."""
-        rows = self.ablation.references
-        values = per_split(select(rows, reference=reference), measure)
-        if values.empty:
+        self.scores(mode, measure)
+        rows = select(self.ablation.references, reference=reference)
+        if per_split(rows, measure).empty:
             raise NotTested(phrase("no {reference} reference on this target", reference=reference))
         label = f"{mode.replace('_', ' ')} − {reference}"
-        return self.pair(self.scores(mode, measure), values, label)
+        found = measure_over_reference(self.ablation, mode, reference, measure, self.setting)
+        return contrast_of(found, label, in_srocc=is_srocc(measure))
 
     def log_ratio(self, mode: str, rival: str, measure: str) -> Contrast:
         """Log of a cost over a rival's, paired by split; below 0 supports."""
@@ -118,13 +141,30 @@ class Evidence:
         own, other = self.scores(mode, measure), self.scores(rival, measure)
         return self.pair(own.map(math.log), other.map(math.log), label, above=False)
 
-    def pair(self, first: pd.Series, second: pd.Series, label: str, above: bool = True) -> Contrast:
+    def pair(
+        self,
+        first: pd.Series,
+        second: pd.Series,
+        label: str,
+        above: bool = True,
+        on_validation: bool = False,
+    ) -> Contrast:
         """Difference of two series over the splits that both have."""
         both = first.index.intersection(second.index)
-        if both.empty:
-            raise NotTested(phrase("no split has both sides of {contrast}", contrast=label))
-        values = (first.loc[both] - second.loc[both]).to_numpy(dtype=float)
-        return Contrast(label, values, above=above)
+        return self.contrast(first.loc[both] - second.loc[both], label, 0.0, above, on_validation)
+
+    def contrast(
+        self,
+        values: pd.Series,
+        label: str,
+        null: float,
+        above: bool,
+        on_validation: bool = False,
+    ) -> Contrast:
+        """One value a split, taken on the test parts or on the validation parts."""
+        found = values.to_numpy(dtype=float)
+        estimate = self.ablation.design.estimate(found, on_validation) if found.size else None
+        return contrast_of(Measured(values, estimate), label, null, above)
 
     def first_epoch_near_end(self, mode: str, target: str) -> pd.Series:
         """First epoch whose validation SROCC reaches 98 % of the last five's mean, by split."""
@@ -160,6 +200,30 @@ class Evidence:
                 )
             )
         return wide
+
+
+def is_srocc(measure: str) -> bool:
+    """Whether a metric is the SROCC on test, in whose units the margin is."""
+    return measure in map(SROCC.logged, TARGETS)
+
+
+def contrast_of(
+    found: Measured,
+    label: str,
+    null: float = 0.0,
+    above: bool = True,
+    in_srocc: bool = False,
+) -> Contrast:
+    """What was measured as a contrast.
+
+    Raises:
+        NotTested: No split has it, or one alone.
+    """
+    if found.by_split.empty:
+        raise NotTested(phrase("no split has both sides of {contrast}", contrast=label))
+    if found.estimate is None:
+        raise NotTested(phrase("one split alone has no spread"))
+    return Contrast(label, found.array, null, above, found.estimate, in_srocc)
 
 
 def _by_split(statistic: Callable[[FloatArray], float], curves: pd.DataFrame) -> pd.Series:

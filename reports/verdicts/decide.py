@@ -1,8 +1,8 @@
 """How claims are decided: from contrasts, one value a split each, to verdicts.
 
-A contrast holds for a claim when it lies on the named side of its null value. All tests are
-Nadeau-Bengio; the p values of all claims on accuracy that could be tested form one declared family,
-adjusted by Holm (cost stands apart); the interval shown beside a verdict is adjusted with it.
+A contrast holds for a claim when it lies on the named side of its null value. Claims of one family
+are adjusted together by Holm, and families stand apart: what a study, a user or a machine's timings
+add moves no interval of another family. The interval shown beside a verdict is adjusted with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from qa_core.targets import TARGETS
+from reports.inference.decisions import ALPHA, Decision, decide_family, p_same
+from reports.inference.estimates import Estimate
 from reports.language import phrase
-from reports.statistics import Interval, holm, holm_levels, nadeau_bengio_interval
+from reports.statistics import holm, holm_levels
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 
-ALPHA = 0.05
+PRIMARY, SECONDARY, COST, OWN = "primary", "secondary", "cost", "own"
+"""Families: the contrasts fixed beforehand (`reports.verdicts.pairs`), what else the modes tell of
+accuracy, cost, and a user's own claims. The claims of a study have its name."""
+
+_SAME = "the same within ± {margin}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One of the guide's claims.
+    """One of the guide's claims, or of a user's own.
 
     Attributes:
         id: Stable name in results.json.
@@ -29,8 +35,8 @@ class Claim:
         contrasts: The contrasts for one target; raises NotTested with the reason.
         combine: "all" must hold (no correction among them), or "any" (Holm among them).
         targets: The targets on which it is decided; ("cost",) for one that has none.
-        family: Claims of one family are adjusted together. Cost stands apart, so that a
-            machine's timings cannot move an interval on SROCC.
+        family: Claims of one family are adjusted together. In the primary one every contrast is
+            a hypothesis of its own.
     """
 
     id: str
@@ -39,7 +45,7 @@ class Claim:
     contrasts: Callable[[Evidence, str], Sequence[Contrast]]
     combine: str = "all"
     targets: tuple[str, ...] = TARGETS
-    family: str = "accuracy"
+    family: str = OWN
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,12 @@ class Verdict:
     Attributes:
         claim: The claim.
         target: The target.
-        verdict: "supported", "refuted", "inconclusive" or "not tested".
+        verdict: "supported", "refuted", "the same within ± m", "not decided" or "not tested".
         effect: Mean of the deciding contrast; None if not tested.
         low: Lower bound, adjusted with the verdict.
         high: Upper bound, adjusted likewise.
         n: Number of splits.
-        p: Holm-adjusted p value.
+        p: Holm-adjusted p value, for "the same" that of the two one-sided tests.
         contrast: The deciding contrast in words.
         reason: Why it was not tested; empty otherwise.
         null: The value that the effect is held against.
@@ -72,37 +78,149 @@ class Verdict:
     reason: str = ""
     null: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        """The verdict without its margin: "same" where it is "the same within ± m"."""
+        return "same" if self.verdict.startswith("the same") else self.verdict
+
 
 @dataclass(frozen=True)
-class _Candidate:
-    """The contrast that decides a claim, with the claim's one p value in the family."""
+class _Tested:
+    """A claim on one target with its contrasts, each with its estimate."""
 
     claim: Claim
     target: str
-    contrast: Contrast
-    p: float
-    share: float  # part of the family's level that this contrast has (1, or 1/k after Holm)
+    contrasts: tuple[tuple[Contrast, Estimate], ...]
+
+    def told(
+        self, word: str, one: tuple[Contrast, Estimate], bounds: tuple[float, float], p: float
+    ) -> Verdict:
+        """The verdict that one of the contrasts decides."""
+        contrast, estimate = one
+        return Verdict(
+            claim=self.claim,
+            target=self.target,
+            verdict=word,
+            effect=estimate.mean,
+            low=bounds[0],
+            high=bounds[1],
+            n=estimate.n,
+            p=p,
+            contrast=contrast.label,
+            null=contrast.null,
+        )
 
 
 def decide(claims: Sequence[Claim], evidence: Evidence, targets: Sequence[str]) -> list[Verdict]:
-    """Decide every claim on every target, Holm-adjusted over all that could be tested."""
-    untested: dict[tuple[str, str], Verdict] = {}
-    candidates: list[_Candidate] = []
+    """Decide every claim on every target, Holm-adjusted over what its family could test."""
+    found: dict[tuple[str, str], Verdict] = {}
+    tested: list[_Tested] = []
     asked = [(c, t) for c in claims for t in c.targets if t in targets or t == "cost"]
     for claim, target in asked:
         try:
-            candidates.append(_candidate(claim, target, evidence))
+            tested.append(_test(claim, target, evidence))
         except NotTested as reason:
             verdict = Verdict(claim, target, "not tested", reason=reason.args[0])
-            untested[claim.id, target] = verdict
-    found = untested
+            found[claim.id, target] = verdict
+    margin = evidence.ablation.margin
     for family in sorted({claim.family for claim in claims}):
-        members = [c for c in candidates if c.claim.family == family]
-        found |= {(v.claim.id, v.target): v for v in _decide_family(members, evidence)}
+        members = [one for one in tested if one.claim.family == family]
+        decide_members = _decide_contrasts if family == PRIMARY else _decide_claims
+        found |= {(v.claim.id, v.target): v for v in decide_members(members, margin)}
     return [found[claim.id, target] for claim, target in asked]
 
 
-def _candidate(claim: Claim, target: str, evidence: Evidence) -> _Candidate:
+def same_within(margin: float) -> str:
+    """The verdict that a difference is smaller than a margin."""
+    return phrase(_SAME, margin=f"{margin:g}".removeprefix("0"))
+
+
+def _test(claim: Claim, target: str, evidence: Evidence) -> _Tested:
+    found: list[tuple[Contrast, Estimate]] = []
+    for contrast in claim.contrasts(evidence, target):
+        estimate = contrast.estimate or evidence.ablation.design.estimate(contrast.values)
+        if estimate is None:
+            raise NotTested(phrase("one split alone has no spread"))
+        found.append((contrast, estimate))
+    if not found:
+        raise NotTested(phrase("no finished run"))
+    return _Tested(claim, target, tuple(found))
+
+
+def _decide_contrasts(members: Sequence[_Tested], margin: float) -> list[Verdict]:
+    """A family of contrasts, all first − second against 0, in which all of a claim's must hold."""
+    estimates = [estimate for one in members for _, estimate in one.contrasts]
+    decisions = iter(decide_family(estimates, margin))
+    return [_of_decisions(one, [next(decisions) for _ in one.contrasts]) for one in members]
+
+
+def _of_decisions(one: _Tested, decisions: Sequence[Decision]) -> Verdict:
+    """The verdict on a claim: what speaks most against it decides."""
+    by_word: dict[str, list[int]] = {}
+    for number, decision in enumerate(decisions):
+        by_word.setdefault(decision.word, []).append(number)
+    p = [d.p_same if d.word == "same" else d.p_difference for d in decisions]
+    word = next(w for w in ("worse", "not decided", "same", "better") if w in by_word)
+    pick = min if word == "worse" else max
+    chosen = pick(by_word[word], key=lambda number: p[number])
+    decision = decisions[chosen]
+    said = {"worse": "refuted", "better": "supported", "same": same_within(decision.margin)}
+    bounds = decision.low, decision.high
+    return one.told(said.get(word, word), one.contrasts[chosen], bounds, p[chosen])
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The contrast that answers a question on a claim, with the claim's one p value for it.
+
+    Attributes:
+        chosen: Contrast and estimate.
+        p: P value.
+        share: Part of the family's level that this contrast has (1, or 1/k after Holm).
+    """
+
+    chosen: tuple[Contrast, Estimate]
+    p: float
+    share: float = 1.0
+
+
+def _decide_claims(members: Sequence[_Tested], margin: float) -> list[Verdict]:
+    """Two Holm families over the claims: does each hold or fail, and is it "the same"."""
+    differ = [_difference(one) for one in members]
+    alike = [_likeness(one, margin) for one in members]
+    differs, likes = _adjust(differ), _adjust(alike)
+    verdicts: list[Verdict] = []
+    for number, (one, candidate) in enumerate(zip(members, differ, strict=True)):
+        assert candidate is not None
+        (p, level), same = differs[number], alike[number]
+        (contrast, estimate), word = candidate.chosen, "not decided"
+        if p <= ALPHA:
+            word = "supported" if contrast.lead > 0 else "refuted"
+        elif same is not None and likes[number][0] <= ALPHA:
+            like_p, like_level = likes[number]
+            # Two one-sided tests at a are an interval of coverage 1 - 2 a (Schuirmann 1987).
+            bounds = same.chosen[1].bounds(1 - 2 * (1 - like_level))
+            verdicts.append(one.told(same_within(margin), same.chosen, bounds, like_p))
+            continue
+        bounds = estimate.bounds(1.0 - (1.0 - level) * candidate.share)
+        verdicts.append(one.told(word, candidate.chosen, bounds, p))
+    return verdicts
+
+
+def _adjust(candidates: Sequence[_Candidate | None]) -> dict[int, tuple[float, float]]:
+    """Holm-adjusted p and the level of its interval, by the candidate's number."""
+    known = [(number, one.p) for number, one in enumerate(candidates) if one is not None]
+    if not known:
+        return {}
+    p_values = np.array([p for _, p in known])
+    adjusted, levels = holm(p_values), holm_levels(p_values, ALPHA)
+    return {
+        number: (float(p), float(level))
+        for (number, _), p, level in zip(known, adjusted, levels, strict=True)
+    }
+
+
+def _difference(one: _Tested) -> _Candidate:
     """Reduce a claim's contrasts to the one that decides it, and its p.
 
     One contrast on the wrong side settles "all", one on the right side settles "any": then the
@@ -110,61 +228,18 @@ def _candidate(claim: Claim, target: str, evidence: Evidence) -> _Candidate:
     contrast must agree, and the weakest decides without correction (the intersection-union
     test: Berger, "Multiparameter Hypothesis Testing and Acceptance Sampling", 1982).
     """
-    scored = [(c, _p(c, evidence)) for c in claim.contrasts(evidence, target)]
-    if not scored:
-        raise NotTested(phrase("no finished run"))
-    settling = [(c, p) for c, p in scored if (c.margin > 0) == (claim.combine == "any")]
+    scored = [(pair, pair[1].p(pair[0].null)) for pair in one.contrasts]
+    wanted = one.claim.combine == "any"
+    settling = [(pair, p) for pair, p in scored if (pair[0].lead > 0) == wanted]
     if settling:
-        contrast, p = min(settling, key=lambda item: item[1])
-        return _Candidate(claim, target, contrast, min(1.0, len(scored) * p), 1.0 / len(scored))
-    contrast, p = max(scored, key=lambda item: item[1])
-    return _Candidate(claim, target, contrast, p, 1.0)
+        chosen, p = min(settling, key=lambda item: item[1])
+        return _Candidate(chosen, min(1.0, len(scored) * p), 1.0 / len(scored))
+    return _Candidate(*max(scored, key=lambda item: item[1]))
 
 
-def _p(contrast: Contrast, evidence: Evidence) -> float:
-    factor = _factor(contrast, evidence)
-    interval = nadeau_bengio_interval(contrast.values, factor, null=contrast.null)
-    if interval.p is None:
-        raise NotTested(phrase("one split alone has no spread"))
-    return interval.p
-
-
-def _factor(contrast: Contrast, evidence: Evidence) -> float:
-    own = contrast.variance_factor
-    return evidence.ablation.variance_factor(contrast.values.size) if own is None else own
-
-
-def _decide_family(candidates: Sequence[_Candidate], evidence: Evidence) -> list[Verdict]:
-    """Holm over the family, and the verdicts with intervals adjusted with it."""
-    if not candidates:
-        return []
-    p_values = np.array([candidate.p for candidate in candidates])
-    adjusted, levels = holm(p_values), holm_levels(p_values, ALPHA)
-    verdicts: list[Verdict] = []
-    for candidate, p, level in zip(candidates, adjusted, levels, strict=True):
-        own_level = 1.0 - (1.0 - float(level)) * candidate.share
-        interval = nadeau_bengio_interval(
-            candidate.contrast.values, _factor(candidate.contrast, evidence), own_level
-        )
-        verdicts.append(_verdict(candidate, interval, float(p)))
-    return verdicts
-
-
-def _verdict(candidate: _Candidate, interval: Interval, p: float) -> Verdict:
-    """Supported or refuted where the adjusted p is at most .05, by the side of the effect."""
-    contrast = candidate.contrast
-    word = "inconclusive"
-    if p <= ALPHA:
-        word = "supported" if contrast.margin > 0 else "refuted"
-    return Verdict(
-        claim=candidate.claim,
-        target=candidate.target,
-        verdict=word,
-        effect=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        p=p,
-        contrast=contrast.label,
-        null=contrast.null,
-    )
+def _likeness(one: _Tested, margin: float) -> _Candidate | None:
+    """The weakest of the tests that all contrasts lie within +- margin; None for other units."""
+    if not all(contrast.in_srocc for contrast, _ in one.contrasts):
+        return None
+    scored = [(pair, p_same(pair[1], margin)) for pair in one.contrasts]
+    return _Candidate(*max(scored, key=lambda item: item[1]))

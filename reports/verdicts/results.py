@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures import catalogue
-from qa_core.measures.catalogue import SROCC
-from reports.evidence.frames import per_split, select
+from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,
     Interval,
     iqm,
-    paired_differences,
     share_of_splits_won,
     sign_flip_p,
 )
 from reports.verdicts.decide import Verdict
+from reports.verdicts.measured import Measured, measure, measure_mode, reference_side
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
+from reports.verdicts.pairs import Pair, decide_pairs
 from reports.verdicts.study_results import study_entries
 
 Entry = dict[str, Any]
@@ -60,12 +60,14 @@ def not_applicable(reason: str) -> Entry:
 
 def mode_entries(ablation: Ablation, setting: str) -> dict[str, dict[str, Entry]]:
     """`<mode>.<measure>` at a setting, over splits."""
-    cells = ablation.settled(setting)
     table: dict[str, dict[str, Entry]] = {}
     for mode in ablation.mode_names:
-        own = select(cells, mode=mode)
         table[mode] = {
-            name: _entry(per_split(own, metric), ablation, ablation.why_undefined(mode, metric))
+            name: _entry(
+                measure_mode(ablation, mode, metric, setting),
+                ablation,
+                ablation.why_undefined(mode, metric),
+            )
             for name, metric in measures(ablation.targets).items()
         }
         if ablation.has_one_part:
@@ -78,14 +80,14 @@ def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     """`<reference>.<measure>` for the rows beside the modes."""
     table: dict[str, dict[str, Entry]] = {}
     for name in ablation.reference_names:
-        rows = select(ablation.references, reference=name)
+        side = reference_side(ablation, name, "guide")
         table[name] = {
-            measure.key(target): _entry(
-                per_split(rows, measure.logged(target)),
+            one.key(target): _entry(
+                measure(ablation.design, [(1.0, side)], one.logged(target)),
                 ablation,
-                _reference_reason(rows, measure.logged(target)),
+                _reference_reason(side.cells, one.logged(target)),
             )
-            for measure in catalogue.of_references()
+            for one in catalogue.of_references()
             for target in ablation.targets
         }
         if ablation.has_one_part and len(ablation.reference_predictions):
@@ -116,64 +118,62 @@ def _reference_reason(rows: pd.DataFrame, metric: str) -> str:
     return "not defined for this reference"
 
 
-def _entry(values: pd.Series, ablation: Ablation, reason: str) -> Entry:
-    if values.empty:
+def _entry(measured: Measured, ablation: Ablation, reason: str) -> Entry:
+    if measured.by_split.empty:
         return not_applicable(reason)
-    entry = as_entry(ablation.interval(values.to_numpy(float)))
     if ablation.has_one_part:
-        entry |= {"reason": "its splits are no re-splits, whose spread would tell"}
-    return entry
+        reason = "its splits are no re-splits, whose spread would tell"
+        return as_entry(ablation.interval(measured.array)) | {"reason": reason}
+    return as_entry(measured.interval)
 
 
 def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
-    """Every pair of modes on test SROCC: the interval, and what describes these splits alone."""
-    if ablation.has_one_part:
-        lifts = lifts_on_parts(ablation)
-        return [
-            {"target": target, "first": a, "second": b, "difference": as_entry(lifts[target, a, b])}
-            for target in ablation.targets
-            for a, b in combinations(ablation.mode_names, 2)
-            if (target, a, b) in lifts
-        ]
-    rows: list[Entry] = []
-    if not ablation.decides:
-        return rows
-    pairs = list(combinations(ablation.mode_names, 2))
-    for target in ablation.targets:
-        for first, second in pairs:
-            scores = [
-                ablation.by_split(mode, SROCC.logged(target), setting) for mode in (first, second)
-            ]
-            both = scores[0].index.intersection(scores[1].index)
-            if both.empty:
-                continue
-            rows.append(_comparison(ablation, target, (first, second), scores, both))
-    return rows
+    """Every pair of modes on test SROCC: difference, verdict, and what describes these splits."""
+    if not ablation.has_one_part:
+        return [_comparison(pair) for pair in decide_pairs(ablation, setting)]
+    lifts = lifts_on_parts(ablation)
+    reason = "one test part decides nothing: its bootstrap tells no training from another"
+    return [
+        {
+            "target": target,
+            "first": a,
+            "second": b,
+            "difference": as_entry(lifts[target, a, b]),
+            "verdict": "not decided",
+            "reason": reason,
+        }
+        for target in ablation.targets
+        for a, b in combinations(ablation.mode_names, 2)
+        if (target, a, b) in lifts
+    ]
 
 
-def _comparison(
-    ablation: Ablation,
-    target: str,
-    names: tuple[str, str],
-    scores: list[pd.Series],
-    splits: pd.Index,
-) -> Entry:
-    left, right = (series.loc[splits].to_numpy(float) for series in scores)
-    differences = paired_differences(left, right)
-    interval = ablation.interval(differences)
+def _comparison(pair: Pair) -> Entry:
+    differences, interval, decision = pair.measured.array, pair.measured.interval, pair.decision
     exact = differences.size <= EXACT_SIGN_FLIP_LIMIT
-    return {
-        "target": target,
-        "first": names[0],
-        "second": names[1],
+    entry: Entry = {
+        "target": pair.target,
+        "first": pair.first,
+        "second": pair.second,
         "difference": as_entry(interval),
+        "verdict": pair.verdict,
+        "family": pair.family,
         "p_unadjusted": interval.p,
         "descriptive": {
             "iqm": iqm(differences),
-            "share_of_splits_won": share_of_splits_won(left, right),
+            "share_of_splits_won": share_of_splits_won(differences, np.zeros_like(differences)),
             "sign_flip_p": sign_flip_p(differences) if exact else None,
         },
     }
+    if decision is not None:
+        entry |= {
+            "low_holm": decision.low,
+            "high_holm": decision.high,
+            "p_holm": decision.p_difference,
+            "p_same_holm": decision.p_same,
+            "within_margin": decision.within_margin,
+        }
+    return entry
 
 
 def claim_entry(verdict: Verdict) -> Entry:
@@ -187,7 +187,8 @@ def claim_entry(verdict: Verdict) -> Entry:
     entry |= {
         "id": verdict.claim.id,
         "target": verdict.target,
-        "verdict": verdict.verdict,
+        "verdict": str(verdict.verdict),
+        "family": verdict.claim.family,
         f"{prefix}effect": verdict.effect,
         f"{prefix}low": verdict.low,
         f"{prefix}high": verdict.high,
@@ -232,6 +233,7 @@ def build_results(
             }
             for row in ablation.modes.to_dict("records")
         },
+        "margin": ablation.margin,
         "provenance": dict(ablation.params) | {"wall_s": ablation.wall_s, "run_id": ablation.id},
         "complete": ablation.complete,
         "smoke": ablation.is_smoke,

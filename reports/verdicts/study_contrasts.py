@@ -10,14 +10,13 @@ from qa_core.modes import PUBLISHED_RATES, freezing_of
 from reports.evidence.frames import select
 from reports.evidence.studies import Study
 from reports.language import phrase
-from reports.verdicts.contrasts import GUIDE_MODES, Contrast, Evidence, NotTested
+from reports.verdicts.contrasts import GUIDE_MODES, Contrast, Evidence, NotTested, contrast_of
+from reports.verdicts.measured import Measured
 
 EMBEDDED = "qa-tiny"
 BAND = (2 / 3, 5 / 6)
 """Share of the blocks that the guide's advice covers: from 8 of 12 to 20 of 24."""
 GUIDE_BATCH = 32
-BATCH_TOLERANCE = 0.02
-PROBE_TOLERANCE = 0.02
 
 
 def full_catches_up(evidence: Evidence, target: str) -> Sequence[Contrast]:
@@ -46,7 +45,7 @@ def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contras
             study,
             f"linear probe − {rival} at {100 * least:.0f} % of the prompts".replace("_", " "),
             own - _values(study, measure, mode=rival, **where),
-            null=-PROBE_TOLERANCE,
+            null=-evidence.ablation.margin,
         )
         for rival in rivals
     ]
@@ -66,7 +65,8 @@ def freeze_band_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     mean = band.dropna().mean(axis=1)
     words = ", ".join(f"{depth:g}" for depth in inside)
     label = f"mean of depths {words} − depth {rival:g} of {whole}"
-    return [_contrast(study, label, mean - _values(study, measure, freeze_layers=rival))]
+    lead = mean - _values(study, measure, freeze_layers=rival)
+    return [_contrast(study, label, lead, in_srocc=True)]
 
 
 def in_band(depth: float, image_depth: int) -> bool:
@@ -117,12 +117,13 @@ def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
             study, measure, mode=mode, lr=rival
         )
         label = f"{mode}, rate {own:g} − {rival:g}".replace("_", " ")
-        contrasts.append(_contrast(study, label, difference))
+        contrasts.append(_contrast(study, label, difference, in_srocc=True))
     return contrasts
 
 
 def batch_size_hardly_matters(evidence: Evidence, target: str) -> Sequence[Contrast]:
-    """Each batch size − 32, held against both ends of ± .02 (two one-sided tests)."""
+    """Each batch size − 32, held against both ends of ± margin (two one-sided tests)."""
+    margin = evidence.ablation.margin
     study, measure = _study(evidence, "batch_size"), SROCC.logged(target)
     own = _values(study, measure, mode="residual", batch_size=GUIDE_BATCH)
     contrasts: list[Contrast] = []
@@ -130,7 +131,7 @@ def batch_size_hardly_matters(evidence: Evidence, target: str) -> Sequence[Contr
         if size != GUIDE_BATCH:
             values = _values(study, measure, mode="residual", batch_size=size) - own
             label = f"residual, batch {size:g} − {GUIDE_BATCH}"
-            for null, above in ((-BATCH_TOLERANCE, True), (BATCH_TOLERANCE, False)):
+            for null, above in ((-margin, True), (margin, False)):
                 contrasts.append(_contrast(study, label, values, null, above))
     return contrasts
 
@@ -190,9 +191,13 @@ def _slopes(by_level: dict[float, pd.Series]) -> pd.Series:
 
 
 def _contrast(
-    study: Study, label: str, values: pd.Series, null: float = 0.0, above: bool = True
+    study: Study,
+    label: str,
+    values: pd.Series,
+    null: float = 0.0,
+    above: bool = True,
+    in_srocc: bool = False,
 ) -> Contrast:
-    found = values.dropna().to_numpy(float)
-    if not found.size:
-        raise NotTested(phrase("no split has both sides of {label}", label=label))
-    return Contrast(label, found, null, above, study.variance_factor(found.size))
+    known = values.dropna()
+    estimate = study.design.estimate(known.to_numpy(float)) if len(known) else None
+    return contrast_of(Measured(known, estimate), label, null, above, in_srocc)

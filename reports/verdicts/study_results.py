@@ -9,7 +9,6 @@ from qa_core.measures.catalogue import CLAMPED, EPOCH_SECONDS, PLCC, RETENTION, 
 from reports.evidence.frames import per_split
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
-from reports.statistics import nadeau_bengio_interval
 
 Entry = dict[str, Any]
 PER_TARGET, OVERALL = (SROCC, PLCC, SATURATION, CLAMPED), (RETENTION, EPOCH_SECONDS)
@@ -24,7 +23,7 @@ def study_entries(ablation: Ablation) -> dict[str, Entry]:
             "question": study.question,
             "epochs": study.epochs,
             "n_splits": study.n_splits,
-            "variance_factor": study.planned_factor,
+            "variance_factor": study.design.test_factor,
             "n_missing": study.n_listed - len(study.cells),
             "points": _points(study, measures),
         }
@@ -42,8 +41,7 @@ def _points(study: Study, measures: Mapping[str, str]) -> list[Entry]:
         for name, metric in measures.items():
             values = per_split(cells, metric)
             if len(values):
-                factor = study.variance_factor(len(values))
-                found = nadeau_bengio_interval(values.to_numpy(float), factor)
+                found = study.interval(values.to_numpy(float))
                 point[name] = {
                     "mean": found.mean, "low": found.low, "high": found.high, "n": found.n,
                     "interval": found.kind,

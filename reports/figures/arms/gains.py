@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, jitter, score_axes
@@ -12,7 +13,7 @@ from reports.figures.page import Drawn, Page
 from reports.figures.words import count_splits, describe_bar
 from reports.language import say
 from reports.statistics import FloatArray, Interval
-from reports.verdicts.arms import difference
+from reports.verdicts.arms import measure_gain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,12 +32,15 @@ def compute_arm_gains(ablation: Ablation, target: str) -> ArmGainsData:
     """Test SROCC of each arm minus that of its mode on the same split."""
     names = ablation.arms.mode_names if ablation.arms is not None else ()
     found = {
-        arm: values.to_numpy(float)
+        arm: one
         for arm in names
-        if len(values := difference(ablation, arm, SROCC.logged(target)))
+        if len((one := measure_gain(ablation, arm, SROCC.logged(target), Setting.GUIDE)).by_split)
     }
-    intervals = {arm: ablation.interval(values) for arm, values in found.items()}
-    return ArmGainsData(target, found, intervals)
+    intervals = {
+        arm: ablation.interval(one.array) if ablation.has_one_part else one.interval
+        for arm, one in found.items()
+    }
+    return ArmGainsData(target, {arm: one.array for arm, one in found.items()}, intervals)
 
 
 def draw_arm_gains(data: ArmGainsData, ax: "Axes") -> None:

@@ -8,7 +8,7 @@ from reports.evidence.studies import Study
 from reports.figures import style
 from reports.figures.axes import empty, log_axis, score_axes
 from reports.language import say
-from reports.statistics import Interval, nadeau_bengio_interval
+from reports.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,8 +52,7 @@ def compute_curve(study: Study, knob: str, measure: str, **where: Any) -> dict[f
     for value in sorted(set(cells[knob].dropna())) if knob in cells else ():
         found = study.values(measure, **{knob: value}, **where)
         if len(found):
-            factor = study.variance_factor(len(found))
-            points[float(value)] = nadeau_bengio_interval(found.to_numpy(float), factor)
+            points[float(value)] = study.interval(found.to_numpy(float))
     return points
 
 

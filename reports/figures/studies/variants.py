@@ -13,7 +13,7 @@ from reports.figures.layout import new_figure
 from reports.figures.page import Drawn
 from reports.figures.studies.page import ROW
 from reports.language import say
-from reports.statistics import Interval, nadeau_bengio_interval
+from reports.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,10 +41,7 @@ def compute_variants(study: Study, measure: str, label: str) -> VariantsData:
             guide = study.values(measure, mode=mode, variant=GUIDE)
             difference = (own - guide).dropna().to_numpy(float)
             if difference.size:
-                interval = nadeau_bengio_interval(
-                    difference, study.variance_factor(difference.size)
-                )
-                rows.setdefault(variant, {})[mode] = interval
+                rows.setdefault(variant, {})[mode] = study.interval(difference)
     return VariantsData(label, rows)
 
 
