@@ -18,7 +18,7 @@ TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RA
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED SEEDS TOKENIZER IMAGE_VIEW PYTHON TIMES
+  STRIKES SEED SEEDS MARGIN TOKENIZER IMAGE_VIEW PYTHON TIMES
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What nobody knows is a slip of the pen, and would be ignored.
@@ -37,12 +37,12 @@ MACHINE_FLAGS = $(call flag,ENGINE,engine)$(call flag,TRACKING_URI,tracking_uri)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
   flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call \
-  flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
+  flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,MARGIN,margin)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
 
 # Several runs side by side have a folder of their own, unless one is named.
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
 REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RUNS,runs)$(call \
-  flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)
+  flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup ablation study status plan test fuzz lint report calibrate ui check-data floor bench soak backbone worth clean
@@ -50,7 +50,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of "the same")  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
 	@echo "  study:    STUDY=depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8, or STUDY=tune"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "            COLUMNS='name=image prompt=caption mos_quality=score' where its columns differ,"

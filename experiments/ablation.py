@@ -17,6 +17,7 @@ from qa_core.config import (
     run_config_from_flat,
 )
 from qa_core.errors import UserError
+from qa_core.records.schema import MARGIN, check_margin
 from studies.engine.local import interrupts_held
 from studies.engine.machines import EngineChoice, EngineName
 from studies.profiles import PROFILES, Profile, StudyRequest
@@ -55,6 +56,8 @@ class AblationArgs(DataFlags):
     """Further arms beside the four modes, as in lp_ft,llrd,ema; all for all of them."""
     seeds: int = 1
     """Seeds that each split of the confirmation trains with; their mean is its result."""
+    margin: float = MARGIN
+    """Differences in SROCC below it count as none; the verdict "the same" is held against it."""
     cache_gb: float = 20.0
     """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
     cache_precision: CachePrecision = "full"
@@ -150,7 +153,8 @@ def profile_of(args: AblationArgs) -> Profile:
     """
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds} is less than 1.")
-    return replace(PROFILES[args.profile], n_seeds=args.seeds)
+    margin = check_margin(args.margin)
+    return replace(PROFILES[args.profile], n_seeds=args.seeds, margin=margin)
 
 
 def base_config(args: AblationArgs) -> RunConfig:

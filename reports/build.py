@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qa_core import command_line
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import experiment_name
+from qa_core.records.schema import check_margin
 
 if TYPE_CHECKING:
     from reports.verdicts.decided import Decided
@@ -38,6 +39,9 @@ class BuildConfig:
     experiments/predict.py) as one more row."""
     claims: Path | None = None
     """A Python file with claims of your own in CLAIMS."""
+    margin: float | None = None
+    """Differences in SROCC below it count as none: the margin that the ablation was run with, which
+    stays as it is; ablations of earlier versions noted none (.02)."""
 
 
 def build_report(
@@ -45,6 +49,7 @@ def build_report(
     tracking_uri: str | None = None,
     predictions: str | None = None,
     claims: Path | None = None,
+    margin: float | None = None,
 ) -> Path:
     """Build everything below `out`; returns the path of report.pdf.
 
@@ -60,11 +65,15 @@ def build_report(
 
     asked, experiment = all_claims(claims), experiment_name(tracking_uri, out)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
-        return _write(decide_ablation(uri, Path(downloads), asked, rows, experiment), out)
+        return _write(decide_ablation(uri, Path(downloads), asked, rows, experiment, margin), out)
 
 
 def build_side_by_side(
-    runs: list[Path], out: Path, predictions: str | None = None, claims: Path | None = None
+    runs: list[Path],
+    out: Path,
+    predictions: str | None = None,
+    claims: Path | None = None,
+    margin: float | None = None,
 ) -> Path:
     """Build a report of several ablations, one column each, below `out`.
 
@@ -82,7 +91,8 @@ def build_side_by_side(
     asked = all_claims(claims)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
         decided = {
-            run: decide_ablation(uri, Path(downloads), asked, rows) for run, uri in uris.items()
+            run: decide_ablation(uri, Path(downloads), asked, rows, margin=margin)
+            for run, uri in uris.items()
         }
         return write_side_by_side(decided, out)
 
@@ -187,14 +197,15 @@ def main() -> None:
 
 
 def _build(config: BuildConfig) -> Path:
+    margin = None if config.margin is None else check_margin(config.margin)
     if config.runs is None:
         out = config.out or DEFAULT_OUT
-        return build_report(out, config.tracking_uri, config.predictions, config.claims)
+        return build_report(out, config.tracking_uri, config.predictions, config.claims, margin)
     if config.tracking_uri is not None:
         raise UserError("--runs names folders, each with its own store: leave out --tracking_uri.")
     runs = [Path(name) for name in _words_of("RUNS", config.runs)]
     out = config.out or SIDE_BY_SIDE_OUT
-    return build_side_by_side(runs, out, config.predictions, config.claims)
+    return build_side_by_side(runs, out, config.predictions, config.claims, margin)
 
 
 if __name__ == "__main__":

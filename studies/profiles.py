@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from qa_core.records.schema import MARGIN
 from studies.designed.catalogue import DESIGNS
 
 
@@ -17,6 +18,7 @@ class Profile:
         note: What a reader of the report has to know, or None.
         studies: Designed studies that follow the confirmation.
         n_seeds: Seeds that each split of the confirmation trains with; its result is their mean.
+        margin: Differences in SROCC below it count as none: the report decides "the same" by it.
     """
 
     n_splits: int
@@ -26,6 +28,7 @@ class Profile:
     note: str | None = None
     studies: tuple[str, ...] = ()
     n_seeds: int = 1
+    margin: float = MARGIN
 
     @property
     def n_cells(self) -> int:

@@ -455,6 +455,7 @@ def _(world: World) -> list[str]:
 
 
 commands("no seed at all", "experiments.ablation", "--seeds", "0")
+commands("a margin that nothing can lie within", "experiments.ablation", "--margin", "0")
 
 
 @makes("two ablations in one folder")

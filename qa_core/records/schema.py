@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
+from qa_core.errors import UserError
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
@@ -57,6 +59,21 @@ class Setting(StrEnum):
 
     GUIDE = "guide"
     TUNED = "tuned"
+
+
+MARGIN = 0.02
+"""Default of an ablation's parameter `margin`: differences in SROCC below it are of no weight."""
+
+
+def check_margin(margin: float) -> float:
+    """The margin.
+
+    Raises:
+        UserError: Nothing can lie within it, or everything would.
+    """
+    if not 0 < margin < 1:
+        raise UserError(f"--margin {margin:g} is not above 0 and below 1.")
+    return margin
 
 
 StudyName = Literal["depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_core.config import RunConfig
+from qa_core.records.schema import MARGIN
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
@@ -72,6 +73,8 @@ def ablation_command(ablation: Ablation) -> str:
         named["IMAGE_VIEW"] = p["image_view"]
     if ablation.n_seeds > 1:
         named["SEEDS"] = str(ablation.n_seeds)
+    if ablation.margin != MARGIN:
+        named["MARGIN"] = f"{ablation.margin:g}"
     if ablation.arms is not None:
         named["ARMS"] = ",".join(ablation.arms.modes["mode"])
     words += [f"{name}={shlex.quote(value)}" for name, value in named.items() if value]

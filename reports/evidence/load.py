@@ -13,6 +13,7 @@ from qa_core.errors import UserError
 from qa_core.measures import catalogue
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
 from qa_core.records.schema import (
+    MARGIN,
     Kind,
     Setting,
     Tag,
@@ -36,7 +37,6 @@ from reports.evidence.frames import (
 )
 from reports.evidence.histories import metric_histories
 from reports.evidence.studies import Study, read_studies
-from reports.inference.decisions import MARGIN
 from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:

@@ -17,13 +17,12 @@ from typing import Literal
 
 import numpy as np
 
+from qa_core.records.schema import MARGIN
 from reports.inference.estimates import Estimate
 from reports.statistics import holm, holm_levels
 
 Word = Literal["better", "worse", "same", "not decided"]
 
-MARGIN = 0.02
-"""Differences in SROCC below it are of no practical weight; fixed before any run."""
 ALPHA = 0.05
 
 

@@ -1,10 +1,11 @@
 """An ablation with all that is decided about it: what tables, pages and MLflow's views show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT
 from reports.evidence.load import Ablation, load_ablation
 from reports.evidence.others import with_predictions
@@ -31,6 +32,7 @@ def decide_ablation(
     claims: Sequence[Claim],
     predictions: Mapping[str, Path],
     experiment: str = EXPERIMENT,
+    margin: float | None = None,
 ) -> Decided:
     """Read an ablation and decide the claims on it.
 
@@ -40,11 +42,13 @@ def decide_ablation(
         claims: The claims, the guide's and a user's own.
         predictions: Files of other people's predictions by the name of their row.
         experiment: Name of the ablation's experiment.
+        margin: For ablations that noted none; None takes the default.
 
     Raises:
-        UserError: There is no ablation, or what is there must not be pooled.
+        UserError: There is no ablation, what is there must not be pooled, or it was run with
+            another margin.
     """
-    ablation = load_ablation(uri, downloads, experiment)
+    ablation = _with_margin(load_ablation(uri, downloads, experiment), margin)
     for name, file in predictions.items():
         ablation = with_predictions(ablation, name, file)
     guide = decide(claims, Evidence(ablation, "guide"), ablation.targets)
@@ -53,3 +57,14 @@ def decide_ablation(
         tuned = decide(claims, Evidence(ablation, "tuned"), ablation.targets)
     results = build_results(ablation, guide, tuned, pooled_entries(ablation))
     return Decided(ablation, guide, tuned, results | arm_results(ablation))
+
+
+def _with_margin(ablation: Ablation, margin: float | None) -> Ablation:
+    if margin is None:
+        return ablation
+    if "margin" in ablation.params and ablation.margin != margin:
+        raise UserError(
+            f"The ablation was run with MARGIN={ablation.margin:g}, fixed beforehand, and is not"
+            f" decided by {margin:g} now: leave MARGIN out."
+        )
+    return replace(ablation, params=ablation.params | {"margin": str(margin)})
