@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr, ttest_rel
+from scipy.stats import rankdata, spearmanr, ttest_rel
 from test_claims import MODES, ORDERED, make, verdicts
 from test_study_report import depths, sizes
 
 from qa_core.errors import UserError
+from qa_core.measures.catalogue import GAP_LAST
 from reports.claims import CLAIMS
 from reports.evidence.load import Ablation
 from reports.verdicts.contrasts import Evidence
@@ -95,20 +96,28 @@ def test_folds_take_their_error_from_the_prompts() -> None:
 
 def _bootstrap_error(ablation: Ablation) -> float:
     table = ablation.predictions
+    sides = [table[table["mode"] == mode] for mode in ("residual", "traditional")]
     parts = [
-        (own["prompt"].astype(int).to_numpy(), own["mos_quality"].to_numpy(), own["q"].to_numpy(),
-         table[(table["mode"] == "traditional") & (table["split"] == split)]["q"].to_numpy())
-        for split, own in table[table["mode"] == "residual"].groupby("split")
-    ]  # fmt: skip
+        (
+            np.asarray(own["prompt"], dtype=int),
+            np.asarray(own["mos_quality"]),
+            *(np.asarray(side[side["split"] == split]["q"]) for side in sides),
+        )
+        for split, own in sides[0].groupby("split")
+    ]
     rng, draws = np.random.default_rng(0), []
     for _ in range(100):
         weights = np.bincount(rng.integers(0, PROMPTS, PROMPTS), minlength=PROMPTS)
         lifts = []
         for prompt, mos, own, other in parts:
             rows = np.repeat(np.arange(len(prompt)), weights[prompt])
-            lifts.append(spearmanr(own[rows], mos[rows])[0] - spearmanr(other[rows], mos[rows])[0])
+            lifts.append(_srocc(own[rows], mos[rows]) - _srocc(other[rows], mos[rows]))
         draws.append(np.mean(lifts))
     return float(np.std(draws))
+
+
+def _srocc(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def test_seeds_are_averaged_before_modes_are_compared() -> None:
@@ -140,7 +149,7 @@ def test_small_tables_and_older_stores_stay_with_nadeau_and_bengio(older: dict[s
 
 def test_measures_on_validation_have_the_validation_parts_factor() -> None:
     ablation = with_params(make(ORDERED), **FOLDS)
-    gap = measure_mode(ablation, "residual", "last_train_val_gap_quality", "guide")
+    gap = measure_mode(ablation, "residual", GAP_LAST.logged("quality"), "guide")
     assert gap.estimate is not None
     assert gap.estimate.error == pytest.approx(math.sqrt(0.214) * np.std(gap.array, ddof=1))
     decided = verdicts(ablation)["gap_under_limit", "quality"]

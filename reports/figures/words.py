@@ -25,4 +25,4 @@ def describe_bar(ablation: Ablation) -> str:
     """What a bar beside a mean is, or why there is none."""
     if ablation.has_one_part:
         return say("no bar, since these splits are no re-splits")
-    return say("bar: 95 % Nadeau–Bengio interval, unadjusted")
+    return say("bar: 95 % interval, unadjusted")

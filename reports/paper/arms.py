@@ -29,7 +29,7 @@ def arm_content(
             "note": say(
                 "Each arm is a mode with one thing changed, tuned and confirmed as the modes are. "
                 "No claim rests on an arm. Differences are from the mode that it modifies, both at "
-                "their own values, paired by split: the mean, the Nadeau–Bengio interval adjusted "
+                "their own values, paired by split: the mean, the interval adjusted "
                 "with Holm’s p over the family of all {n} comparisons here, and that p. Retention "
                 "has none: it is described only.",
                 n=str(len(gains)),

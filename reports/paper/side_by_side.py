@@ -90,7 +90,7 @@ def _scores(names: Sequence[str], columns: Sequence[Decided], target: str) -> di
         "groups": groups,
         "caption": say(
             "Test scores for {target}, one column an ablation: mean over its splits and the 95 % "
-            "Nadeau–Bengio interval, unadjusted. Data and protocols differ between columns and "
+            "interval of its design, unadjusted. Data and protocols differ between columns and "
             "are not pooled. A dash: undefined or not run, not zero.",
             target=target,
         ),

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.measures.catalogue import SROCC
 from qa_core.targets import TARGETS
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation

@@ -21,8 +21,6 @@ PRIMARY, SECONDARY, COST, OWN = "primary", "secondary", "cost", "own"
 """Families: the contrasts fixed beforehand (`reports.verdicts.pairs`), what else the modes tell of
 accuracy, cost, and a user's own claims. The claims of a study have its name."""
 
-_SAME = "the same within ± {margin}"
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -132,7 +130,7 @@ def decide(claims: Sequence[Claim], evidence: Evidence, targets: Sequence[str]) 
 
 def same_within(margin: float) -> str:
     """The verdict that a difference is smaller than a margin."""
-    return phrase(_SAME, margin=f"{margin:g}".removeprefix("0"))
+    return phrase("the same within ± {margin}", margin=f"{margin:g}".removeprefix("0"))
 
 
 def _test(claim: Claim, target: str, evidence: Evidence) -> _Tested:

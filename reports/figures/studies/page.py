@@ -34,7 +34,7 @@ def study_page(study: Study, draw_study: DrawStudy) -> Page:
 
 def _size(study: Study) -> str:
     return say(
-        "Mark: mean over splits; bar: 95 % Nadeau–Bengio interval, unadjusted. n = {cells} cells of"
+        "Mark: mean over splits; bar: 95 % interval, unadjusted. n = {cells} cells of"
         " {listed} ({splits} splits, {epochs} epochs a cell), other knobs at the guide’s setting.",
         cells=len(study.cells),
         listed=study.n_listed,
