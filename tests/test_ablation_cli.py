@@ -23,6 +23,7 @@ FLAGS = {
     "data_test_root",
     "table",
     "images",
+    "columns",
     "range_q",
     "range_c",
     "protocol",
