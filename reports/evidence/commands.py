@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_core.config import RunConfig
-from qa_core.records.schema import MARGIN
+from qa_core.records.schema import MARGIN, Setting
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
@@ -85,7 +85,7 @@ def cell_commands(ablation: Ablation) -> list[tuple[str, str, str]]:
     """Mode, setting and command of each kind of cell, with `SPLIT` for the split's number."""
     commands: list[tuple[str, str, str]] = []
     for mode in ablation.mode_names:
-        for setting in ("guide", "tuned"):
+        for setting in Setting:
             cells = select(ablation.cells, mode=mode, setting=setting)
             if len(cells):
                 command = run_command(cells["params"].iloc[0], ablation, SPLIT)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from qa_core.errors import UserError
 from qa_core.measures.evaluation import score_reference
+from qa_core.records.schema import Setting
 from qa_core.targets import TARGETS
 from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
@@ -76,7 +77,7 @@ def _tested_images(ablation: Ablation, file: Path) -> pd.DataFrame:
     predictions: Any = ablation.predictions
     if predictions.empty:
         raise UserError(f"No finished run says which images were tested, so {file} has no row.")
-    own = select(predictions, setting="guide")
+    own = select(predictions, setting=Setting.GUIDE)
     keep = ["split", "name", "generator", *(target.mos for target in TARGETS)]
     return own.drop_duplicates(["split", "row"]).filter(keep)
 

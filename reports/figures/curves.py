@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -33,7 +34,7 @@ class CurveData:
 def compute_curves(ablation: Ablation, mode: str, target: str) -> CurveData:
     """Median and interquartile band over runs at the guide's setting."""
     curves = ablation.curves
-    own = select(curves, mode=mode, setting="guide")
+    own = select(curves, mode=mode, setting=Setting.GUIDE)
     return CurveData(
         mode,
         target,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from qa_core.measures.catalogue import GAP, GAP_LAST, SROCC
 from qa_core.measures.limits import GAP_LIMIT
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, limit_line, score_axes
@@ -34,7 +35,7 @@ def compute_gap(ablation: Ablation, target: str) -> GapData:
         GAP.logged(target): "gap",
         GAP_LAST.logged(target): "gap_last",
     }
-    cells = ablation.settled("guide")
+    cells = ablation.settled(Setting.GUIDE)
     if not set(columns) <= set(cells.columns):
         return GapData(target, pd.DataFrame(columns=pd.Index(["mode", *columns.values()])))
     points = cells.filter(["mode", *columns]).rename(columns=columns).dropna()

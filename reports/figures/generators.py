@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.metrics import srocc
+from qa_core.records.schema import Setting
 from qa_core.targets import Target
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -37,7 +38,7 @@ def compute_generators(ablation: Ablation, target: Target) -> GeneratorsData:
     predictions, score, mos = ablation.predictions, target.prediction, target.mos
     if not {"generator", score, mos} <= set(predictions.columns):
         return GeneratorsData(target, pd.DataFrame(), {})
-    own = select(predictions, setting="guide").dropna(subset=[score, mos])
+    own = select(predictions, setting=Setting.GUIDE).dropna(subset=[score, mos])
     own["generator"] = own["generator"].replace("", None)  # rows without one form no group
     groups: Any = own.groupby(["generator", "mode", "run_id"])
     rows = [

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from qa_core.arms import BASELINE
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, jitter, name_columns, score_axes
@@ -33,7 +34,7 @@ class PairedData:
     intervals: dict[str, Interval]
 
 
-def compute_paired(ablation: Ablation, target: str, setting: str = "guide") -> PairedData:
+def compute_paired(ablation: Ablation, target: str, setting: str = Setting.GUIDE) -> PairedData:
     """Test SROCC minus that of the traditional mode on the same split."""
     measure = SROCC.logged(target)
     base = ablation.by_split(BASELINE, measure, setting)

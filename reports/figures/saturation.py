@@ -8,6 +8,7 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SATURATION
 from qa_core.measures.limits import BINDING_SHARE, SATURATED_DELTA
+from qa_core.records.schema import Setting
 from qa_core.targets import Target
 from reports.evidence.frames import quantiles_by_epoch, select
 from reports.evidence.load import Ablation
@@ -52,7 +53,7 @@ def compute_saturation(ablation: Ablation, target: str) -> SaturationData:
         ends = ablation.by_split(mode, SATURATION.logged(target))
         if len(ends):
             at_end[mode] = ends.to_numpy(float)
-        own = select(curves, mode=mode, setting="guide")
+        own = select(curves, mode=mode, setting=Setting.GUIDE)
         band = quantiles_by_epoch(own, SATURATION.curve(target), 0.0, 1.0)
         if len(band):
             by_epoch[mode] = band
@@ -105,7 +106,7 @@ def compute_delta(ablation: Ablation, target: Target) -> DeltaData:
     shares: dict[str, FloatArray] = {}
     counts: dict[str, int] = {}
     if part in table:
-        own = select(table, setting="guide").dropna(subset=[part])
+        own = select(table, setting=Setting.GUIDE).dropna(subset=[part])
         for mode in ablation.mode_names:
             values = select(own, mode=mode)[part].abs().to_numpy(float)
             if values.size:

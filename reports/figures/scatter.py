@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from qa_core.records.schema import Setting
 from qa_core.targets import Target
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -33,7 +34,7 @@ def compute_scatter(ablation: Ablation, mode: str, target: Target) -> ScatterDat
     table = ablation.predictions
     if not set(columns) <= set(table.columns):
         return ScatterData(mode, target, pd.DataFrame(columns=pd.Index(["mos", "prediction"])))
-    own = select(table, setting="guide", mode=mode).filter(["row", *columns])
+    own = select(table, setting=Setting.GUIDE, mode=mode).filter(["row", *columns])
     points: Any = own.rename(columns=columns).dropna().groupby("row").mean()
     return ScatterData(mode, target, points)
 
@@ -62,7 +63,7 @@ def _draw(ablation: Ablation) -> Drawn:
             ax.set_ylabel(say("predicted {target}", target=target))
     figure.supxlabel(say("MOS"), fontsize="medium")
     table = ablation.predictions
-    images = len(set(select(table, setting="guide")["row"])) if len(table) else 0
+    images = len(set(select(table, setting=Setting.GUIDE)["row"])) if len(table) else 0
     return figure, say(
         "Predicted against mean opinion score, one point a test image, predictions averaged over "
         "the splits that tested it; line: equality. n = {images} images, the guide’s setting; "

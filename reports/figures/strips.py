@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -43,7 +44,7 @@ def compute_strips(ablation: Ablation, target: str) -> StripsData:
     measure = SROCC.logged(target)
     strips: list[Strip] = []
     for mode in ablation.mode_names:
-        for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
+        for setting in (Setting.GUIDE,) if mode in ablation.modes_kept else Setting:
             values = ablation.by_split(mode, measure, setting).to_numpy(float)
             if values.size and ablation.has_one_part:
                 strips.append(Strip(mode, setting, values, ablation.interval(values)))
@@ -74,12 +75,12 @@ def draw_strips(data: StripsData, ax: "Axes") -> None:
 
 def _row_label(strip: Strip) -> str:
     name = style.label(strip.mode)
-    return say("{mode}, tuned", mode=name) if strip.setting == "tuned" else name
+    return say("{mode}, tuned", mode=name) if strip.setting == Setting.TUNED else name
 
 
 def _draw_strip(ax: "Axes", strip: Strip, row: int) -> None:
     tint, shape = style.colour(strip.mode), style.marker(strip.mode)
-    face = tint if strip.setting == "guide" else "white"
+    face = tint if strip.setting == Setting.GUIDE else "white"
     offsets = jitter(len(strip.values), 0.13)
     ys = [row + 0.2 + offset for offset in offsets]
     ax.scatter(strip.values, ys, s=9, color=tint, alpha=0.45, linewidths=0, zorder=2)
@@ -134,7 +135,7 @@ def _draw(ablation: Ablation) -> Drawn:
 
 def _count_both(ablation: Ablation) -> str:
     """Number of runs at the guide's setting and at the tuned one, in words."""
-    tuned = len(select(ablation.cells, setting="tuned"))
+    tuned = len(select(ablation.cells, setting=Setting.TUNED))
     words = [count_runs(ablation), *([say("{n} tuned runs", n=str(tuned))] if tuned else [])]
     return say("; ").join(words)
 

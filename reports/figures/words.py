@@ -2,13 +2,14 @@
 
 import pandas as pd
 
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.language import say
 
 
 def count_runs(ablation: Ablation) -> str:
     """Number of runs behind a figure at the guide's setting, in words."""
-    cells = ablation.settled("guide")
+    cells = ablation.settled(Setting.GUIDE)
     return say(
         "n = {runs} runs ({splits} splits), the guide’s setting",
         runs=str(len(cells)),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import CONFIRM, Kind
+from qa_core.records.schema import CONFIRM, Kind, Setting
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -286,7 +286,7 @@ def worst_cases(ablation: Ablation) -> list[dict[str, Any]]:
     if table.empty or not ablation.thumbnails:
         return []
     pictured = pd.DataFrame(list(ablation.thumbnails), columns=["run_id", "row"])
-    shown = select(table, setting="guide").merge(pictured, on=["run_id", "row"])
+    shown = select(table, setting=Setting.GUIDE).merge(pictured, on=["run_id", "row"])
     parts = [(t, t.mos, t.prediction) for t in ablation.targets]
     errors = pd.DataFrame({t: (shown[p] - shown[mos]).abs() for t, mos, p in parts
                            if {mos, p} <= set(shown.columns)})  # fmt: skip

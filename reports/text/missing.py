@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from qa_core.targets import TARGETS
 from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
@@ -77,7 +78,7 @@ def _cells_left(ablation: Ablation | None) -> list[str]:
     planned = int(ablation.params.get("n_splits", 0))
     items: list[str] = []
     for mode in ablation.modes["mode"]:
-        for setting in ("guide",) if mode in ablation.modes_kept else ("guide", "tuned"):
+        for setting in (Setting.GUIDE,) if mode in ablation.modes_kept else Setting:
             runs = select(ablation.cells, mode=mode, setting=setting)["split"].value_counts()
             done = int((runs >= ablation.n_seeds).sum())
             if done < planned:

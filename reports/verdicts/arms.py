@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.inference.decisions import ALPHA
 from reports.statistics import Interval, holm, holm_levels
@@ -49,7 +50,9 @@ def arm_column(ablation: Ablation, column: str) -> dict[str, str]:
     return dict(zip(ablation.arms.modes["mode"], ablation.arms.modes[column], strict=True))
 
 
-def difference(ablation: Ablation, arm: str, measure: str, setting: str = "guide") -> pd.Series:
+def difference(
+    ablation: Ablation, arm: str, measure: str, setting: str = Setting.GUIDE
+) -> pd.Series:
     """A measure of an arm minus that of its mode, by the splits that both have."""
     assert ablation.arms is not None
     own = ablation.arms.by_split(arm, measure, setting)
@@ -58,7 +61,7 @@ def difference(ablation: Ablation, arm: str, measure: str, setting: str = "guide
     return own.loc[both] - other.loc[both]
 
 
-def arm_gains(ablation: Ablation, setting: str = "guide") -> list[Gain]:
+def arm_gains(ablation: Ablation, setting: str = Setting.GUIDE) -> list[Gain]:
     """Gains of all arms on all targets; none where the protocol decides nothing."""
     if ablation.arms is None or not ablation.decides:
         return []
@@ -94,8 +97,8 @@ def arm_results(ablation: Ablation) -> Entry:
     """Arms in results.json: `guide_arms` at their own values, `arms` tuned, `arm_comparisons`."""
     arms = ablation.arms
     return {
-        "arms": {} if arms is None else mode_entries(arms, "tuned"),
-        "guide_arms": {} if arms is None else mode_entries(arms, "guide"),
+        "arms": {} if arms is None else mode_entries(arms, Setting.TUNED),
+        "guide_arms": {} if arms is None else mode_entries(arms, Setting.GUIDE),
         "arms_of": arm_column(ablation, "arm_of"),
         "arm_comparisons": {
             setting: [
@@ -110,6 +113,6 @@ def arm_results(ablation: Ablation) -> Entry:
                 }
                 for gain in arm_gains(ablation, setting)
             ]
-            for setting in ("guide", "tuned")
+            for setting in Setting
         },
     }

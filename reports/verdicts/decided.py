@@ -7,6 +7,7 @@ from typing import Any
 
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation, load_ablation
 from reports.evidence.others import with_predictions
 from reports.verdicts.arms import arm_results
@@ -51,10 +52,10 @@ def decide_ablation(
     ablation = _with_margin(load_ablation(uri, downloads, experiment), margin)
     for name, file in predictions.items():
         ablation = with_predictions(ablation, name, file)
-    guide = decide(claims, Evidence(ablation, "guide"), ablation.targets)
+    guide = decide(claims, Evidence(ablation, Setting.GUIDE), ablation.targets)
     tuned: list[Verdict] = []
     if ablation.is_tuned:
-        tuned = decide(claims, Evidence(ablation, "tuned"), ablation.targets)
+        tuned = decide(claims, Evidence(ablation, Setting.TUNED), ablation.targets)
     results = build_results(ablation, guide, tuned, pooled_entries(ablation))
     return Decided(ablation, guide, tuned, results | arm_results(ablation))
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qa_core.measures.catalogue import PLCC, SROCC
 from qa_core.measures.metrics import MIN_ROWS, plcc, srocc
+from qa_core.records.schema import Setting
 from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import kept_together, select
 from reports.statistics import (
@@ -107,7 +108,7 @@ def _by_mode(ablation: "Ablation", target: Target) -> pd.DataFrame | None:
     table, score, mos = ablation.predictions, target.prediction, target.mos
     if not {score, mos} <= set(table.columns):
         return None
-    own = select(table, setting="guide").dropna(subset=[score, mos])
+    own = select(table, setting=Setting.GUIDE).dropna(subset=[score, mos])
     own = own.assign(
         unit=_units(own, ablation.params["protocol"]), mos=own[mos], together=kept_together(own)
     )

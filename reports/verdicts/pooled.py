@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.measures.metrics import MIN_ROWS
+from qa_core.records.schema import Setting
 from qa_core.targets import Target
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
@@ -24,7 +25,7 @@ def pooled_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     """
     if ablation.params.get("protocol") != "grouped_kfold" or ablation.predictions.empty:
         return {}
-    table = select(ablation.predictions, setting="guide")
+    table = select(ablation.predictions, setting=Setting.GUIDE)
     return {
         mode: {
             SROCC.key(target): _pooled(select(table, mode=mode), target)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures import catalogue
+from qa_core.records.schema import Setting
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.statistics import (
@@ -71,7 +72,7 @@ def mode_entries(ablation: Ablation, setting: str) -> dict[str, dict[str, Entry]
             for name, metric in measures(ablation.targets).items()
         }
         if ablation.has_one_part:
-            tested = select(ablation.predictions, mode=mode, setting="guide")
+            tested = select(ablation.predictions, mode=mode, setting=Setting.GUIDE)
             table[mode] |= _part_entries(tested, ablation, table[mode])
     return table
 
@@ -217,11 +218,11 @@ def build_results(
         entry["tuned"] = tuned_verdicts.get((verdict.claim.id, verdict.target))
         claims.append(entry)
     return {
-        "modes": mode_entries(ablation, "tuned"),
-        "guide_modes": mode_entries(ablation, "guide"),
+        "modes": mode_entries(ablation, Setting.TUNED),
+        "guide_modes": mode_entries(ablation, Setting.GUIDE),
         "baselines": reference_entries(ablation),
         "claims": claims,
-        "comparisons": {s: comparisons(ablation, s) for s in ("guide", "tuned")},
+        "comparisons": {s: comparisons(ablation, s) for s in Setting},
         "pooled_out_of_fold": pooled,
         "studies": study_entries(ablation),
         "tuning": {

@@ -7,6 +7,7 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import PUBLISHED_RATES, freezing_of
+from qa_core.records.schema import Setting
 from reports.evidence.frames import select
 from reports.evidence.studies import Study
 from reports.language import phrase
@@ -137,7 +138,7 @@ def batch_size_hardly_matters(evidence: Evidence, target: str) -> Sequence[Contr
 
 
 def _study(evidence: Evidence, name: str) -> Study:
-    if evidence.setting != "guide":
+    if evidence.setting != Setting.GUIDE:
         raise NotTested(phrase("studies are run at the guide’s setting"))
     study = evidence.ablation.studies.get(name)
     if study is None:

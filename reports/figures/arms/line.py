@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures import style
@@ -34,7 +35,7 @@ def compute_line(ablation: Ablation, measure: str) -> LineData:
     arms = ablation.arms
     if arms is None or measure not in arms.lines:
         return LineData(pd.DataFrame(), {})
-    own = select(arms.lines, mode=ARM, setting="guide").dropna(subset=[measure])
+    own = select(arms.lines, mode=ARM, setting=Setting.GUIDE).dropna(subset=[measure])
     table = own.pivot_table(index="percent", columns="split", values=measure)
     chosen = arms.by_split(ARM, "wise_ft_percent")
     return LineData(table, {int(split): float(at) for split, at in chosen.items()})  # pyright: ignore[reportArgumentType]
