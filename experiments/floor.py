@@ -73,9 +73,11 @@ def _floor_words(frame: "pd.DataFrame", protocol: "ProtocolName") -> str:
         if target.mos not in frame:
             continue
         mos = frame[target.mos].to_numpy(float)
+        rated = np.flatnonzero(~np.isnan(mos))
+        tested = [np.intersect1d(split.test, rated) for split in splits]
         scores = [
-            srocc(pixel_free_floor(frame, split.train, split.test, target), mos[split.test])
-            for split in splits
+            srocc(pixel_free_floor(frame, split.train, test, target), mos[test])
+            for split, test in zip(splits, tested, strict=True)
         ]
         known = [score for score in scores if score is not None]
         value = f"{np.mean(known):.3f}".replace("0.", ".", 1) if known else "undefined"

@@ -3,6 +3,7 @@
 import csv
 import heapq
 import itertools
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ class PredictArgs:
     """A folder, a file with one path a line, or - for such lines on standard input."""
     prompts: Path | None = None
     """A CSV with name,prompt, or a text file: one prompt for all images, or one a line for each.
-    Without it, each line of --images is a path, a tab, and its prompt."""
+    Without it, each line of --images is a path, a tab, and its prompt. A checkpoint that scores
+    quality alone needs none."""
     out: Path = Path("scores.csv")
     """The CSV to write."""
     sheet: Path | None = None
@@ -57,10 +59,13 @@ def predict(args: PredictArgs) -> None:
     """
     if args.sheet_images < 1:
         raise UserError(f"--sheet_images {args.sheet_images} is less than 1.")
-    pairs = read_pairs(args.images, args.prompts)
+    _require_there(args.images)
+    pairs = None if args.prompts is None else read_pairs(args.images, args.prompts)
     from qa_core.scorer import Scorer, Unreadable  # torch: mistakes in the flags come first
 
     scorer = Scorer.load(args.checkpoint, args.device)
+    if pairs is None:
+        pairs = read_pairs(args.images, None) if scorer.needs_prompts else bare_paths(args.images)
     if args.sheet is not None and args.sort_by not in scorer.columns:
         raise UserError(f"--sort_by {args.sort_by}: this checkpoint has no such score.")
     extremes = Extremes(args.sheet_images if args.sheet is not None else 0)
@@ -75,7 +80,8 @@ def predict(args: PredictArgs) -> None:
                 print(f"unreadable: {path}: {found.reason}", file=sys.stderr)
                 continue
             scored += 1
-            table.writerow([path, prompt, *(found[name] for name in scorer.columns)])
+            values = (found[name] for name in scorer.columns)
+            table.writerow([path, prompt, *("" if math.isnan(v) else v for v in values)])
             if args.sheet is not None:
                 extremes.add(found[args.sort_by], Scored(path, prompt, found))
     print(f"{scored} images scored, {lost} unreadable: {args.out}")
@@ -103,8 +109,7 @@ def read_pairs(images: str, prompts: Path | None) -> Iterator[tuple[Path, str]]:
     Raises:
         UserError: Files are missing, or images and prompts do not go together.
     """
-    if images != "-" and not Path(images).exists():
-        raise UserError(f"There is no folder or list {images}.")
+    _require_there(images)
     if prompts is None:
         if images != "-" and Path(images).is_dir():
             raise UserError(f"--images {images} is a folder: say what was asked for by --prompts.")
@@ -119,6 +124,16 @@ def read_pairs(images: str, prompts: Path | None) -> Iterator[tuple[Path, str]]:
     if len(texts) == 1:
         return ((path, texts[0]) for path in _paths(images))
     return _in_step(_paths(images), texts, prompts)
+
+
+def _require_there(images: str) -> None:
+    if images != "-" and not Path(images).exists():
+        raise UserError(f"There is no folder or list {images}.")
+
+
+def bare_paths(images: str) -> Iterator[tuple[Path, str]]:
+    """Image files without prompts; what stands behind a tab in a list is passed over."""
+    return ((Path(str(path).partition("\t")[0]), "") for path in _paths(images))
 
 
 def _paths(images: str) -> Iterator[Path]:

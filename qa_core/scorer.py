@@ -24,7 +24,7 @@ from qa_core.errors import UserError
 from qa_core.model.checkpoint import load_model
 from qa_core.model.quality_model import QualityModel
 from qa_core.system.device import pick_device
-from qa_core.targets import TARGETS
+from qa_core.targets import TARGETS, Target
 
 Picture = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""
@@ -76,6 +76,11 @@ class Scorer:
         return cls(model, content, device)
 
     @property
+    def needs_prompts(self) -> bool:
+        """Whether a score of this checkpoint depends on the prompt: where it scores consistency."""
+        return self._ranges[Target.CONSISTENCY] is not None
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the values of a score, in order; a score that was not trained has none."""
         names: list[str] = []
@@ -85,7 +90,9 @@ class Scorer:
                 names += [f"{target.letter}{part}{unit}" for unit in ("", "_mos") for part in parts]
         return (*names, "cos")
 
-    def score(self, images: Sequence[Picture], prompts: Sequence[str] | str) -> pd.DataFrame:
+    def score(
+        self, images: Sequence[Picture], prompts: Sequence[str] | str | None = None
+    ) -> pd.DataFrame:
         """One row a pair, by the names of `columns`.
 
         `q` and `c` are in [0, 1], `*_base` and `*_delta` their parts (the unscaled correction in
@@ -93,11 +100,15 @@ class Scorer:
 
         Args:
             images: Files, bytes or opened images, of any sizes.
-            prompts: One an image, or one for all.
+            prompts: One an image, or one for all; none where the checkpoint scores quality alone,
+                and `cos` is NaN then.
 
         Raises:
             UserError: An image cannot be read, or there are not as many prompts as images.
         """
+        if prompts is None and self.needs_prompts:
+            raise UserError("This checkpoint scores consistency too: say what was asked for.")
+        prompts = prompts or ""
         texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
         if len(texts) != len(images):
             raise UserError(f"There are {len(images)} images but {len(texts)} prompts.")
@@ -153,6 +164,8 @@ class Scorer:
         text_of = torch.arange(self._batch, device=self.device)
         parts = self.model.score(img.float(), texts.float(), text_of).parts()
         values = {name: part.double().cpu().numpy() for name, part in parts.items()}
+        if not self.needs_prompts:  # cos with a blank text says nothing
+            values["cos"][: len(prompts)][[not prompt for prompt in prompts]] = np.nan
         return [self._row({n: v[i] for n, v in values.items()}) for i in range(len(pixels))]
 
     def _texts_of(self, prompt: str) -> Tensor:

@@ -221,7 +221,8 @@ def worst_rows(predictions: "pd.DataFrame") -> list[int]:
         if {target.mos, target.prediction} <= set(predictions.columns):
             scores, mos = predictions[target.prediction], predictions[target.mos]
             error = np.abs(scores.to_numpy(float) - mos.to_numpy(float))
-            order = np.argsort(-error, kind="stable")[:WORST_PER_TARGET]
+            order = np.argsort(-error, kind="stable")[: np.isfinite(error).sum()]
+            order = order[:WORST_PER_TARGET]
             rows |= set(predictions["row"].to_numpy()[order].tolist())
     return sorted(rows)
 

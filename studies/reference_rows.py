@@ -122,7 +122,10 @@ class ReferenceScorer:
             else consistency_features(at.image, at.text, at.cos)
         )
         mos = self._frame[target.mos].to_numpy(float)
-        train, validation = split.train, split.validation
+        rated = np.flatnonzero(~np.isnan(mos))
+        train, validation = (
+            np.intersect1d(part, rated) for part in (split.train, split.validation)
+        )
         predictions, _ = ridge_predictions(
             features[train], mos[train], features[validation], mos[validation], features[split.test]
         )

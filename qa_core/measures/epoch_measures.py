@@ -32,7 +32,8 @@ def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, f
 
 def _selection(measures: dict[str, float], columns: Columns, asked: SelectionMetric) -> float:
     """Mean validation SROCC of the targets asked for; a constant prediction counts as 0."""
-    targets = [target for target in TARGETS if target.mos in columns]
+    rated = {t: np.asarray(columns[t.mos], float) for t in TARGETS if t.mos in columns}
+    targets = [target for target, mos in rated.items() if not np.isnan(mos).all()]
     asked_for = [target for target in targets if asked in ("mean_srocc", SROCC.key(target))]
     if not asked_for:
         raise UserError(f"--selection_metric {asked}: the table has no such score.")

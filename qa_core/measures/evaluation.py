@@ -78,18 +78,24 @@ def _score(columns: Columns, measures: Iterable[Measure]) -> tuple[Scores, Reaso
 
 
 def _rated(columns: Columns, target: Target) -> Rated | None:
-    """A target's columns; None where it has no prediction or no score."""
+    """A target's columns over the rows with a score; None without any, or without prediction."""
     prediction, mos = _numbers(columns, target.prediction), _numbers(columns, target.mos)
     if prediction is None or mos is None:
         return None
     names = columns.get("generator")
+    rated = ~np.isnan(mos)
+
+    def of_rated(name: str) -> NDArray[np.float64] | None:
+        values = _numbers(columns, name)
+        return values if values is None or values.ndim == 0 else values[rated]
+
     return Rated(
-        prediction,
-        mos,
-        base=_numbers(columns, target.base),
-        delta=_numbers(columns, target.delta),
-        scale=_numbers(columns, target.scale),
-        generator=None if names is None else np.asarray(names).astype(str),
+        prediction[rated],
+        mos[rated],
+        base=of_rated(target.base),
+        delta=of_rated(target.delta),
+        scale=of_rated(target.scale),
+        generator=None if names is None else np.asarray(names).astype(str)[rated],
     )
 
 

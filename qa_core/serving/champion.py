@@ -47,10 +47,10 @@ def _register(run_id: str, checkpoint: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "checkpoint.pt"
         write_whole(checkpoint, whole)
-        example = _example()
-        answer = Scorer.load(whole, "cpu").score(
-            example["image"].tolist(), example["prompt"].tolist()
-        )
+        scorer, example = Scorer.load(whole, "cpu"), _example()
+        answer = scorer.score(example["image"].tolist(), example["prompt"].tolist())
+        if not scorer.needs_prompts:
+            example = example.drop(columns="prompt")
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name=ALIAS,

@@ -1,6 +1,7 @@
 """The code of the served model: MLflow runs this file anew wherever the model is loaded.
 
-A request has the columns `image` (the bytes of an image file, base64 in JSON) and `prompt`.
+A request has the columns `image` (the bytes of an image file, base64 in JSON) and, unless the model
+scores quality alone, `prompt`.
 """
 
 from typing import Any
@@ -26,7 +27,8 @@ class ServedScorer(PythonModel):
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """One row of scores for each row of `image` and `prompt`."""
-        return self._scorer.score(model_input["image"].tolist(), model_input["prompt"].tolist())
+        prompts = model_input["prompt"].tolist() if "prompt" in model_input else None
+        return self._scorer.score(model_input["image"].tolist(), prompts)
 
 
 set_model(ServedScorer())

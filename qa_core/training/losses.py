@@ -19,8 +19,8 @@ class Labels:
     """What a batch is trained towards; a target that the table lacks is None.
 
     Attributes:
-        quality: MOS (batch,) in [0, 1].
-        consistency: MOS (batch,) in [0, 1].
+        quality: MOS (batch,) in [0, 1], NaN where an image has none.
+        consistency: The same.
         explanation: Teacher embeddings (batch, embed_dim), zeros where there is no explanation.
     """
 
@@ -29,8 +29,21 @@ class Labels:
     explanation: Tensor | None = None
 
 
+def with_missing_filled(mos: Tensor, prediction: Tensor) -> Tensor:
+    """MOS (..., batch), the prediction where there is none: no error there, and no gradient.
+
+    The mean squared error stays one over all images of a batch, so that every rating counts alike,
+    however many of a batch have one, and a batch that is split has the same gradient.
+    """
+    return torch.where(torch.isnan(mos), prediction.detach(), mos)
+
+
 def plcc_loss(prediction: Tensor, mos: Tensor) -> Tensor:
-    """1 - Pearson correlation within the batch, in [0, 2]."""
+    """1 - Pearson correlation within the batch, in [0, 2]; 0 where fewer than two have a MOS."""
+    rated = ~torch.isnan(mos)
+    prediction, mos = prediction[rated], mos[rated]
+    if len(mos) < 2:
+        return prediction.sum() * 0
     p, m = prediction - prediction.mean(), mos - mos.mean()
     return 1 - (p * m).sum() / (p.norm() * m.norm()).clamp_min(1e-8)
 
@@ -54,16 +67,17 @@ def total_loss(
         if mos is None:
             continue
         weight: float = getattr(config, f"w_{name}")
-        parts[f"loss_{name}"] = mse_loss(score, mos)
+        parts[f"loss_{name}"] = mse_loss(score, with_missing_filled(mos, score))
         terms.append(weight * parts[f"loss_{name}"])
         if config.w_plcc:
             terms.append(weight * config.w_plcc * plcc_loss(score, mos))
         if config.w_rank:
             terms.append(weight * config.w_rank * rank_loss(score, mos))
-    if strict_residual and output.c_correction is not None and labels.consistency is not None:
+    correction = output.c_correction
+    if strict_residual and correction is not None and labels.consistency is not None:
         assert output.c_coarse is not None
         missing = labels.consistency - output.c_coarse.detach()
-        terms.append(config.w_c * mse_loss(output.c_correction, missing))
+        terms.append(config.w_c * mse_loss(correction, with_missing_filled(missing, correction)))
     if output.explanation is not None and labels.explanation is not None:
         parts["loss_exp"] = explanation_loss(output.explanation, labels.explanation)
         terms.append(config.w_exp * parts["loss_exp"])

@@ -22,6 +22,7 @@ from qa_core.features.inputs import draw_views, take
 from qa_core.features.workspace import Workspace
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.system.seeding import derived_seed
+from qa_core.training.losses import with_missing_filled
 from qa_core.training.optim import StackedAdamW, lr_factor
 from qa_core.training.trainer import Progress, Trainer, TrainingDiverged
 from qa_core.training.training_run import prepare_run
@@ -207,7 +208,8 @@ class _Stack:
         parts: dict[str, Tensor] = {}
         loss = torch.zeros((), device=self.device)
         for target, values in self.mos.items():
-            error = output[target.prediction] - values[torch.from_numpy(rows[self.seed_of])]
+            mos, predicted = values[torch.from_numpy(rows[self.seed_of])], output[target.prediction]
+            error = predicted - with_missing_filled(mos, predicted)
             parts[f"loss_{target.letter}"] = error.square().mean(dim=1)
             weight: float = getattr(self.configs[0].loss, f"w_{target.letter}")
             loss = loss + weight * parts[f"loss_{target.letter}"]

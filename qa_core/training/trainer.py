@@ -42,7 +42,8 @@ class TrainingData:
     Attributes:
         features: Inputs of all rows.
         probe_features: Inputs while nothing of CLIP trains; None where it trains from the start.
-        mos: MOS in [0, 1] of all rows by target; a target that the table lacks is left out.
+        mos: MOS in [0, 1] of all rows by target, NaN where an image has none; a target that the
+            table lacks is left out.
         explanations: Teacher embeddings (n, embed_dim), or None.
         train: Rows to learn from.
         train_subset: Fixed rows of `train`, as many as `validation`, for the gap.

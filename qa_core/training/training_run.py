@@ -146,7 +146,8 @@ def prepare_run(
     frame = workspace.table.frame
     mos = {t: frame[t.mos].to_numpy(float) for t in TARGETS if t.mos in frame}
     for target, values in mos.items():
-        if np.ptp(values[split.train]) == 0:
+        rated = values[split.train][~np.isnan(values[split.train])]
+        if len(rated) == 0 or np.ptp(rated) == 0:
             raise UserError(f"All MOS of {target} are equal in training: nothing can be ranked.")
     model = QualityModel(workspace.fresh_backbone(config), config).to(workspace.device)
     if config.head.base_init == "fit" and config.head.residual_learning:
@@ -169,12 +170,13 @@ def fit_bases(
     """Start the bases at the data: least squares of MOS on (cos + 1) / 2, logit of the mean MOS."""
     heads: Any = model.heads
     if Target.CONSISTENCY in mos:
-        x = (workspace.pretrained_embeddings().cos[train] + 1) / 2
-        slope, intercept = np.polyfit(x, mos[Target.CONSISTENCY][train], 1)
+        rated = train[~np.isnan(mos[Target.CONSISTENCY][train])]
+        x = (workspace.pretrained_embeddings().cos[rated] + 1) / 2
+        slope, intercept = np.polyfit(x, mos[Target.CONSISTENCY][rated], 1)
         heads.c_base_scale.a.data.fill_(float(slope))
         heads.c_base_scale.b.data.fill_(float(intercept))
     if Target.QUALITY in mos:
-        mean = float(np.clip(mos[Target.QUALITY][train].mean(), 0.01, 0.99))
+        mean = float(np.clip(np.nanmean(mos[Target.QUALITY][train]), 0.01, 0.99))
         heads.q_base_head.bias.data.fill_(math.log(mean / (1 - mean)))
 
 

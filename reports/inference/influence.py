@@ -51,13 +51,15 @@ def score_part(
 
     Args:
         prediction: Predicted scores (n,).
-        mos: Mean opinion scores (n,).
+        mos: Mean opinion scores (n,); images where it is NaN were not rated and do not count.
         prompt_of: Number of each image's prompt (n,), in [0, n_prompts).
         n_prompts: Prompts of the whole table.
     """
     x, y = as_vector(prediction), as_vector(mos)
+    rated = ~np.isnan(y)
+    x, y, prompt_of = x[rated], y[rated], prompt_of[rated]
     n_tested = np.unique(prompt_of).size
-    if np.ptp(x) == 0 or np.ptp(y) == 0 or n_tested < 2:
+    if n_tested < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     score, influence = srocc_influence(x, y)
     shares = np.bincount(prompt_of, weights=influence, minlength=n_prompts) / x.size
