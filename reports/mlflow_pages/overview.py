@@ -92,6 +92,7 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
             what,
             f"[The report as PDF]({pdf}), with figures, intervals and the reasons of all that was"
             " not tested.",
+            _recommended(results),
             _table(
                 ["mode, guide's setting", *(f"SROCC {t}" for t in _targets(params))],
                 [
@@ -103,6 +104,14 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
             "Every interval is adjusted as the report says; a verdict holds on this data.",
         ]
     )
+
+
+def _recommended(results: Mapping[str, Any]) -> str:
+    """The recommendation; empty for results of an earlier version."""
+    from reports.text.advice import recommendation_words
+
+    found = results.get("recommendation")
+    return "" if found is None else f"**{recommendation_words(found)}**"
 
 
 def _verdict_rows(claims: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -24,6 +24,7 @@ from reports.paper.tables import (
     main_table,
     score_cell,
 )
+from reports.text.advice import earned_words, recommendation_words
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.plan import is_planned, plan_rows
 from reports.text.wording import protocol_words, resolution, verdict_in_words
@@ -79,7 +80,11 @@ def build_content(
         "facts": cover_facts(ablation),
         "notes": [*on_the_cover(ablation), *_notes(ablation)],
         "resolution": [_resolution_words(ablation, t, results) for t in ablation.targets],
-        "verdict": verdict_in_words(ablation, modes, baselines, guide),
+        "verdict": [
+            recommendation_words(results["recommendation"]),
+            *_earned(ablation, results["comparisons"]["guide"]),
+            *verdict_in_words(ablation, modes, baselines, guide),
+        ],
         "pooled": pooled_rows(results["pooled_out_of_fold"], ablation.targets),
         "pooled_header": [say("mode"), *(say(t) for t in ablation.targets)],
         "claims": claim_rows(guide, tuned),
@@ -159,6 +164,12 @@ def table_content(
             margin=format_score(ablation.margin),
         ),
     }
+
+
+def _earned(ablation: Ablation, comparisons: list[Entry]) -> list[str]:
+    """What the bound earns on each target, where the control was run."""
+    words = [earned_words(comparisons, target) for target in ablation.targets]
+    return [one for one in words if one]
 
 
 def _interval_words(ablation: Ablation) -> str:

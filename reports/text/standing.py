@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
@@ -87,7 +88,7 @@ def told_apart(
     Bonferroni's over all pairs, not over the rivals alone.
     """
     metric = SROCC.logged(target)
-    lifts = {rival: measure_pair(ablation, best, rival, metric, "guide") for rival in rivals}
+    lifts = {rival: measure_pair(ablation, best, rival, metric, Setting.GUIDE) for rival in rivals}
     found = _standing(lifts, math.comb(len(rivals) + 1, 2))
     return list(found.above), [*found.open, *found.below]
 
@@ -125,7 +126,7 @@ def _against(
         return _by_means(_means(modes, target), bar, mark)
     metric = SROCC.logged(target)
     lifts = {
-        mode: measure_over_reference(ablation, mode, reference, metric, "guide")
+        mode: measure_over_reference(ablation, mode, reference, metric, Setting.GUIDE)
         for mode in _means(modes, target)
     }
     found = _standing(lifts, len(lifts) * n_references)

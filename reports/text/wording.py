@@ -9,6 +9,7 @@ import numpy as np
 from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION, SROCC
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.inference.decisions import ALPHA
@@ -60,7 +61,7 @@ def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
     if not ablation.decides:
         return Resolution(target, None, None)
     pairs = (
-        measure_pair(ablation, first, second, SROCC.logged(target), "guide")
+        measure_pair(ablation, first, second, SROCC.logged(target), Setting.GUIDE)
         for first, second in combinations(ablation.mode_names, 2)
     )
     estimates = [pair.estimate for pair in pairs if pair.estimate is not None]

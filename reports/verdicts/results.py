@@ -25,6 +25,7 @@ from reports.verdicts.decide import Verdict
 from reports.verdicts.measured import Measured, measure, measure_mode, reference_side
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
 from reports.verdicts.pairs import Pair, decide_pairs
+from reports.verdicts.recommend import recommend
 from reports.verdicts.study_results import study_entries
 
 Entry = dict[str, Any]
@@ -81,7 +82,7 @@ def reference_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     """`<reference>.<measure>` for the rows beside the modes."""
     table: dict[str, dict[str, Entry]] = {}
     for name in ablation.reference_names:
-        side = reference_side(ablation, name, "guide")
+        side = reference_side(ablation, name, Setting.GUIDE)
         table[name] = {
             one.key(target): _entry(
                 measure(ablation.design, [(1.0, side)], one.logged(target)),
@@ -217,9 +218,11 @@ def build_results(
         entry = claim_entry(verdict)
         entry["tuned"] = tuned_verdicts.get((verdict.claim.id, verdict.target))
         claims.append(entry)
+    at_guide = mode_entries(ablation, Setting.GUIDE)
     return {
+        "recommendation": recommend(ablation, at_guide),
         "modes": mode_entries(ablation, Setting.TUNED),
-        "guide_modes": mode_entries(ablation, Setting.GUIDE),
+        "guide_modes": at_guide,
         "baselines": reference_entries(ablation),
         "claims": claims,
         "comparisons": {s: comparisons(ablation, s) for s in Setting},

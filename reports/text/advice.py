@@ -1,0 +1,111 @@
+"""What to take, and what a lift of residual learning comes from: a sentence each for the cover."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION
+from qa_core.targets import TARGETS
+from reports.figures.style import format_score, label
+from reports.language import phrase, say, say_all
+
+Entry = Mapping[str, Any]
+
+
+def recommendation_words(found: Entry) -> str:
+    """`recommendation` of results.json in a sentence or two."""
+    margin = f"{found['margin']:g}".removeprefix("0")
+    if found["mode"] is None:
+        return _none_words(found, margin)
+    said = say(
+        "Recommended: {mode}, the cheapest of the modes that are shown to be not worse than the"
+        " best by more than {margin} SROCC on any target, at the guide’s setting ({figures}).",
+        mode=label(found["mode"]),
+        margin=margin,
+        figures=_figures(found["figures"][found["mode"]]),
+    )
+    best = found["best"]
+    if best == found["mode"]:
+        return say_all([said, say("It has the highest mean SROCC too.")])
+    beside = say(
+        "Highest in the mean: {mode} ({figures}).",
+        mode=label(best),
+        figures=_figures(found["figures"][best]),
+    )
+    return say_all([said, beside])
+
+
+def _none_words(found: Entry, margin: str) -> str:
+    said = say(
+        "No mode can be recommended: none is shown to be not worse than the best by more than"
+        " {margin} SROCC on every target.",
+        margin=margin,
+    )
+    needed = found.get("prompts_needed")
+    if needed is None:
+        return said
+    words = say(
+        "About {n} prompts would show it in four of five runs, if a mode is as good as the best.",
+        n=f"{needed:,}",
+    )
+    return say_all([said, words])
+
+
+def _figures(of: Entry) -> str:
+    gaps = [of[GAP_LAST.key(t)] for t in TARGETS if of.get(GAP_LAST.key(t)) is not None]
+    parts = [
+        (PARAMETERS.key(), lambda v: say("{n} trained parameters", n=f"{v:,.0f}")),
+        (EPOCH_SECONDS.key(), lambda v: say("{n} s an epoch", n=f"{v:.1f}")),
+        (RETENTION.key(), lambda v: say("retention {n}", n=format_score(v))),
+    ]
+    words = [tell(of[name]) for name, tell in parts if of.get(name) is not None]
+    if gaps:
+        words.append(say("largest gap {n}", n=format_score(max(gaps))))
+    return say(", ").join(words)
+
+
+def earned_words(comparisons: Sequence[Entry], target: str) -> str:
+    """What the bound earns and what skip and start earn; empty where the control was not run."""
+    lift = _difference(comparisons, target, "residual", "traditional")
+    bound = _difference(comparisons, target, "residual", "matched_direct")
+    rest = _difference(comparisons, target, "matched_direct", "traditional")
+    if lift is None or bound is None or rest is None:
+        return ""
+    return say(
+        "On {target} residual is {lift} from traditional: the bound itself earns {bound}"
+        " (residual − matched direct: {bound_verdict}), the skip and the start earn {rest}"
+        " (matched direct − traditional: {rest_verdict}).",
+        target=target,
+        lift=_signed(lift[0]),
+        bound=_signed(bound[0]),
+        bound_verdict=bound[1],
+        rest=_signed(rest[0]),
+        rest_verdict=rest[1],
+    )
+
+
+_VERDICTS = {
+    "better": phrase("shown to be above 0"),
+    "worse": phrase("shown to be below 0"),
+    "same": phrase("the same within the margin"),
+    "not decided": phrase("not decided"),
+}
+_TURNED = {"better": "worse", "worse": "better"}
+
+
+def _difference(
+    comparisons: Sequence[Entry], target: str, first: str, second: str
+) -> tuple[float, str] | None:
+    """Mean of first − second and its verdict in words."""
+    for one in comparisons:
+        if one["target"] != target or {one["first"], one["second"]} != {first, second}:
+            continue
+        mean, verdict = float(one["difference"]["mean"]), str(one["verdict"])
+        if one["first"] == second:
+            mean, verdict = -mean, _TURNED.get(verdict, verdict)
+        return mean, say(_VERDICTS[verdict])
+    return None
+
+
+def _signed(value: float) -> str:
+    sign = "−" if value < 0 else "+"
+    return sign + format_score(abs(value))

@@ -1,0 +1,71 @@
+"""The recommendation, and what the bound earns, on ablations with known answers."""
+
+import pytest
+from test_claims import MODES, make
+from test_verdict_designs import REPLICATES, with_params
+
+from reports.evidence.load import Ablation
+from reports.text.advice import earned_words, recommendation_words
+from reports.verdicts.recommend import recommend
+from reports.verdicts.results import comparisons, mode_entries
+
+
+def measured(scores: dict[str, float], noise: float = 0.005, **params: str) -> Ablation:
+    made = make(scores, noise, gap=0.03)
+    made.cells["alignment_retention"] = 0.9
+    made.cells["train_val_gap_last_quality"] = 0.03
+    return with_params(made, **REPLICATES | {"n_prompts": "479"} | params)
+
+
+def recommended(ablation: Ablation) -> dict:
+    return recommend(ablation, mode_entries(ablation, "guide"))
+
+
+def test_the_cheapest_of_equals_is_recommended_with_its_figures_beside_the_bests() -> None:
+    found = recommended(measured(dict(zip(MODES, (0.60, 0.70, 0.70, 0.70), strict=True))))
+    assert (found["mode"], found["margin"]) == ("linear_probe", 0.02)
+    assert found["candidates"]["linear_probe"]["low_holm"] > -0.02
+    assert found["candidates"]["traditional"]["p_holm"] > 0.9
+    assert set(found["figures"]) == {"linear_probe", found["best"]}
+    assert found["figures"]["linear_probe"]["trainable_parameters"] == 1
+    words = recommendation_words(found)
+    assert words.startswith("Recommended: linear probe, the cheapest of the modes")
+    assert "1 trained parameters, 0.5 s an epoch, retention .900" in words
+
+
+def test_a_cheap_mode_that_falls_short_is_not() -> None:
+    found = recommended(measured(dict(zip(MODES, (0.60, 0.70, 0.75, 0.70), strict=True))))
+    assert found["mode"] == found["best"] == "residual_partial_freeze"
+
+
+def test_without_precision_none_is_and_the_prompts_that_it_would_take_are_told() -> None:
+    found = recommended(measured(dict.fromkeys(MODES, 0.7), noise=0.03))
+    assert found["mode"] is None and found["prompts_needed"] > 479
+    assert f"About {found['prompts_needed']:,} prompts" in recommendation_words(found)
+    wide = recommended(measured(dict.fromkeys(MODES, 0.7), noise=0.03, margin="0.2"))
+    assert wide["mode"] == "linear_probe"
+
+
+def test_a_protocol_that_decides_nothing_recommends_nothing() -> None:
+    found = recommended(measured(dict.fromkeys(MODES, 0.7), protocol="common"))
+    assert found["mode"] is None and "protocol" in found["reason"]
+    assert recommendation_words(found).startswith("No mode can be recommended")
+
+
+def test_the_cover_says_what_the_bound_earns_and_what_skip_and_start_do() -> None:
+    scores = dict(zip(MODES, (0.60, 0.70, 0.75, 0.70), strict=True)) | {"matched_direct": 0.69}
+    rows = comparisons(measured(scores, noise=0.002), "guide")
+    words = earned_words(rows, "quality")
+    assert words.startswith("On quality residual is +.1")
+    assert "matched direct − traditional: shown to be above 0" in words
+    means = {(r["first"], r["second"]): r["difference"]["mean"] for r in rows[: len(rows) // 2]}
+    bound = means["residual", "matched_direct"]
+    assert f"the bound itself earns +{bound:.3f}".replace("0.", ".") in words
+    assert earned_words(comparisons(measured(dict.fromkeys(MODES, 0.7)), "guide"), "quality") == ""
+
+
+@pytest.mark.parametrize("target", ["quality", "consistency"])
+def test_a_bound_that_costs_is_told_with_its_sign(target: str) -> None:
+    scores = dict.fromkeys(MODES, 0.7) | {"matched_direct": 0.75}
+    words = earned_words(comparisons(measured(scores), "guide"), target)
+    assert "(residual − matched direct: shown to be below 0)" in words and "earns −.0" in words
