@@ -1,10 +1,13 @@
 """Scoring images with what was trained: `Scorer.load(path).score(images, prompts)`.
 
-A score depends on its image, its prompt and the checkpoint alone, to the last digit: matrix
-products round differently in batches of other shapes, so towers are always run in one shape.
+A score depends on its image, its prompt and the checkpoint alone: among few images to the last
+digit, among many to 1e-6. Matrix products round differently in batches of other shapes, so few are
+scored one at a time, and many in batches of one shape, to which the last is filled up.
 """
 
+import contextlib
 import io
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from qa_core.config import ImageView
-from qa_core.data.decode import UNREADABLE, decode_image, image_pixels
+from qa_core.data.decode import UnreadableImage, decode_image
 from qa_core.errors import UserError
 from qa_core.model.checkpoint import load_model
 from qa_core.model.quality_model import QualityModel
@@ -29,10 +32,10 @@ from qa_core.targets import TARGETS, Target
 Picture = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""
 
-BATCH = {"cpu": 1, "cuda": 32}
-"""Images in a pass; a shorter one is filled up, so that its shape is always the same."""
+BATCH, MANY = 32, 64
+"""Images in a pass, and from how many on images pass together."""
 DECODERS, AHEAD = 4, 64  # threads, and how many decoded images may wait
-PROMPTS_KEPT = 4096
+TEXTS_KEPT = 4096
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ class Scorer:
     def __init__(self, model: QualityModel, content: Mapping[str, Any], device: str):
         self.model, self.content, self.device = model, content, device
         self._ranges = {t: content[f"range_{t}"] for t in TARGETS}
-        self._batch = BATCH.get(torch.device(device).type, 1)
+        self._threads = int(content["config"].get("threads") or torch.get_num_threads())
         self._view: ImageView = content["config"]["image_view"]
-        self._texts: OrderedDict[str, Tensor] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str], Tensor] = OrderedDict()
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto") -> "Scorer":
@@ -123,13 +126,16 @@ class Scorer:
         self, pairs: Iterable[tuple[Picture, str]]
     ) -> Iterator[dict[str, float] | Unreadable]:
         """A score or an `Unreadable` for each (image, prompt), in order, in flat memory."""
+        pairs = iter(pairs)
+        first = list(itertools.islice(pairs, MANY))
+        batch = BATCH if len(first) == MANY else 1
         waiting: list[tuple[np.ndarray | Unreadable, str]] = []
-        for decoded, prompt in self._decoded(pairs):
+        for decoded, prompt in self._decoded(itertools.chain(first, pairs)):
             waiting.append((decoded, prompt))
-            if sum(not isinstance(d, Unreadable) for d, _ in waiting) == self._batch:
-                yield from self._score_batch(waiting)
+            if len(waiting) == batch:
+                yield from self._score_batch(waiting, batch)
                 waiting = []
-        yield from self._score_batch(waiting)
+        yield from self._score_batch(waiting, batch)
 
     def _decoded(
         self, pairs: Iterable[tuple[Picture, str]]
@@ -147,35 +153,43 @@ class Scorer:
 
     @torch.inference_mode()
     def _score_batch(
-        self, waiting: Sequence[tuple[np.ndarray | Unreadable, str]]
+        self, waiting: Sequence[tuple[np.ndarray | Unreadable, str]], batch: int
     ) -> list[dict[str, float] | Unreadable]:
         good = [(pixels, text) for pixels, text in waiting if not isinstance(pixels, Unreadable)]
-        scores = iter(self._scores([pixels for pixels, _ in good], [text for _, text in good]))
+        with _threads(self._threads):  # as in training: more would wait for each other
+            scores = iter(self._scores([p for p, _ in good], [text for _, text in good], batch))
         return [d if isinstance(d, Unreadable) else next(scores) for d, _ in waiting]
 
-    def _scores(self, pixels: list[np.ndarray], prompts: list[str]) -> list[dict[str, float]]:
+    def _scores(
+        self, pixels: list[np.ndarray], prompts: list[str], batch: int
+    ) -> list[dict[str, float]]:
         if not pixels:
             return []
-        missing = self._batch - len(pixels)
+        missing = batch - len(pixels)
         images = torch.from_numpy(np.stack(pixels + [pixels[-1]] * missing)).to(self.device)
-        each = [self._texts_of(prompt) for prompt in prompts]
         img = self.model.backbone.encode_images(images)  # (batch, embed_dim)
-        texts = self.model.texts.join(each + [each[-1]] * missing)  # (texts, embed_dim)
-        text_of = torch.arange(self._batch, device=self.device)
+        texts = self._texts(prompts + [prompts[-1]] * missing, batch)  # (texts, embed_dim)
+        text_of = torch.arange(batch, device=self.device)
         parts = self.model.score(img.float(), texts.float(), text_of).parts()
         values = {name: part.double().cpu().numpy() for name, part in parts.items()}
         if not self.needs_prompts:  # cos with a blank text says nothing
             values["cos"][: len(prompts)][[not prompt for prompt in prompts]] = np.nan
         return [self._row({n: v[i] for n, v in values.items()}) for i in range(len(pixels))]
 
-    def _texts_of(self, prompt: str) -> Tensor:
-        """Embeddings (texts, embed_dim) that a prompt needs, kept for its next images."""
-        if prompt not in self._texts:
-            ids = self.model.backbone.tokenize(self.model.texts.of([prompt])).to(self.device)
-            self._texts[prompt] = self.model.backbone.encode_texts(ids)
-            if len(self._texts) > PROMPTS_KEPT:
-                self._texts.popitem(last=False)
-        return self._texts[prompt]
+    def _texts(self, prompts: list[str], batch: int) -> Tensor:
+        """Embeddings (texts, embed_dim) that prompts need, each kept for its next image."""
+        texts = self.model.texts.of(prompts)
+        new = [text for text in dict.fromkeys(texts) if (batch, text) not in self._kept]
+        for start in range(0, len(new), batch):
+            some = new[start : start + batch]
+            ids = self.model.backbone.tokenizer(some + some[-1:] * (batch - len(some)))
+            found = self.model.backbone.encode_texts(ids.to(self.device))
+            for text, embedding in zip(some, found, strict=False):
+                self._kept[batch, text] = embedding
+        together = torch.stack([self._kept[batch, text] for text in texts])
+        while len(self._kept) > TEXTS_KEPT:
+            self._kept.popitem(last=False)
+        return together
 
     def _row(self, values: dict[str, float]) -> dict[str, float]:
         scales = self.model.residual_scales()
@@ -196,11 +210,22 @@ class Scorer:
         return {name: float(values[name]) for name in self.columns}
 
 
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many of torch's threads, and afterwards as many as there were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _decode(picture: Picture, size: int, view: ImageView) -> np.ndarray | Unreadable:
     try:
         if isinstance(picture, Image.Image):
-            return image_pixels(picture, size, view)
+            return decode_image(picture, size, view)
         source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture)
         return decode_image(source, size, view)
-    except UNREADABLE as error:
+    except UnreadableImage as error:
         return Unreadable(picture, str(error))

@@ -228,11 +228,9 @@ def worst_rows(predictions: "pd.DataFrame") -> list[int]:
 
 
 def _write_thumbnail(source: Path, target: Path) -> None:
-    from PIL import Image
+    from qa_core.data.decode import open_image, upright_rgb
 
-    from qa_core.data.decode import upright_rgb
-
-    with Image.open(source) as image:
+    with open_image(source) as image:
         small = upright_rgb(image)
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     small.save(target, quality=_JPEG_QUALITY)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from qa_core.errors import UserError
 from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.scorer import Scorer
-from qa_core.serving.champion import register_model
+from qa_core.serving.champion import find_checkpoint, register_model
 from studies.champion import choose_champion, register_champion
 from tests.test_scorer import PROMPTS, checkpoint_of, pictures
 
@@ -63,6 +64,20 @@ def test_the_champion_is_chosen_on_validation(trained: tuple[Tracker, str, Path]
     assert address == "models:/clip-qa@champion" == register_champion(tracker)
     versions = tracker.client.search_model_versions("name = 'clip-qa'")
     assert len(versions) == 1  # a second call registers nothing
+    folder = Path(tracker.uri.removeprefix("sqlite:///")).parent
+    found = Scorer.load(find_checkpoint(folder), "cpu").score(pictures(), PROMPTS)
+    expected = Scorer.load(checkpoint, "cpu").score(pictures(), PROMPTS)
+    assert found.equals(expected)
+
+
+def test_a_folder_without_a_champion_is_a_sentence(tmp_path: Path):
+    with pytest.raises(UserError, match="with 0 best checkpoints"):
+        find_checkpoint(tmp_path)
+    (tmp_path / "baseline_best.pt").touch()
+    assert find_checkpoint(tmp_path) == tmp_path / "baseline_best.pt"
+    (tmp_path / "baseline_residual_best.pt").touch()
+    with pytest.raises(UserError, match=r"2 best checkpoints \(baseline_best\.pt, baseline_res"):
+        find_checkpoint(tmp_path)
 
 
 @pytest.fixture

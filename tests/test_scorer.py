@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from qa_core.config import run_config_from_flat
@@ -73,6 +74,26 @@ def test_scores_are_those_of_training(workspace: Workspace, checkpoint: Path):
     )
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)
+
+
+def test_many_images_in_batches_score_as_one_at_a_time(checkpoint: Path, tmp_path: Path):
+    many = [(picture, f"{prompt} {number}") for number in range(14) for picture, prompt in
+            zip(pictures(), PROMPTS, strict=True)]  # fmt: skip
+    (tmp_path / "broken.png").write_bytes(b"none")
+    given = [*many[:40], (tmp_path / "broken.png", "x"), *many[40:]]
+    scorer = Scorer.load(checkpoint, "cpu")
+    found = [one for one in scorer.stream(given) if not isinstance(one, Unreadable)]
+    assert len(found) == len(many) >= 64
+    for (picture, prompt), score in zip(many[::7], found[::7], strict=True):
+        alone = scorer.score([picture], prompt).iloc[0].to_dict()
+        assert alone.keys() == score.keys()
+        np.testing.assert_allclose(list(score.values()), list(alone.values()), atol=4e-6)
+        assert abs(score["q"] - alone["q"]) < 1e-6 and abs(score["c"] - alone["c"]) < 1e-6
+    again = [one for one in scorer.stream(given) if not isinstance(one, Unreadable)]
+    assert again == found  # also after prompts were kept from the other shape
+    before = torch.get_num_threads()
+    scorer.score(pictures(), "x")
+    assert torch.get_num_threads() == before
 
 
 def test_mos_columns_are_on_the_scale_of_the_ratings(checkpoint: Path):

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from qa_core.data.decode import upright_rgb
+from qa_core.data.decode import open_image, upright_rgb
 from qa_core.targets import TARGETS
 
 THUMBNAIL_PX = 160
@@ -73,7 +71,7 @@ def _figure(image: Scored) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    with Image.open(path) as file:
+    with open_image(path) as file:
         small = upright_rgb(file)
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     data = io.BytesIO()

@@ -11,8 +11,9 @@ from typing import Any
 import open_clip
 import torch
 
-from qa_core.backbones.weights import OPENAI_EXTRAS, file_sha256
+from qa_core.backbones.weights import OPENAI_EXTRAS
 from qa_core.errors import UserError
+from qa_core.system.files import file_sha256
 
 QUICK, PLAIN = "-quickgelu", "-gelu"
 """Ends of model names: open_clip's own, and ours for weights that are known to be the other kind.

@@ -1,6 +1,5 @@
 """Weights from files: found, read without executing anything, and loaded whole or refused."""
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from qa_core.backbones.transformers_weights import from_transformers
 from qa_core.errors import UserError
+from qa_core.system.files import file_sha256
 
 State = dict[str, Tensor]
 
@@ -175,9 +175,3 @@ def openai_hashes() -> set[str]:
     pairs = [open_clip.get_pretrained_cfg(*pair) for pair in open_clip.list_pretrained()]
     urls = [pair.get("url") or "" for pair in pairs]
     return {url.split("/")[-2] for url in urls if "openaipublic" in url}
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

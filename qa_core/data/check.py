@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from qa_core.data.decode import UNREADABLE, decode_image
+from qa_core.data.decode import UnreadableImage, count_frames, decode_image
 from qa_core.data.findings import Finding, listed
 from qa_core.data.identical import first_copies
 from qa_core.data.rated_table import MosRange, RatedTable
@@ -86,9 +85,8 @@ def _try_image(path: Path) -> tuple[str | None, str | None]:
     """What is wrong with a file, and what is worth knowing of it."""
     try:
         decode_image(path, _SMALL)
-        with Image.open(path) as file:
-            frames = getattr(file, "n_frames", 1)
-    except UNREADABLE as error:
+        frames = count_frames(path)
+    except UnreadableImage as error:
         return f"cannot be read: {str(error).rstrip('.')}", None
     return None, f"moves ({frames} frames): only the first is looked at" if frames > 1 else None
 

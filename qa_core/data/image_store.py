@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from qa_core.config import ImageView
-from qa_core.data.decode import UNREADABLE, decode_image, pixels_shape
+from qa_core.data.decode import UnreadableImage, decode_image, pixels_shape
 from qa_core.errors import UserError
 from qa_core.system.files import file_sha256, is_intact, noted_whole, take_room
 
@@ -100,7 +100,7 @@ def images_sha256(paths: Sequence[Path]) -> str:
 def _decode_row(path: Path, row: int, size: int, view: ImageView) -> np.ndarray:
     try:
         return decode_image(path, size, view)
-    except UNREADABLE as error:
+    except UnreadableImage as error:
         raise _unreadable(path, row, error) from error
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qa_core.config import HeadConfig
@@ -57,13 +56,6 @@ class PromptTexts:
         levels = np.arange(LEVELS)
         matching = (_count_prompts(n_texts) + prompts[:, None] * LEVELS + levels).ravel()
         return np.concatenate([prompts, matching, n_texts - LEVELS + levels])
-
-    def join(self, each: Sequence[Tensor]) -> Tensor:
-        """The texts (texts, embed_dim) of several prompts together, from those of each alone."""
-        firsts = [texts[:1] for texts in each]
-        if not self.levels:
-            return torch.cat(firsts)
-        return torch.cat([*firsts, *(texts[1:-LEVELS] for texts in each), each[0][-LEVELS:]])
 
     def anchors(self, texts: Tensor, text_of: Tensor) -> Anchors | None:
         """The levels of a batch's images, from all its texts (texts, embed_dim); None without any.

@@ -9,12 +9,51 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from qa_core.errors import UserError
 from qa_core.model.checkpoint import write_whole
+from qa_core.records.mlflow_store import open_client, open_store
 from qa_core.scorer import Scorer
 
 REGISTERED_NAME, ALIAS = "clip-qa", "champion"
 _SERVED = Path(__file__).with_name("served_model.py")
 _REQUIREMENTS = ("clip-qa", "mlflow", "torch", "torchvision", "open_clip_torch")
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint, or that of the champion where an ablation's folder is given.
+
+    A folder of one run gives its best checkpoint.
+
+    Raises:
+        UserError: The folder has none, or several and no champion.
+    """
+    if not path.is_dir():
+        return path
+    best = sorted(path.glob("*_best.pt"))
+    if len(best) == 1:
+        return best[0]
+    if (path / "mlflow.db").is_file():
+        if (champion := _champion_of(open_store(path))) is not None:
+            return champion
+        raise UserError(f"--checkpoint {path}: this ablation has no champion yet.")
+    names = f" ({', '.join(file.name for file in best)})" if best else ""
+    raise UserError(
+        f"--checkpoint {path} is a folder with {len(best)} best checkpoints{names} and without the"
+        " champion of an ablation; give a checkpoint."
+    )
+
+
+def _champion_of(uri: str) -> Path | None:
+    """Where the store keeps the checkpoint of its champion."""
+    client = open_client(uri)
+    try:
+        version = client.get_model_version_by_alias(REGISTERED_NAME, ALIAS)
+    except Exception:  # the registry's own: there is none by this name
+        return None
+    from mlflow.artifacts import download_artifacts
+
+    folder = Path(download_artifacts(f"{version.source}", tracking_uri=uri))
+    return next(folder.rglob("checkpoint.pt"), None)
 
 
 def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qa_core.data.path_match import PathMatch
 from qa_core.errors import UserError
 from qa_core.measures.evaluation import score_reference
 from qa_core.records.schema import Setting
@@ -27,9 +28,9 @@ def with_predictions(ablation: Ablation, name: str, file: Path) -> Ablation:
     Args:
         ablation: The ablation.
         name: Name of the row.
-        file: A CSV with the column `name`, the image's file name as in the rated table, and
-            `quality` or `consistency` or both, on any scale; or what `experiments/predict.py`
-            wrote, with `image`, `q` and `c`.
+        file: A CSV with the column `name`, which meets the rated table's by the longest end of the
+            path, and `quality` or `consistency` or both, on any scale; or what
+            `experiments/predict.py` wrote, with `image`, `q` and `c`.
 
     Raises:
         UserError: The file cannot be used, or lacks images that the splits test.
@@ -53,7 +54,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} cannot be read as CSV: {error}.") from None
     if "image" in table and "name" not in table:  # as experiments/predict.py writes it
         table = table.rename(columns={target.prediction: str(target) for target in TARGETS})
-        table["name"] = [Path(image).name for image in table["image"]]
+        table["name"] = table["image"]
     columns = [target for target in TARGETS if target in table]
     if "name" not in table or not columns:
         raise UserError(
@@ -61,15 +62,14 @@ def _read(path: Path) -> pd.DataFrame:
             f"it has {', '.join(map(str, table.columns))}."
         )
     names: Any = table["name"]
-    if names.duplicated().any():
-        raise UserError(f"{path} predicts {names[names.duplicated()].iloc[0]} twice.")
+    PathMatch(names, str(path))  # a name twice is refused
     for column in columns:
         numbers: Any = pd.to_numeric(table[column], errors="coerce")
         bad = ~np.isfinite(numbers.to_numpy(float))
         if bad.any():
             raise UserError(f"{path}: the {column} of {names[bad].iloc[0]} is not a number.")
         table[column] = numbers
-    return table.set_index("name")
+    return table
 
 
 def _tested_images(ablation: Ablation, file: Path) -> pd.DataFrame:
@@ -84,16 +84,17 @@ def _tested_images(ablation: Ablation, file: Path) -> pd.DataFrame:
 
 def _scores(images: pd.DataFrame, table: pd.DataFrame, file: Path) -> dict[str, Any]:
     """Measures on one test part, and why others are undefined."""
-    names: Any = images["name"]
-    lacking = names[~names.isin(list(table.index))]
-    if len(lacking):
+    match = PathMatch(table["name"], str(file))
+    rows: list[Any] = [match.row(name) for name in images["name"]]
+    lacking = [name for name, row in zip(images["name"], rows, strict=True) if row is None]
+    if lacking:
         raise UserError(
             f"{file} lacks {len(lacking)} of {len(images)} images of a test part, "
-            f"{lacking.iloc[0]} among them; a row over other images could not be compared."
+            f"{lacking[0]} among them; a row over other images could not be compared."
         )
     frame = images.copy()
     for target in (target for target in TARGETS if target in table):
-        frame[target.prediction] = table.loc[list(images["name"]), target].to_numpy(float)
+        frame[target.prediction] = table[target].to_numpy(float)[rows]
     metrics, undefined = score_reference(frame, OFF_SCALE)
     found = {f"test_{name}": value for name, value in metrics.items()}
     return found | {"undefined": {f"test_{name}": why for name, why in undefined.items()}}
