@@ -16,6 +16,9 @@ from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from tests.test_scorer import checkpoint, workspace  # noqa: F401
 
 
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+
+
 @pytest.fixture
 def pics(tmp_path: Path) -> Path:
     folder = tmp_path / "pics"
@@ -84,6 +87,32 @@ def test_what_is_named_and_not_scored_is_said(
     assert "no such file: gone.png" in said and ".heic 1" in said and "._a" not in said
 
 
+def test_other_endings_that_no_table_names_are_passed_over(
+    pics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("name,prompt\na.png,x\nsub/a.png,y\n")
+    assert paired(pics, prompts) == {"a.png": "x", "sub/a.png": "y"}
+    assert "passed over by their endings: .heic 1, .jfif 1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not here")
+def test_the_cases_are_paired_right_or_refused(capsys: pytest.CaptureFixture[str]):
+    case, pics = CASES / "06-prompts-by-name", CASES / "06-prompts-by-name" / "pics"
+    assert paired(pics, case / "backslash.csv") == {
+        "a.png": "a red square",
+        "sub/a.png": "a blue dog",
+    }
+    assert ".jfif 1" in capsys.readouterr().err
+    assert paired(pics, case / "jfif.csv") == {"a.png": "a", "sub/a.png": "b", "b.jfif": "c"}
+    with pytest.raises(UserError, match="twice"):
+        paired(pics, case / "duplicate.csv")
+    case, pics = CASES / "14-predict-prompts-text", CASES / "14-predict-prompts-text" / "pics"
+    assert paired(pics, case / "headerless.tsv") == {"a.png": "a cat", "b.png": "a dog"}
+    one = paired(pics, case / "one_and_blank.txt")
+    assert one == {"a.png": "a red square", "b.png": "a red square"}
+
+
 def test_lines_with_tabs_are_paths_and_prompts_or_refused(pics: Path, tmp_path: Path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a.png\ta cat\nno tab\n")
@@ -141,6 +170,6 @@ def test_quality_alone_needs_no_prompts(
     save_checkpoint(quality, read_checkpoint(checkpoint) | {"range_consistency": None})
     out = tmp_path / "scores.csv"
     predict(PredictArgs(quality, str(pics), out=out))
-    assert len(list(csv.DictReader(out.open()))) == 3
+    assert len(list(csv.DictReader(out.open()))) == 2
     with pytest.raises(UserError, match="what was asked for by --prompts"):
         predict(PredictArgs(checkpoint, str(pics), out=out))

@@ -19,10 +19,8 @@ from qa_core.config import ImageView
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
 """What is opened; a file's content counts, not its name."""
-SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .webp .bmp .tif .tiff .gif .avif .ppm .pgm".split()
-)
-"""Ends of names by which a folder's images are found."""
+SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .tif .tiff .gif .avif".split())
+"""Ends of names by which a folder's images are found; others are tried where a table names them."""
 
 MAX_MEMORY = 2_000_000_000
 _PIXEL_BYTES, _ODD_PIXEL_BYTES = 16, 24
