@@ -15,7 +15,6 @@ from qa_core.errors import UserError
 from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from tests.test_scorer import checkpoint, workspace  # noqa: F401
 
-
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 
 
