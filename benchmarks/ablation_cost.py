@@ -21,7 +21,8 @@ import torch
 from benchmarks.sides import Bench, plain_loop, timed, trainable_step
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.protocols import plan_protocol
+from qa_core.data.splits import Split
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import freezing_of, mode_config
@@ -75,7 +76,7 @@ def ablation_ratios(out: Path, cache: Path) -> dict[str, Any]:
 
 
 def _cells(tracker: Tracker, workspace: Workspace, base: RunConfig) -> list[Cell]:
-    plan = plan_splits(workspace.table.frame["group"].to_numpy(str))
+    plan = plan_protocol(workspace.table.frame)
     cells: list[Cell] = []
     for run in tracker.runs(Kind.TRIAL):
         folds = [name for name in run.data.metrics if name.startswith("fold_")]
@@ -124,7 +125,7 @@ def _plain_epoch(workspace: Workspace) -> Callable[[int, Split], float]:
 
     def measure(frozen: int, split: Split) -> float:
         torch.set_num_threads(os.cpu_count() or 1)
-        loop = plain_loop(Bench(workspace, split), _config(workspace, frozen), TINY_NAME)
+        loop = plain_loop(Bench(*workspace.holding(split)), _config(workspace, frozen), TINY_NAME)
         loop.epoch()
         return timed(loop.epoch)
 
@@ -135,10 +136,10 @@ def _floor_epoch(workspace: Workspace) -> Callable[[int, Split], float]:
     """Steps of the trainable parts and validation by one thread, everything in memory."""
 
     def measure(frozen: int, split: Split) -> float:
-        bench, config = Bench(workspace, split), _config(workspace, frozen)
-        _, trainer = prepare_run(config, workspace, split)
+        bench, config = Bench(*workspace.holding(split)), _config(workspace, frozen)
+        _, trainer = prepare_run(config, bench.workspace, bench.split)
         steps = len(split.train) / config.train.batch_size
-        held_out = split.validation
+        held_out = bench.split.validation
         trainer.predict(held_out)
         validation = statistics.median(timed(lambda: trainer.predict(held_out)) for _ in range(3))
         return steps * trainable_step(bench, config) + validation

@@ -143,7 +143,7 @@ def measure_cells(count: int, cache: Path) -> dict[str, float]:
     """Milliseconds a cell of listing, running and keeping it in Optuna, and of MLflow; memory."""
     listing, running, keeping = Clock(), Clock(), Clock()
     base = run_config_from_flat({"threads": 1})
-    setup = Setup(base, cache, "honest", 0, SPLITS, None)
+    setup = Setup(base, cache, "auto", 0, SPLITS, None)
     with tempfile.TemporaryDirectory() as scratch:
         tracker = Tracker.open(Path(scratch))
         ablation = tracker.start(RunRecord("overhead", Kind.ABLATION))

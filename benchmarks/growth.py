@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.sides import bench_config, open_bench
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import run_config_from_flat, with_settings
-from qa_core.data.splits import plan_splits
+from qa_core.data.protocols import plan_protocol
 from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 from qa_core.training.training_run import train_run
@@ -45,7 +45,7 @@ def half_precision_deviation(cache: Path) -> dict[str, Any]:
     """Validation SROCC with half- minus full-precision activations by seed, 8 blocks frozen."""
     base = run_config_from_flat({"threads": 1, "epochs": 8})
     workspace = Workspace.open(base, cache)
-    split = plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
+    split = plan_protocol(workspace.table.frame).splits[0]
     config = mode_config("residual_partial_freeze", base, workspace.spec)
     found: dict[str, list[float]] = {}
     for seed in range(SEEDS):

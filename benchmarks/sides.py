@@ -53,8 +53,11 @@ def open_bench(backbone: str, rows: int, held_out: int, folder: Path, cache: Pat
         folder: Where files and activations go.
         cache: Where the rendered benchmark lies.
     """
-    frame = open_table(RunConfig().data, "explanation", cache).frame
-    frame = frame.iloc[np.arange(rows) % len(frame)].reset_index(drop=True)
+    benchmark = open_table(RunConfig().data, "explanation", cache, n_replicates=1)
+    own = np.flatnonzero(benchmark.frame["replicate"] == 0)
+    drawn = benchmark.of_rows(own[np.arange(rows) % len(own)])
+    drawn.draw_images()
+    frame = drawn.frame
     names = [f"{row}.jpg" for row in range(rows)]
     for name, path in zip(names, frame["image_path"], strict=True):
         with Image.open(path) as image:

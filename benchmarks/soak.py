@@ -170,13 +170,14 @@ def faults_of(out: Path, undisturbed: Path) -> list[str]:
 
 def contents(out: Path) -> Counter[tuple[str, ...]]:
     """How often each result is in an ablation's store; results that count no more left out."""
+    from qa_core.records.schema import Kind
     from qa_core.records.tracking import Tracker
 
     names = ("mode", "trial", "setting", "split", "seed", "reference")
     tracker = Tracker.open(out)
     return Counter(
         (kind, *(run.data.tags.get(name, "") for name in names))
-        for kind in ("trial", "confirmation", "reference", "mode", "ablation")
+        for kind in (Kind.TRIAL, Kind.CONFIRMATION, Kind.REFERENCE, Kind.MODE, Kind.ABLATION)
         for run in tracker.runs(kind)
     )
 

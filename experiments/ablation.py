@@ -33,7 +33,8 @@ class AblationArgs(DataFlags):
     profile: Literal["smoke", "default", "full"] = "default"
     """smoke: two minutes, proves nothing; default: ten splits; full: for a night or a GPU."""
     protocol: ProtocolName = "auto"
-    """How images are split (auto: grouped_kfold below 100 prompts, else honest)."""
+    """How images are split (auto: the embedded benchmark's replicates; below 100 prompts
+    grouped_kfold, else honest)."""
     backbone: str = "qa-tiny"
     """An open_clip model name, or a folder with open_clip_config.json and weights."""
     pretrained: str = "default"

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from qa_core.training.training_run import RunResult
 
 
+FEW_SPLITS, MANY_SPLITS = 10, 20
+"""Splits of the profiles default and full, of which any can be named."""
+
+
 @dataclass(frozen=True)
 class BaselineArgs:
     """Train one model on one split; the test part is read only with --test."""
@@ -26,7 +30,8 @@ class BaselineArgs:
     recipe: Literal["plenty", "scarce", "quick"] | None = None
     """The guide's recipe for this much data; flags given beside it override it."""
     protocol: ProtocolName = "auto"
-    """How images are split (auto: grouped_kfold below 100 prompts, else honest)."""
+    """How images are split (auto: the embedded benchmark's replicates; below 100 prompts
+    grouped_kfold, else honest)."""
     split: int = 0
     """Which of the protocol's splits, from 0."""
     split_seed: int = 0
@@ -54,10 +59,11 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     from qa_core.features.workspace import Workspace
 
     protocol = resolve_protocol(args.protocol, args.run.data)
-    workspace = Workspace.open(args.run, args.cache_dir, progress=None)
+    n_splits = FEW_SPLITS if args.split < FEW_SPLITS else MANY_SPLITS
+    workspace = Workspace.open(args.run, args.cache_dir, None, n_replicates=n_splits)
     given = _with_recipe(args, argv, workspace.spec)
     config = modes.resolve(given, workspace.spec)
-    plan = plan_protocol(workspace.table.frame, protocol, args.split_seed)
+    plan = plan_protocol(workspace.table.frame, protocol, args.split_seed, n_splits)
     if not 0 <= args.split < len(plan.splits):
         raise UserError(
             f"--split {args.split}: this protocol has splits 0 to {len(plan.splits) - 1}."

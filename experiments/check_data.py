@@ -73,6 +73,7 @@ def _look(config: RunConfig, cache: Path) -> "tuple[list[Finding], list[Finding]
 
     table = open_table(config.data, config.loss.explanation_column, cache)
     print(summarise(table), end="\n\n")
+    table.draw_images()
     paths = [Path(path) for path in table.frame["image_path"]]
     with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("decoding", total=len(paths))

@@ -54,7 +54,7 @@ def print_floor(args: FloorArgs) -> None:
     protocols: dict[str, ProtocolName] = {"prompt-disjoint": "auto", "random": "common"}
     if config.data.test_dataset is not None:
         protocols = {"cross": "cross"}
-    elif "part" in table.frame:
+    elif "part" in table.frame and "replicate" not in table.frame:
         protocols["official"] = "official"
     for name, protocol in protocols.items():
         print(f"{name} {_floor_words(table.frame, protocol)}")
@@ -67,7 +67,9 @@ def _floor_words(frame: "pd.DataFrame", protocol: "ProtocolName") -> str:
     from qa_core.measures.metrics import srocc
     from qa_core.measures.references import pixel_free_floor
 
-    splits = plan_protocol(frame, protocol, n_splits=N_SPLITS).splits
+    replicates = "replicate" in frame and protocol == "auto"
+    n_splits = int(np.max(frame["replicate"])) + 1 if replicates else N_SPLITS
+    splits = plan_protocol(frame, protocol, n_splits=n_splits).splits
     words: list[str] = []
     for target, word in WORDS.items():
         if target.mos not in frame:

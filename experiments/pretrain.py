@@ -32,6 +32,7 @@ from qa_core.data.synthetic.captions import vocabulary
 from qa_core.data.synthetic.grammar import Scene
 from qa_core.data.synthetic.render import SIZE
 from qa_core.data.synthetic.scenes import VERSIONS, alignment_pairs, render_pretraining_pairs
+from qa_core.data.synthetic.seen import SEEN_FILE, seen_hashes
 
 SEED = 0
 PATCH, WIDTH = 8, 64
@@ -288,13 +289,14 @@ def finish_stage(model: Any, weights: Path) -> None:
 
 
 def main() -> None:
-    """Write configuration, tokenizer and weights of the embedded backbone."""
+    """Write configuration, tokenizer, weights and scenes seen of the embedded backbone."""
     started = time.monotonic()
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     write_config()
     register_tiny()
     pairs = prepare(SCENES)
+    np.save(SEEN_FILE, seen_hashes(pairs.scenes))
     print(f"{SCENES} scenes rendered in {time.monotonic() - started:.0f} s", flush=True)
     model = open_clip.create_model(TINY_NAME, force_patch_dropout=PATCH_DROPOUT)
     start_patches_from_dct(model, pairs.images[:500].flatten(0, 1))

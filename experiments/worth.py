@@ -1,8 +1,7 @@
 """What the embedded benchmark and backbone are worth before anything is fine-tuned (`make worth`).
 
-SROCC is the mean over the splits of a part: of the honest protocol's ten test parts, drawn from
-the prompts outside the tuning pool; or, while the benchmark is being built, of grouped 5-fold
-inside the pool (`--pool_only`), which reads no score of any other prompt.
+SROCC is the mean over test parts: of the replicates; or, while the benchmark is being built, of
+grouped 5-fold inside the tuning pool (`--pool_only`), which reads no score of any other prompt.
 """
 
 import argparse
@@ -16,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from qa_core.config import RunConfig
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.protocols import plan_protocol
+from qa_core.data.splits import Rows, Split, plan_splits
 from qa_core.data.synthetic.distort import WITHHELD_KINDS
 from qa_core.data.synthetic.scenes import alignment_pairs
 from qa_core.features.workspace import Workspace
@@ -42,7 +42,7 @@ class Worth:
     """Figures of one part of the benchmark's prompts.
 
     Attributes:
-        srocc: Mean over splits, by `reference_target`; and `halo_…`, the SROCC of the two mean
+        srocc: Mean over test parts, by `reference_target`; and `halo_…`, the SROCC of the two mean
             opinion scores with each other over all, within prompts and within generators.
         n: Images of the part.
     """
@@ -58,8 +58,7 @@ def measure_part(workspace: Workspace, splits: tuple[Split, ...]) -> Worth:
         for name, value in score_split(workspace, split).items():
             values.setdefault(name, []).append(value)
     rows = np.unique(np.concatenate([split.test for split in splits]))
-    means = {name: float(np.mean(of)) for name, of in values.items()}
-    return Worth(means | _halo(workspace.table.frame.iloc[rows]), len(rows))
+    return Worth({name: float(np.mean(of)) for name, of in values.items()}, len(rows))
 
 
 def score_split(workspace: Workspace, split: Split) -> dict[str, float]:
@@ -68,10 +67,10 @@ def score_split(workspace: Workspace, split: Split) -> dict[str, float]:
     Quality by ridge is also scored apart on the pictures with and without a distortion of a kind
     that was withheld from pretraining.
     """
+    workspace, split = workspace.holding(split)
     frame = workspace.table.frame
     test = frame.iloc[split.test]
-    zeroshot = _zeroshot(workspace)
-    scores: dict[str, float] = {}
+    zeroshot, scores = _zeroshot(workspace), _halo(test)
 
     def score(
         name: str, target: Target, predicted: Vector, chosen: NDArray[np.bool_] | None = None
@@ -114,12 +113,11 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(1)
     workspace = Workspace.open(RunConfig(), flags.cache)
-    plan = plan_splits(workspace.table.frame["group"].to_numpy(dtype=str), "honest")
-    pool = workspace.subset(plan.pool)
-    folds = plan_splits(pool.table.frame["group"].to_numpy(dtype=str), "grouped_kfold")
-    parts = {"tuning pool": measure_part(pool, folds.splits)}
+    frame = workspace.table.frame
+    plan = plan_protocol(frame)
+    parts = {"tuning pool": measure_part(workspace, _folds_of(frame, plan.pool))}
     if not flags.pool_only:
-        parts["other prompts"] = measure_part(workspace, plan.splits)
+        parts["replicates"] = measure_part(workspace, plan.splits)
     r_at_1 = measure_r_at_1(workspace)
     _print_table(parts, r_at_1)
     part = parts[list(parts)[-1]]
@@ -127,6 +125,15 @@ def main() -> None:
     worth = {"r_at_1": r_at_1} | part.srocc | {"n": part.n, "part": list(parts)[-1]}
     flags.out.write_text(json.dumps(worth, indent=2) + "\n")
     print(f"Written to {flags.out}, on the {worth['part']}.")
+
+
+def _folds_of(frame: pd.DataFrame, pool: Rows) -> tuple[Split, ...]:
+    """Grouped 5-fold inside the pool, four times."""
+    folds = plan_splits(frame["group"].to_numpy(dtype=str)[pool], "grouped_kfold").splits
+    return tuple(
+        Split(fold.index, pool[fold.train], pool[fold.validation], pool[fold.test])
+        for fold in folds
+    )
 
 
 def _zeroshot(workspace: Workspace) -> dict[Target, Vector]:

@@ -20,7 +20,14 @@ SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
 CachePrecision = Literal["full", "half"]
 ImageView = Literal["whole", "padded", "crops"]
 ProtocolName = Literal[
-    "auto", "honest", "grouped_kfold", "common", "official", "leave_one_generator_out", "cross"
+    "auto",
+    "replicates",
+    "honest",
+    "grouped_kfold",
+    "common",
+    "official",
+    "leave_one_generator_out",
+    "cross",
 ]
 DatasetName = Literal[
     "agiqa3k",
@@ -276,7 +283,7 @@ class TrainConfig:
     batch_size: int = 32
     """Images per batch."""
     seed: int = 0
-    """Seed of the heads' start, the order of the images and dropout."""
+    """Seed of the heads' start, the order of the images and dropout; each split derives its own."""
     amp: bool = True
     """bfloat16 autocast where the device has it (never on CPU)."""
     selection_metric: SelectionMetric = "mean_srocc"

@@ -12,7 +12,7 @@ from typing import Any
 
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
-from qa_core.data.splits import MIN_PROMPTS_FOR_POOL
+from qa_core.data.splits import MIN_PROMPTS_FOR_POOL, SplitPlan
 from qa_core.errors import UserError, last_line
 from qa_core.records.schema import TUNE, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
@@ -86,7 +86,7 @@ def run_studies(
         board.say(f"opening {stores.place}")
         machines.prepare()
         workspace, plan = open_workspace(setup, progress=board.note)  # before anything is written
-        board.say(_size_words(workspace.table.name, len(workspace.table.frame), plan))
+        board.say(_size_words(workspace.table.name, plan))
         params = parent_runs.ablation_params(
             profile_name, profile, setup.base, workspace, plan, machines.workers
         )
@@ -127,7 +127,7 @@ def _is_complete(run: Any, arms: Sequence[str]) -> bool:
 
 def _context_opener(setup: Setup, context: Context) -> OpenContext:
     """What workers call to hold what this process holds."""
-    tracker, here = context.tracker, conditions(context.workspace)
+    tracker, here = context.tracker, conditions(context.workspace, context.plan)
     return functools.partial(
         open_context, setup, tracker.uri, tracker.experiment_id, context.ablation_id, here
     )
@@ -144,7 +144,8 @@ def _log_plan(
     board.say(f"this will take up to {minutes} minutes if nothing else is at work here")
 
 
-def _size_words(name: str, n_images: int, plan: Any) -> str:
+def _size_words(name: str, plan: SplitPlan) -> str:
+    n_images = parent_runs.n_images_of(plan)
     return (
         f"{name}: {n_images} images, {plan.n_prompts} prompts; protocol {plan.protocol},"
         f" {len(plan.splits)} splits"
@@ -155,8 +156,11 @@ def _run_phases(ablation: Ablation) -> int:
     context, board = ablation.context, ablation.board
     ablation_id = context.ablation_id
     context.tracker.log(ablation_id, tags={Tag.COMPLETE: "false"})
+    spaces, plan = ablation.spaces.values(), context.plan
+    searched = [config for space in spaces for config in space.depths()]
+    context.workspace.warm(searched, plan.folds or plan.splits)
+    context.workspace.warm([space.guide for space in spaces], plan.splits)
     write_reference_rows(context, board.say)
-    context.workspace.warm([c for space in ablation.spaces.values() for c in space.depths()])
     failed = _confirm(ablation, _tune(ablation))
     failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
     if not failed:
@@ -271,6 +275,7 @@ def _confirm(ablation: Ablation, tuned: dict[str, sweep.Choice]) -> int:
     context = ablation.context
     n_seeds = ablation.profile.n_seeds
     settings = confirmation_settings(ablation.spaces, ablation.mode_runs, tuned, n_seeds)
+    context.workspace.warm([setting.config for setting in settings], context.plan.splits)
     cells = cells_of(settings, len(context.plan.splits), context)
     adopt_cells(cells, context)
     return run_cells(cells, context, ablation.engine, ablation.board)
@@ -288,7 +293,7 @@ def confirmation_settings(
         settings.append(ModeSetting(mode, Setting.GUIDE, space.guide, mode_runs[mode]))
         if mode in tuned and not tuned[mode].is_guide:
             config = with_settings(space.guide, **tuned[mode].values)
-            settings.append(ModeSetting(mode, Setting.TUNED, config, mode_runs[mode]))
+            settings.append(ModeSetting(mode, Setting.TUNED, config, mode_runs[mode], tuned=True))
     return [
         replace(one, config=with_settings(one.config, seed=one.config.train.seed + more))
         for one in settings

@@ -42,6 +42,7 @@ class ModeSetting:
         train_share: Share of each split's training prompts that it trains on.
         keeps_files: Keep the best checkpoint and the worst images, as the confirmation does.
         on_pool: Its cells are the folds of the tuning pool, which have no test part.
+        tuned: Something of it was chosen on the pool, so it is tested outside the pool alone.
     """
 
     mode: str
@@ -52,6 +53,7 @@ class ModeSetting:
     train_share: float = 1.0
     keeps_files: bool = True
     on_pool: bool = False
+    tuned: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -70,7 +72,8 @@ class ModeSetting:
             return context.plan.folds[index]
         groups = context.workspace.table.frame["group"].to_numpy(str)
         plan = context.plan
-        return with_train_share(plan.splits[index], groups, self.train_share, plan.seed)
+        split = plan.outside_pool(plan.splits[index]) if self.tuned else plan.splits[index]
+        return with_train_share(split, groups, self.train_share, plan.seed)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class ConfirmationWork:
             except TrainingDiverged as error:
                 context.tracker.write(self.failed_record(context, str(error), DIVERGED))
                 return CellResult({}, str(error))
-            artifacts = _artifacts(result, workspace.table.frame, folder, setting.keeps_files)
+            artifacts = _artifacts(result, context, folder, setting.keeps_files)
             context.tracker.write(self._record(identity, started, result, artifacts))
         return CellResult(result.metrics)
 
@@ -198,14 +201,16 @@ def is_settled(run: "Run") -> bool:
 
 
 def _artifacts(
-    result: "RunResult", frame: "pd.DataFrame", folder: Path, pictures: bool
+    result: "RunResult", context: Context, folder: Path, pictures: bool
 ) -> list[tuple[Path, str | None]]:
+    frame = context.workspace.table.frame
     files: list[tuple[Path, str | None]] = []
     if result.checkpoint is not None:
         files.append((result.checkpoint, "checkpoint"))
     if result.predictions is not None:
         predictions = folder / "predictions.csv"
-        result.predictions.to_csv(predictions, index=False)
+        in_pool = np.isin(result.predictions["row"].to_numpy(), context.plan.pool)
+        result.predictions.assign(in_pool=in_pool).to_csv(predictions, index=False)
         files.append((predictions, None))
         for row in worst_rows(result.predictions) if pictures else ():
             thumbnail = folder / f"{row}.jpg"

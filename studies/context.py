@@ -28,8 +28,8 @@ class Setup:
         cache_dir: Where decoded images and activations lie.
         protocol: How prompts are split.
         split_seed: Seed of the splits.
-        n_splits: Number of splits (protocols honest and common).
-        max_prompts: Use the first so many prompts by name only, or None for all.
+        n_splits: Number of splits (protocols replicates, honest and common).
+        max_prompts: Use the first so many prompts of a real table by name only, or None for all.
     """
 
     base: RunConfig
@@ -72,8 +72,8 @@ def open_workspace(
     from qa_core.features.workspace import Workspace  # torch: only where something is trained
 
     protocol = resolve_protocol(setup.protocol, setup.base.data)
-    workspace = Workspace.open(setup.base, setup.cache_dir, progress)
-    if setup.max_prompts is not None:
+    workspace = Workspace.open(setup.base, setup.cache_dir, progress, setup.n_splits)
+    if setup.max_prompts is not None and workspace.table.blocks is None:
         workspace = workspace.subset(first_prompts(workspace, setup.max_prompts))
     frame = workspace.table.frame
     return workspace, plan_protocol(frame, protocol, setup.split_seed, setup.n_splits)
@@ -101,17 +101,20 @@ def open_context(
     refuse_far_file(tracker_uri, driver)
     workspace, plan = open_workspace(setup)
     if driver is not None:
-        refuse_differences(driver, conditions(workspace))
+        refuse_differences(driver, conditions(workspace, plan))
     return Context(workspace, plan, Tracker(tracker_uri, experiment_id, ablation_id))
 
 
-def conditions(workspace: "Workspace") -> dict[str, str]:
-    """What of a process determines results and may differ from machine to machine, by name."""
+def conditions(workspace: "Workspace", plan: SplitPlan) -> dict[str, str]:
+    """What of a process determines results and may differ from machine to machine, by name.
+
+    The decoded images are those that the first run of all will open.
+    """
     from qa_core.training.identity import RESULTS_VERSION, device_name, library_versions
 
     return {
         "data": workspace.table.sha256,
-        "decoded images": workspace.images_sha256,
+        "decoded images": workspace.holding((*plan.folds, *plan.splits)[0])[0].images_sha256,
         "backbone": workspace.backbone_sha256,
         "device": device_name(workspace.device),
         "results_version": str(RESULTS_VERSION),

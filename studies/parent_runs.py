@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from qa_core.features.workspace import Workspace
 
 MUST_AGREE = {
+    "results_version": "the version of the results",
     "profile": "PROFILE",
     "protocol": "PROTOCOL",
     "data_name": "the data set",
@@ -43,7 +46,6 @@ MUST_AGREE = {
     "n_trials": "the number of trials",
     "epochs": "the number of epochs",
     "split_seed": "the seed of the splits",
-    "results_version": "the version of the results",
     "torch": "the version of torch",
     "open_clip": "the version of open_clip",
     "optuna": "the version of optuna",
@@ -76,7 +78,7 @@ def ablation_params(
         "data_name": table.name,
         "data_version": table.version,
         "data_sha256": table.sha256,
-        "n_images": len(frame),
+        "n_images": n_images_of(plan),
         "n_prompts": plan.n_prompts,
         "n_generators": frame["generator"].nunique() if "generator" in frame else 0,
         "targets": ",".join(t for t in TARGETS if t.mos in frame),
@@ -97,6 +99,8 @@ def ablation_params(
         "n_test_prompts": plan.n_test_prompts,
         "n_eligible_prompts": plan.n_eligible_prompts,
         "variance_factor": plan.variance_factor,
+        "validation_factor": plan.validation_factor,
+        "n_folds": plan.n_folds,
         "interval": plan.interval,
         "fusion_inputs": ",".join(base.head.fusion_inputs),
         "base_init": base.head.base_init,
@@ -109,6 +113,12 @@ def ablation_params(
         "left_out_of_cache": ",".join(map(str, cache_plan.left_out)),
         "notes": notes,
     } | _versions()
+
+
+def n_images_of(plan: SplitPlan) -> int:
+    """Images that some split or fold of the plan holds."""
+    parts = ((s.train, s.validation, s.test) for s in (*plan.folds, *plan.splits))
+    return len(np.unique(np.concatenate([rows for part in parts for rows in part])))
 
 
 def open_ablation_run(tracker: Tracker, params: dict[str, Any], place: str) -> "Run":

@@ -4,7 +4,6 @@ Pixels of noise stand in for the images, whose content decides nothing about tim
 decodes none of them.
 """
 
-import dataclasses
 import resource
 import time
 from collections.abc import Sequence
@@ -137,15 +136,17 @@ def plan_ablation(
         confirm[mode] = settings * sum(guide.seconds(epochs, split) for split in splits.splits)
         confirm[mode] += cells * RUN_S
         checkpoints += cells * guide.checkpoint_bytes
-    configs = [config for space in spaces.values() for config in space.depths()]
+    searched = [config for space in spaces.values() for config in space.depths()]
+    guides = [space.guide for space in spaces.values()]
     base = next(iter(spaces.values())).guide
     studies = {
         name: _study_seconds(DESIGNS[name], base, spec, splits, paces) for name in profile.studies
     }
-    prefix = _prefix_seconds(small, configs) * len(workspace.images) / len(small.images)
+    opened = workspace.n_opened((*splits.folds, *splits.splits))
+    prefix = _prefix_seconds(small, searched) * opened / len(small.images)
     of_workers = sum(chain(tune.values(), confirm.values(), studies.values()))
     whole = START_S + prefix + of_workers / workers
-    disk = _disk(workspace, configs) | {"checkpoints": checkpoints / 1e9}
+    disk = _disk(workspace, splits, searched, guides) | {"checkpoints": checkpoints / 1e9}
     memory = (workers + 1) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return Plan(tune, confirm, studies, prefix, whole, disk, memory)
 
@@ -178,6 +179,8 @@ def _study_seconds(
     """Seconds of one worker for all cells of a designed study, those on the pool too."""
     seconds = 0.0
     for point in design.points(base, spec):
+        if point.train_share > splits.largest_share:
+            continue
         pace = _pace_at(_place(point.candidates[0], spec), paces)
         epochs = point.candidates[0].train.epochs
         whole = sum(
@@ -226,8 +229,7 @@ def _noise_workspace(workspace: "Workspace") -> "Workspace":
     activations(inputs, [EMBEDDING], None)
     slow = (time.perf_counter() - started) / 2 > SLOW_S
     rows = np.linspace(0, len(workspace.images) - 1, SLOW_ROWS if slow else CALIBRATION_ROWS)
-    frame = workspace.table.frame.iloc[rows.astype(int)].reset_index(drop=True)
-    table = dataclasses.replace(workspace.table, frame=frame)
+    table = workspace.table.of_rows(rows.astype(int)).in_one_piece()
     return Workspace(table, noise[: len(rows)], backbone, None, device)
 
 
@@ -237,6 +239,25 @@ def _prefix_seconds(small: "Workspace", configs: Sequence[RunConfig]) -> float:
     return time.perf_counter() - started
 
 
-def _disk(workspace: "Workspace", configs: Sequence[RunConfig]) -> dict[str, float]:
-    images = float(np.prod(workspace.images.shape)) / 1e9
-    return {"decoded images": images, "activations": workspace.cache_bytes(configs) / 1e9}
+def _disk(
+    workspace: "Workspace",
+    splits: SplitPlan,
+    searched: Sequence[RunConfig],
+    guides: Sequence[RunConfig],
+) -> dict[str, float]:
+    """Room for images and activations, in 10^9 bytes.
+
+    Where the table has blocks, only the pool needs the activations of all depths searched.
+    """
+    opened = workspace.n_opened((*splits.folds, *splits.splits))
+    images = opened * float(np.prod(workspace.images.shape[1:])) / 1e9
+    if workspace.table.blocks is None:
+        kept = workspace.cache_bytes(searched)
+    else:
+        in_pool = workspace.n_opened(splits.folds) / len(workspace.images)
+        tested = workspace.n_opened(splits.splits) / len(workspace.images)
+        # guide's and tuned depth
+        kept = in_pool * workspace.cache_bytes(searched) + 2 * tested * workspace.cache_bytes(
+            guides
+        )
+    return {"decoded images": images, "activations": kept / 1e9}

@@ -11,10 +11,10 @@ class Profile:
     """The size of an ablation.
 
     Attributes:
-        n_splits: Prompt-disjoint splits of the honest protocol.
+        n_splits: Replicates of the embedded benchmark, or prompt-disjoint splits, five a repeat.
         n_trials: Trials of each mode on the tuning pool.
         epochs: Epochs of every run.
-        max_prompts: Use the first so many prompts by name only, or None for all.
+        max_prompts: Use the first so many prompts of a real table by name only, or None for all.
         note: What a reader of the report has to know, or None.
         studies: Designed studies that follow the confirmation.
         n_seeds: Seeds that each split of the confirmation trains with; its result is their mean.
@@ -39,7 +39,7 @@ class Profile:
 PROFILES = {
     "smoke": Profile(2, 2, 2, 100, "Smoke profile: shows that everything runs, proves nothing."),
     "default": Profile(10, 8, 8),
-    "full": Profile(10, 24, 20, studies=tuple(DESIGNS)),
+    "full": Profile(20, 24, 20, studies=tuple(DESIGNS)),
 }
 
 

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qa_core.data.splits import Split
-    from qa_core.features.workspace import Embeddings
+    from qa_core.features.workspace import Embeddings, Workspace
 
 REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
-PREDICTIONS = ("name", "prompt", "group", "generator", "mos_quality", "mos_consistency", "q", "c")
+PREDICTIONS = (
+    *("row", "name", "prompt", "group", "generator", "mos_quality", "mos_consistency"),
+    *("q", "c", "in_pool"),
+)
 OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
 
 Scored = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]
@@ -62,8 +65,8 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
             undefined={f"test_{measure}": reason for measure, reason in undefined.items()},
             started_s=started,
         )
-        # Only a bootstrap over the prompts of one test part needs the single images.
-        _write(context, record, predictions if context.plan.interval != "nadeau_bengio" else None)
+        # Independent replicates are compared by their scores, everything else by its images too.
+        _write(context, record, predictions if context.plan.interval != "paired_t" else None)
     say(f"{len(todo)} reference rows computed: {', '.join(REFERENCES)}")
     return len(todo)
 
@@ -86,42 +89,54 @@ class ReferenceScorer:
     """
 
     def __init__(self, context: Context):
-        self._frame = context.workspace.table.frame
-        self._embeddings = context.workspace.pretrained_embeddings()
+        self._workspace, self._pool = context.workspace, context.plan.pool
         positive, negative = zip(*ANTONYM_PROMPTS, strict=True)
         encode = context.workspace.encode_texts
         self._antonyms = encode(positive), encode(negative)
-        self._targets = [target for target in TARGETS if target.mos in self._frame]
+        frame = context.workspace.table.frame
+        self._targets = [target for target in TARGETS if target.mos in frame]
+        self._embeddings: dict[Workspace, Embeddings] = {}
 
     def score(self, name: str, split: "Split") -> Scored:
         """Measures of a reference on a split's test part, why others are undefined, predictions."""
-        if name == "ceiling" and not any(f"true_{t}" in self._frame for t in self._targets):
-            return self._raters_ceiling(split)
+        own, split = self._workspace.holding(split)
+        whole = own.table.frame
+        if name == "ceiling" and not any(f"true_{t}" in whole for t in self._targets):
+            return self._raters_ceiling(whole.iloc[split.test])
         predict = {
             "zeroshot": self._zeroshot,
             "ridge": self._ridge,
             "floor": self._floor,
             "ceiling": self._true_opinion,
         }[name]
-        frame = self._frame.iloc[split.test].reset_index(drop=True).copy()
+        frame = whole.iloc[split.test].reset_index(drop=True).copy()
         for target in self._targets:
-            frame[target.prediction] = predict(target, split, self._embeddings)
+            frame[target.prediction] = predict(target, split, own)
+        rows = own.rows[split.test]
+        frame = frame.assign(row=rows, in_pool=np.isin(rows, self._pool))
         metrics, undefined = score_reference(frame, OFF_SCALE if name == "zeroshot" else "")
         kept = [column for column in PREDICTIONS if column in frame]
         return metrics, undefined, frame[kept]
 
-    def _zeroshot(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
+    def _at(self, own: "Workspace") -> "Embeddings":
+        if own not in self._embeddings:
+            self._embeddings[own] = own.pretrained_embeddings()
+        return self._embeddings[own]
+
+    def _zeroshot(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
+        at = self._at(own)
         if target is Target.CONSISTENCY:
             return at.cos[split.test]
         return antonym_quality(at.image[split.test], *self._antonyms, at.logit_scale)
 
-    def _ridge(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
+    def _ridge(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
+        at = self._at(own)
         features = (
             quality_features(at.image)
             if target is Target.QUALITY
             else consistency_features(at.image, at.text, at.cos)
         )
-        mos = self._frame[target.mos].to_numpy(float)
+        mos = own.table.frame[target.mos].to_numpy(float)
         rated = np.flatnonzero(~np.isnan(mos))
         train, validation = (
             np.intersect1d(part, rated) for part in (split.train, split.validation)
@@ -131,21 +146,21 @@ class ReferenceScorer:
         )
         return predictions
 
-    def _floor(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
-        return pixel_free_floor(self._frame, split.train, split.test, target)
+    def _floor(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
+        return pixel_free_floor(own.table.frame, split.train, split.test, target)
 
-    def _true_opinion(self, target: Target, split: "Split", at: "Embeddings") -> np.ndarray:
-        return self._frame[f"true_{target}"].to_numpy(float)[split.test]
+    def _true_opinion(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
+        return own.table.frame[f"true_{target}"].to_numpy(float)[split.test]
 
-    def _raters_ceiling(self, split: "Split") -> Scored:
+    def _raters_ceiling(self, frame: "pd.DataFrame") -> Scored:
         metrics: dict[str, float] = {}
         undefined: dict[str, str] = {}
-        frame = self._frame.iloc[split.test]
         for target in self._targets:
             columns = (target.mos, f"std_{target}", "n_raters")
             value = None
             if all(column in frame for column in columns):
-                value = raters_ceiling(*(frame[column].to_numpy(float) for column in columns))
+                mos, std, n_raters = (frame[column].to_numpy(float) for column in columns)
+                value = raters_ceiling(mos, std, n_raters)
             if value is None:
                 undefined[SROCC.key(target)] = "the raters' spread and number are not known"
             else:

@@ -73,6 +73,68 @@ def test_official_parts_are_kept():
     assert plan.interval == "prompt_bootstrap"
 
 
+def replicates(n: int = 3) -> pd.DataFrame:
+    """A pool of 6 prompts and replicates of 8, 2, 5 and 24, two images each, in mixed order."""
+    parts = {"train": 8, "validation": 2, "test": 5, "reserve": 24}
+    sets = [(-1, "pool", 6), *((r, part, n) for r in range(n) for part, n in parts.items())]
+    rows = [
+        {"replicate": r, "part": part, "group": f"{r} {part} {k}", "generator": maker}
+        for r, part, count in sets
+        for k in range(count)
+        for maker in ("g", "h")
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=1).reset_index(drop=True)
+
+
+def test_replicates_have_parts_of_their_own_and_share_nothing():
+    data = replicates()
+    plan = plan_protocol(data, n_splits=3)
+    assert (plan.protocol, plan.interval, plan.n_folds) == ("replicates", "paired_t", 0)
+    assert plan.variance_factor == plan.validation_factor == pytest.approx(1 / 3)
+    assert plan.first(2).variance_factor == pytest.approx(1 / 2)
+    counts = (plan.n_prompts, plan.n_pool_prompts, plan.n_eligible_prompts, plan.n_test_prompts)
+    assert counts == (6 + 3 * 15, 6, 15, 5)
+    assert plan.largest_share == 4
+    seen: set[str] = set()
+    groups = data["group"].to_numpy(str)
+    for k, split in enumerate(plan.splits):
+        for name, rows in zip(
+            ("train", "validation", "test", "reserve"),
+            (split.train, split.validation, split.test, split.reserve),
+            strict=True,
+        ):
+            own = data.iloc[rows]
+            assert set(own["replicate"]) == {k} and set(own["part"]) == {name}
+            assert not seen & set(groups[rows])
+            seen |= set(groups[rows])
+    assert not seen & set(groups[plan.pool])
+    for fold in plan.folds:
+        np.testing.assert_array_equal(np.union1d(fold.train, fold.validation), plan.pool)
+        assert not set(groups[fold.train]) & set(groups[fold.validation])
+    same = plan_protocol(data, "replicates", n_splits=2)
+    for one, other in zip(same.splits, plan.splits, strict=False):
+        np.testing.assert_array_equal(one.test, other.test)
+
+
+def test_another_protocol_splits_the_first_replicate_alone():
+    data = replicates()
+    for protocol in ("grouped_kfold", "common", "leave_one_generator_out"):
+        plan = plan_protocol(data, protocol, n_splits=2)
+        assert plan.protocol == protocol
+        tested = np.unique(np.concatenate([split.test for split in plan.splits]))
+        own = data.iloc[tested]
+        assert set(own["replicate"]) == {0} and "reserve" not in set(own["part"])
+    with pytest.raises(UserError, match="column 'part'"):
+        plan_protocol(data, "official")
+
+
+def test_replicates_that_are_not_there_are_refused():
+    with pytest.raises(UserError, match="4 replicates were asked for, and the table has 3"):
+        plan_protocol(replicates(), n_splits=4)
+    with pytest.raises(UserError, match="Only the embedded benchmark"):
+        plan_protocol(frame(), "replicates")
+
+
 def test_without_validation_part_it_is_drawn_thrice_by_prompt():
     data = frame().assign(part=["train"] * 45 + ["test"] * 15)
     plan = plan_protocol(data, "official")

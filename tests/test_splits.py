@@ -1,11 +1,13 @@
 """Splits: no prompt on two sides, nothing lost, the same draw every time."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_core.data.splits import Split, plan_splits, train_subset
+from qa_core.data.splits import Split, plan_splits, train_subset, with_train_share
 
 
 def table(n_prompts: int, seed: int = 0) -> np.ndarray:
@@ -26,7 +28,7 @@ def assert_same(one: Split, other: Split) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(10, 160), st.integers(0, 1000), st.sampled_from(["honest", "grouped_kfold"]))
+@given(st.integers(40, 160), st.integers(0, 1000), st.sampled_from(["honest", "grouped_kfold"]))
 def test_parts_share_no_prompt_and_lose_no_row(n_prompts, seed, protocol):
     groups = table(n_prompts, seed)
     plan = plan_splits(groups, protocol, seed, n_splits=4)
@@ -39,16 +41,35 @@ def test_parts_share_no_prompt_and_lose_no_row(n_prompts, seed, protocol):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(10, 160), st.integers(0, 1000))
-def test_validation_and_test_never_saw_the_pool(n_prompts, seed):
+@given(st.integers(40, 160), st.integers(0, 1000), st.integers(1, 3))
+def test_folds_test_every_prompt_once_a_repeat_and_an_eighth_validates(n_prompts, seed, repeats):
     groups = table(n_prompts, seed)
-    plan = plan_splits(groups, "honest", seed, n_splits=6)
+    plan = plan_splits(groups, "honest", seed, n_splits=5 * repeats)
+    assert (plan.n_folds, len(plan.splits)) == (5, 5 * repeats)
+    tested = np.concatenate([split.test for split in plan.splits])
+    np.testing.assert_array_equal(np.bincount(tested), repeats)
+    for split in plan.splits:
+        n_test, n_validation = (len(set(groups[p])) for p in (split.test, split.validation))
+        assert n_test in (n_prompts // 5, plan.n_test_prompts)
+        assert n_validation == round((n_prompts - n_test) / 8)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(60, 160), st.integers(0, 1000))
+def test_a_tuned_setting_is_tested_on_no_prompt_of_the_pool(n_prompts, seed):
+    groups = table(n_prompts, seed)
+    plan = plan_splits(groups, "honest", seed, n_splits=10)
     pool = set(groups[plan.pool])
     assert len(pool) == plan.n_pool_prompts == round(0.3 * n_prompts)
+    times: dict[str, int] = {}
     for split in plan.splits:
-        assert pool <= set(groups[split.train])
-        assert len(set(groups[split.test])) == plan.n_test_prompts == round(0.2 * n_prompts)
-        assert len(set(groups[split.validation])) == round(0.1 * n_prompts)
+        tuned = plan.outside_pool(split)
+        np.testing.assert_array_equal(tuned.train, split.train)
+        np.testing.assert_array_equal(tuned.validation, split.validation)
+        assert set(groups[tuned.test]) == set(groups[split.test]) - pool
+        for prompt in set(groups[tuned.test]):
+            times[prompt] = times.get(prompt, 0) + 1
+    assert times == dict.fromkeys(set(groups) - pool, 2)
 
 
 def test_folds_part_the_pool_in_three():
@@ -115,8 +136,10 @@ def test_auto_takes_the_pool_from_100_prompts_on():
 def test_variance_factor_counts_prompts_that_can_be_tested():
     plan = plan_splits(table(300), n_splits=10)
     counts = (plan.n_prompts, plan.n_pool_prompts, plan.n_eligible_prompts, plan.n_test_prompts)
-    assert counts == (300, 90, 210, 60)
-    assert plan.variance_factor == pytest.approx(0.1 + 0.4)
+    assert counts == (300, 90, 300, 60)
+    assert plan.variance_factor == pytest.approx(0.1 + 0.25)
+    assert plan.validation_factor == pytest.approx(0.1 + 30 / 270)
+    assert plan.first(5).variance_factor == pytest.approx(0.2 + 0.25)
     kfold = plan_splits(table(25))
     assert (kfold.n_pool_prompts, kfold.n_eligible_prompts, kfold.n_test_prompts) == (0, 25, 5)
     assert kfold.variance_factor == pytest.approx(0.05 + 0.25)
@@ -128,6 +151,7 @@ def test_variance_factor_counts_prompts_that_can_be_tested():
         (4, {}, "has 4 distinct prompts.*needs at least 5"),
         (9, {"protocol": "honest"}, "has 9 distinct prompts.*needs at least 10"),
         (50, {"n_splits": 0, "protocol": "honest"}, "n_splits is 0"),
+        (10, {"protocol": "honest", "seed": 2}, "Of 10 prompts, split 3 tests none outside"),
         (50, {"protocol": "random"}, "Unknown protocol 'random'"),
     ],
 )
@@ -137,7 +161,7 @@ def test_what_cannot_be_split_says_so(n_prompts, options, message):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(10, 120), st.integers(0, 50))
+@given(st.integers(40, 120), st.integers(0, 50))
 def test_train_subset_is_as_large_as_validation(n_prompts, seed):
     groups = table(n_prompts, seed)
     split = plan_splits(groups, "honest", seed, n_splits=1).splits[0]
@@ -153,3 +177,20 @@ def test_train_subset_moves_with_the_seed():
     groups = table(100)
     split = plan_splits(groups).splits[0]
     assert set(train_subset(split, groups, 0)) != set(train_subset(split, groups, 1))
+
+
+def test_shares_above_one_take_the_reserve_and_hold_the_smaller_ones():
+    groups = table(100)
+    rows = [np.flatnonzero(np.isin(groups, [f"prompt {k}" for k in own])) for own in (
+        range(20), range(20, 25), range(25, 40), range(40, 100))]  # fmt: skip
+    split = Split(3, *rows)
+    shares = (0.1, 0.5, 1.0, 2.0, 4.0)
+    found = [with_train_share(split, groups, share, seed=1) for share in shares]
+    assert [len(set(groups[one.train])) for one in found] == [2, 10, 20, 40, 80]
+    for smaller, larger in itertools.pairwise(found):
+        assert set(smaller.train) < set(larger.train)
+        assert not set(larger.train) & (set(larger.validation) | set(larger.test))
+    np.testing.assert_array_equal(found[2].train, split.train)
+    np.testing.assert_array_equal(np.sort(found[4].train), np.union1d(split.train, split.reserve))
+    with pytest.raises(ValueError, match="no 100 prompts to train on"):
+        with_train_share(split, groups, 5.0, seed=1)

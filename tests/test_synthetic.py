@@ -1,6 +1,7 @@
 """The embedded benchmark: formula, fairness, determinism."""
 
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from qa_core.data.groups import group_of
 from qa_core.data.synthetic import rating
 from qa_core.data.synthetic.benchmark import (
     GENERATORS,
-    N_PROMPTS,
-    benchmark_frame,
-    benchmark_keys,
-    benchmark_pictures,
+    POOL,
+    REPLICATE,
+    Picture,
+    Prompt,
+    answer_prompts,
     draw_picture,
-    load_benchmark,
+    draw_sets,
+    first_version_keys,
+    rate_pictures,
 )
 from qa_core.data.synthetic.captions import caption
 from qa_core.data.synthetic.distort import (
@@ -29,6 +35,7 @@ from qa_core.data.synthetic.distort import (
 )
 from qa_core.data.synthetic.faults import Fault, contradict
 from qa_core.data.synthetic.grammar import (
+    BACKGROUNDS,
     OPPOSITES,
     WITHHELD_PAIRS,
     WITHHELD_RELATIONS,
@@ -38,15 +45,16 @@ from qa_core.data.synthetic.grammar import (
     draw_scene,
 )
 from qa_core.data.synthetic.render import SIZE, render
+from qa_core.data.synthetic.rendered import load_benchmark
 from qa_core.data.synthetic.scenes import (
     VERSIONS,
     alignment_pairs,
     draw_distortions,
     draw_pretraining_scene,
-    is_unseen,
     kept_alignment_pairs,
     render_pretraining_pairs,
 )
+from qa_core.data.synthetic.seen import SEEN_FILE, is_unseen, seen_hashes, was_seen
 
 STRENGTHS = st.floats(0.05, 0.95)
 
@@ -139,28 +147,94 @@ def test_every_kind_of_distortion_shows():
         assert 0.3 < changes[0] < changes[1], kind
 
 
-def test_benchmark_is_whole_and_the_same_every_time(tmp_path: Path):
-    table = load_benchmark(tmp_path)
-    again = load_benchmark(tmp_path)
+@pytest.fixture(scope="module")
+def prompts() -> list[list[Prompt]]:
+    """The prompts of the pool and of one replicate."""
+    return draw_sets(1)
+
+
+@pytest.fixture(scope="module")
+def pictures(prompts: list[list[Prompt]]) -> list[list[Picture]]:
+    """Their pictures."""
+    return [answer_prompts(own, number) for number, own in enumerate(prompts)]
+
+
+def meant(prompt: Prompt) -> list[Scene]:
+    """All scenes that a prompt may mean."""
+    backgrounds = [prompt.scene.background] if prompt.names_background else BACKGROUNDS
+    return [replace(prompt.scene, background=background) for background in backgrounds]
+
+
+def test_benchmark_is_whole_and_drawn_as_far_as_it_is_used(tmp_path: Path, prompts, pictures):
+    table = load_benchmark(tmp_path, 1)
     frame = table.frame
-    assert len(frame) == N_PROMPTS * len(GENERATORS)
-    assert len(set(frame["group"])) == N_PROMPTS
     assert list(frame.index) == list(range(len(frame)))
-    assert table.sha256 == again.sha256
-    assert all(frame["explanation"])
+    for replicate, parts in ((-1, POOL), (0, REPLICATE)):
+        own = frame[frame["replicate"] == replicate]
+        assert own.groupby("part")["group"].nunique().to_dict() == parts
+        assert len(own) == sum(parts.values()) * len(GENERATORS)
+    assert len(set(frame["group"])) == sum(POOL.values()) + sum(REPLICATE.values())
+    assert "" not in frame["explanation"].tolist()
     for column in ("mos_quality", "mos_consistency", "true_quality", "true_consistency"):
         assert 0 <= frame[column].to_numpy(float).min() <= frame[column].to_numpy(float).max() <= 1
-    paths = [Path(str(path)) for path in frame["image_path"]]
-    assert all(path.is_file() for path in paths)
-    assert list(tmp_path.iterdir()) == [paths[0].parents[1]]
-    assert np.array_equal(draw_picture(7), draw_picture(7))
-    fresh = benchmark_frame()
-    assert np.allclose(fresh["mos_quality"], frame["mos_quality"])
-    assert fresh["explanation"].tolist() == frame["explanation"].tolist()
+    assert table.sha256 == load_benchmark(tmp_path, 1).sha256
+    assert not list(tmp_path.rglob("*.png"))
+    pool = table.of_rows(np.flatnonzero(frame["part"] == "pool"))
+    pool.draw_images()
+    paths = [Path(path) for path in frame["image_path"]]
+    assert {path for path in paths if path.is_file()} == {Path(p) for p in pool.frame["image_path"]}
+    with Image.open(paths[7]) as drawn:
+        assert np.array_equal(np.asarray(drawn), draw_picture(pictures[0][7], 0, 7))
+    fresh = rate_pictures(pictures[1], 1)
+    kept = frame[frame["replicate"] == 0].reset_index(drop=True)
+    assert np.allclose(fresh["mos_quality"], kept["mos_quality"])
+    assert fresh["explanation"].tolist() == kept["explanation"].tolist()
 
 
-def test_generators_overlap_and_differ():
-    frame = benchmark_frame()
+def test_sets_share_no_prompt_and_more_replicates_change_none(prompts):
+    more = draw_sets(2)
+    assert more[:2] == prompts
+    every = [prompt for own in more for prompt in own]
+    assert len({prompt.meaning for prompt in every}) == len(every)
+    assert len({group_of(prompt.words) for prompt in every}) == len(every)
+
+
+def test_meaning_is_the_same_for_all_wordings():
+    first, second = Group("star", "red"), Group("cross", "green")
+    scene = Scene((first, second), "above", "grey")
+    turned = Scene((second, first), "below", "sand")
+    assert Prompt(scene, False).meaning == Prompt(turned, False).meaning
+    assert Prompt(scene, True).meaning != Prompt(turned, True).meaning
+    assert Prompt(scene, True).meaning != Prompt(scene, False).meaning
+
+
+def test_benchmark_asks_for_and_shows_nothing_that_pretraining_saw(prompts, pictures):
+    assert not any(was_seen(scene) for own in prompts for p in own for scene in meant(p))
+    shown = [picture.shown for own in pictures for picture in own]
+    assert not any(was_seen(scene) or is_unseen(scene) for scene in shown)
+
+
+def test_scenes_seen_are_those_of_the_pretraining():
+    """The replay's first scenes; all 24,000, which take a minute, gave exactly this file."""
+    hashes = np.load(SEEN_FILE)
+    assert len(hashes) == 22_190 and np.all(np.diff(hashes.astype(np.int64)) > 0)
+    first = render_pretraining_pairs(250, seed=0).scenes
+    assert np.isin(seen_hashes(first), hashes).all()
+    assert all(map(was_seen, first)) and not any(map(is_unseen, first))
+    assert not any(zlib.crc32(repr(key).encode()) in set(hashes) for key in first_version_keys())
+
+
+def test_rejecting_what_was_seen_leaves_the_mix_of_prompts(prompts, pictures):
+    every = [prompt for own in prompts for prompt in own]
+    sizes = np.bincount([len(p.scene.groups) for p in every], minlength=4)[1:] / len(every)
+    assert sizes == pytest.approx([0.22, 0.58, 0.20], abs=0.05)  # 1,500 drawn without rejection
+    assert np.mean([p.names_background for p in every]) == pytest.approx(0.75, abs=0.05)
+    faultless = np.mean([not p.faults for own in pictures for p in own])
+    assert faultless == pytest.approx(0.39, abs=0.03)
+
+
+def test_generators_overlap_and_differ(pictures):
+    frame = rate_pictures(pictures[1], 1)
     for target in ("mos_quality", "mos_consistency"):
         scores = [
             frame.loc[frame["generator"] == name, target].to_numpy(float) for name in GENERATORS
@@ -169,19 +243,18 @@ def test_generators_overlap_and_differ():
         assert min(values.std() for values in scores) > 0.1
 
 
-def test_benchmark_holds_what_pretraining_never_saw():
-    pictures = benchmark_pictures()
-    asked = [picture.prompt.scene for picture in pictures]
+def test_benchmark_holds_what_pretraining_never_saw(prompts, pictures):
+    asked = [prompt.scene for prompt in prompts[0]]
     assert any(scene.relation in WITHHELD_RELATIONS for scene in asked)
     assert any(
         (group.shape, group.colour) in WITHHELD_PAIRS for scene in asked for group in scene.groups
     )
-    kinds = {distortion.kind for picture in pictures for distortion in picture.distortions}
+    kinds = {distortion.kind for picture in pictures[0] for distortion in picture.distortions}
     assert kinds == set(KINDS)
 
 
-def test_pretraining_holds_nothing_of_the_benchmark():
-    draws, keys = rng(), benchmark_keys()
+def test_pretraining_holds_nothing_withheld():
+    draws, keys = rng(), first_version_keys()
     for _ in range(1500):
         scene = draw_pretraining_scene(draws)
         assert scene.key not in keys

@@ -9,7 +9,7 @@ import pandas as pd
 from qa_core.config import DataConfig
 from qa_core.data.identical import keep_copies_together
 from qa_core.data.rated_table import RatedTable
-from qa_core.data.synthetic.benchmark import load_benchmark
+from qa_core.data.synthetic.rendered import N_REPLICATES, load_benchmark
 from qa_core.data.tables.columns import parse_columns
 from qa_core.data.tables.csv_table import read_csv_folder, read_csv_table
 from qa_core.data.tables.registry import READERS
@@ -18,7 +18,11 @@ from qa_core.targets import TARGETS, Target
 
 
 def open_table(
-    config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool = True
+    config: DataConfig,
+    explanation_column: str,
+    cache_dir: Path,
+    require_images: bool = True,
+    n_replicates: int = N_REPLICATES,
 ) -> RatedTable:
     """The rated table that the flags name; the embedded benchmark without any.
 
@@ -29,15 +33,23 @@ def open_table(
         explanation_column: Column of a CSV table that holds explanations, if it has one.
         cache_dir: Where the benchmark is rendered.
         require_images: False reads the labels alone; a missing image is no error then.
+        n_replicates: Replicates of the embedded benchmark.
 
     Raises:
         UserError: The table or its images cannot be used as they are.
     """
-    tables = [_open_first(config, explanation_column, cache_dir, require_images)]
+    if not (config.dataset or config.data_csv_path):
+        if config.test_dataset is not None:
+            raise UserError(
+                "The embedded benchmark cannot be trained on to test on another data set: name one"
+                " by DATA."
+            )
+        return load_benchmark(cache_dir, n_replicates)
+    tables = [_open_named(config, explanation_column, require_images)]
     if config.test_dataset is not None and config.test_root is not None:
         reader = READERS[config.test_dataset]
         tables.append(reader(Path(config.test_root), None, require_images))
-    if require_images and (config.dataset or config.data_csv_path):  # the benchmark has no copies
+    if require_images:
         tables = keep_copies_together(tables)
     return join_for_cross(*tables) if len(tables) > 1 else _with_parts_told(tables[0])
 
@@ -95,9 +107,7 @@ def _with_parts_told(table: RatedTable) -> RatedTable:
     return replace(table, notes=(*table.notes, *notes))
 
 
-def _open_first(
-    config: DataConfig, explanation_column: str, cache_dir: Path, require_images: bool
-) -> RatedTable:
+def _open_named(config: DataConfig, explanation_column: str, require_images: bool) -> RatedTable:
     ranges = config.nominal_range(Target.QUALITY), config.nominal_range(Target.CONSISTENCY)
     columns = parse_columns(config.columns)
     if config.dataset is not None and config.data_root is not None:
@@ -108,8 +118,6 @@ def _open_first(
                 root, images, require_images, *ranges, explanation_column, columns
             )
         return READERS[config.dataset](root, images, require_images)
-    if config.data_csv_path is None:
-        return load_benchmark(cache_dir)
-    csv_path = Path(config.data_csv_path)
+    csv_path = Path(str(config.data_csv_path))
     image_dir = csv_path.parent if config.image_base_dir is None else Path(config.image_base_dir)
     return read_csv_table(csv_path, image_dir, *ranges, explanation_column, require_images, columns)

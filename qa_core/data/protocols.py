@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 
 from qa_core.config import DataConfig, ProtocolName
-from qa_core.data.splits import FOLDS, Rows, Split, SplitPlan, grouped_folds, plan_splits, stream
+from qa_core.data.splits import (
+    FOLDS,
+    Rows,
+    Split,
+    SplitPlan,
+    grouped_folds,
+    plan_splits,
+    pool_folds,
+    stream,
+)
 from qa_core.errors import UserError
 
 TEST_SHARE = 0.2
@@ -41,9 +50,11 @@ def plan_protocol(
 ) -> SplitPlan:
     """The splits of a table.
 
-    `auto`, `honest` and `grouped_kfold`: see `plan_splits`. `common`: 80/20 of the images at
-    random, ten times, the best epoch chosen *on test*, as most papers do; for comparison with them
-    only. `official` and `cross`: the one test part that the column `part` names.
+    `replicates` (auto where the table consists of them): each has parts of its own, and shares
+    nothing with another or with the pool. Any other protocol splits the first replicate alone.
+    `honest` and `grouped_kfold` (auto elsewhere): see `plan_splits`. `common`: 80/20 of the images
+    at random, ten times, the best epoch chosen *on test*, as most papers do; for comparison with
+    them only. `official` and `cross`: the one test part that the column `part` names.
     `leave_one_generator_out`: in each of five folds of the prompts, a model that saw neither those
     prompts nor the generator is tested on that generator's images of them.
 
@@ -51,11 +62,15 @@ def plan_protocol(
         frame: Frame of a rated table.
         protocol: Its name.
         seed: Seed of every draw.
-        n_splits: Number of splits of `honest` and `common`.
+        n_splits: Number of splits of `replicates`, `honest` and `common`.
 
     Raises:
         UserError: The table lacks what the protocol needs.
     """
+    if protocol == "replicates" or (protocol == "auto" and "replicate" in frame):
+        return _plan_replicates(frame, seed, n_splits)
+    if "replicate" in frame:
+        return _plan_first_replicate(frame, protocol, seed, n_splits)
     groups = frame["group"].to_numpy(dtype=str)
     if protocol == "common":
         return _plan_common(groups, seed, n_splits)
@@ -67,6 +82,49 @@ def plan_protocol(
         return plan_splits(groups, protocol, seed, n_splits)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _plan_replicates(frame: pd.DataFrame, seed: int, n_splits: int) -> SplitPlan:
+    if "replicate" not in frame:
+        raise UserError(
+            "Only the embedded benchmark consists of replicates: leave PROTOCOL at auto."
+        )
+    replicate, part = frame["replicate"].to_numpy(np.int64), frame["part"].to_numpy(str)
+    there = int(replicate.max()) + 1
+    if not 1 <= n_splits <= there:
+        raise UserError(f"{n_splits} replicates were asked for, and the table has {there}.")
+    names = ("train", "validation", "test", "reserve")
+    splits = [
+        Split(k, *(np.flatnonzero((replicate == k) & (part == name)) for name in names))
+        for k in range(n_splits)
+    ]
+    groups = frame["group"].to_numpy(str)
+    pool = np.flatnonzero(part == "pool")
+    prompt_of = np.unique(groups, return_inverse=True)[1]
+    used = (replicate < n_splits) & (part != "reserve")
+    return replace(
+        _plan("replicates", groups, splits, seed, 1 / n_splits),
+        pool=pool,
+        folds=pool_folds(prompt_of, np.unique(prompt_of[pool]), seed),
+        n_prompts=len(np.unique(groups[used])),
+        n_pool_prompts=len(np.unique(groups[pool])),
+        n_eligible_prompts=len(np.unique(groups[used & (part == "test")])),
+        interval="paired_t",
+    )
+
+
+def _plan_first_replicate(
+    frame: pd.DataFrame, protocol: ProtocolName, seed: int, n_splits: int
+) -> SplitPlan:
+    rows = np.flatnonzero((frame["replicate"] == 0) & (frame["part"] != "reserve"))
+    first = frame.iloc[rows].drop(columns=["replicate", "part"])
+    plan = plan_protocol(first, protocol, seed, n_splits)
+
+    def moved(split: Split) -> Split:
+        return Split(split.index, rows[split.train], rows[split.validation], rows[split.test])
+
+    splits, folds = (tuple(map(moved, own)) for own in (plan.splits, plan.folds))
+    return replace(plan, splits=splits, folds=folds, pool=rows[plan.pool])
 
 
 def _plan_common(groups: np.ndarray, seed: int, n_splits: int) -> SplitPlan:
@@ -152,4 +210,5 @@ def _plan(
         n_eligible_prompts=n_prompts,
         n_test_prompts=max(len(np.unique(groups[split.test])) for split in splits),
         variance_factor=factor,
+        validation_factor=factor,
     )

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 MosRange = tuple[float, float]
 
@@ -23,12 +26,15 @@ class RatedTable:
             `mos_quality` and `mos_consistency` in [0, 1] (absent where the set has no such score,
             NaN where an image has none), and optionally `generator`, `setting`, `explanation`,
             `std_quality`, `std_consistency` (in units of the range's width), `n_raters` and `part`
-            (one of `SPLIT_PARTS`, where the set has an official split).
+            (one of `SPLIT_PARTS`, where the set has an official split). Where the set consists of
+            replicates, `replicate` is the number of each image's, -1 in the tuning pool, and
+            `part` may also be `pool` or `reserve`.
         name: Name of the data set.
         version: Version of the data set or of its reader.
         range_quality: The nominal range that the quality scores had before, or None.
         range_consistency: The same for consistency.
         notes: Sentences that a configuration panel and a report repeat.
+        draw: Draws the images of a block where they are not there yet; None: they are files.
     """
 
     frame: pd.DataFrame
@@ -37,6 +43,27 @@ class RatedTable:
     range_quality: MosRange | None
     range_consistency: MosRange | None
     notes: tuple[str, ...] = ()
+    draw: Callable[[int], None] | None = None
+
+    def of_rows(self, rows: NDArray[np.int64]) -> "RatedTable":
+        """The table of some rows, renumbered from 0."""
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+
+    def in_one_piece(self) -> "RatedTable":
+        """The table without blocks: all of its images are there, and opened together."""
+        frame = self.frame.drop(columns="replicate", errors="ignore")
+        return replace(self, frame=frame, draw=None)
+
+    @cached_property
+    def blocks(self) -> NDArray[np.int64] | None:
+        """Block (n,) of each row, whose images are opened together; None: all of them are."""
+        return blocks_of(self.frame) if "replicate" in self.frame else None
+
+    def draw_images(self) -> None:
+        """Draw the images of all rows where they are not there yet."""
+        for block in np.unique([] if self.blocks is None else self.blocks).tolist():
+            if self.draw is not None:
+                self.draw(block)
 
     @property
     def has_prompts(self) -> bool:
@@ -50,3 +77,9 @@ class RatedTable:
         columns = sorted(set(self.frame.columns) - {"image_path"})
         text = self.frame[columns].to_csv(index=False, lineterminator="\n")
         return hashlib.sha256((json.dumps(head) + "\n" + text).encode()).hexdigest()
+
+
+def blocks_of(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Block (n,) of each row: 0 is the pool, 2 r + 1 replicate r, 2 r + 2 the reserve of it."""
+    replicate, reserve = frame["replicate"].to_numpy(np.int64), frame["part"] == "reserve"
+    return 2 * (replicate + 1) - (~reserve & (replicate >= 0)).to_numpy(np.int64)

@@ -1,7 +1,7 @@
 """Seeded splits that keep the images of a prompt together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 
 from qa_core.config import ProtocolName
 
-POOL_SHARE, TEST_SHARE, VALIDATION_SHARE = 0.3, 0.2, 0.1
-"""Of all prompts: apart for tuning; in each split's test part; in its validation part."""
+FOLDS = 5
+"""Of grouped 5-fold, each tested once a repeat."""
+
+POOL_SHARE, VALIDATION_SHARE = 0.3, 1 / 8
+"""Of all prompts, those in the tuning pool; of those not tested, those in the validation part."""
 
 TUNING_FOLDS = 3
-FOLDS, REPEATS = 5, 4
-"""Grouped 5-fold, repeated four times: 20 splits."""
+REPEATS_WITHOUT_POOL = 4
 
 MIN_PROMPTS_FOR_POOL = 100
-"""Below it, `auto` sets no pool apart and takes grouped 5-fold."""
+"""Below it, `auto` sets no pool apart and repeats four times."""
 
 MIN_PROMPTS = {"honest": 10, "grouped_kfold": FOLDS}
 
 Rows = NDArray[np.int64]
-IntervalKind = Literal["nadeau_bengio", "prompt_bootstrap"]
+IntervalKind = Literal["nadeau_bengio", "prompt_bootstrap", "paired_t"]
 
 # Streams of random numbers: what one draws never shifts another.
 _POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET, _SHARE = range(6)
+
+_NONE: Rows = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Split:
         train: Rows (n_train,).
         validation: Rows (n_validation,).
         test: Rows (n_test,); empty in a fold of the tuning pool.
+        reserve: Rows that only a share above 1 of the training prompts trains on; mostly none.
     """
 
     index: int
     train: Rows
     validation: Rows
     test: Rows
+    reserve: Rows = field(default_factory=_NONE.copy)
 
 
 @dataclass(frozen=True)
@@ -52,18 +58,20 @@ class SplitPlan:
     Attributes:
         protocol: Its name, never `auto`.
         seed: What all of it was drawn from.
-        pool: Rows (n_pool,) of the tuning pool; empty in `grouped_kfold`.
-        folds: Three grouped folds of the pool, without test part; none in `grouped_kfold`.
+        pool: Rows (n_pool,) of the tuning pool; empty where there is none.
+        folds: Three grouped folds of the pool, without test part; none without a pool.
         splits: The splits, by index.
-        n_prompts: All prompts.
+        n_prompts: All prompts that some split or the pool holds, reserves left out.
         n_pool_prompts: Prompts of the pool.
-        n_eligible_prompts: Prompts that can land in a test part: all but the pool.
-        n_test_prompts: Prompts of a test part (the larger, where five parts are not equal).
+        n_eligible_prompts: Prompts that can land in a test part.
+        n_test_prompts: Prompts of a test part (the largest, where parts are not equal).
         variance_factor: 1/J + n_test / (n_eligible - n_test) with J splits, in prompts: what the
             mean over splits multiplies the variance between splits with (Nadeau and Bengio 2003,
-            corrected resampled t; 1/J + 1/4 in 5-fold).
-        interval: What intervals rest on: the spread over re-splits or, where there is one test
-            part, a bootstrap over its prompts.
+            corrected resampled t; 1/J + 1/4 in 5-fold). 1/J where splits are independent.
+        validation_factor: The same for measures taken on the validation parts.
+        interval: What intervals rest on: the spread over re-splits, that over independent
+            replicates or, where there is one test part, a bootstrap over its prompts.
+        n_folds: Splits of a repeat of k-fold, in order; 0 elsewhere.
     """
 
     protocol: ProtocolName
@@ -76,14 +84,28 @@ class SplitPlan:
     n_eligible_prompts: int
     n_test_prompts: int
     variance_factor: float
+    validation_factor: float
     interval: IntervalKind = "nadeau_bengio"
+    n_folds: int = 0
+
+    @property
+    def largest_share(self) -> float:
+        """The largest share of its training rows that each split can train on: 1, or more."""
+        return min(1 + len(split.reserve) / len(split.train) for split in self.splits)
 
     def first(self, count: int) -> "SplitPlan":
-        """The plan with its first `count` splits alone, and the variance factor of so many."""
+        """The plan with its first `count` splits alone, and the factors of so many."""
         fewer = 1 / count - 1 / len(self.splits)
         return replace(
-            self, splits=self.splits[:count], variance_factor=self.variance_factor + fewer
+            self,
+            splits=self.splits[:count],
+            variance_factor=self.variance_factor + fewer,
+            validation_factor=self.validation_factor + fewer,
         )
+
+    def outside_pool(self, split: Split) -> Split:
+        """The split tested on prompts outside the pool alone, as a tuned setting has to be."""
+        return replace(split, test=np.setdiff1d(split.test, self.pool))
 
 
 def plan_splits(
@@ -92,12 +114,13 @@ def plan_splits(
     seed: int = 0,
     n_splits: int = 10,
 ) -> SplitPlan:
-    """The splits of a table by its prompts.
+    """The splits of a table by its prompts: grouped 5-fold over all of them, repeated.
 
-    `honest` sets a tuning pool of 30 % of the prompts apart; each split draws 20 % of all prompts
-    as test part and 10 % as validation part from the others, and trains on the rest and the whole
-    pool. `grouped_kfold` is 5-fold, repeated four times, whatever `n_splits`; one of the other
-    four parts, in turn, is validation. Split k depends on the prompts, `seed` and k alone.
+    `honest` makes as many splits as are asked for, five a repeat; an eighth of the prompts that a
+    split does not test are its validation part, and 30 % of all prompts, which a tuned setting is
+    not tested on, are a tuning pool. `grouped_kfold` has no pool and repeats four times whatever
+    `n_splits`; one of the other four parts, in turn, is validation. Split k depends on the
+    prompts, `seed` and k alone.
 
     Args:
         groups: What a split keeps together, one value a row.
@@ -147,73 +170,110 @@ def with_train_share(
     Args:
         split: The whole split.
         groups: What a split keeps together, one value a row of the table.
-        share: Share of the training prompts, in (0, 1]; at least one prompt stays.
+        share: Share of the training prompts, above 0; at least one prompt stays, and what a share
+            above 1 adds comes from the reserve.
         seed: Seed of the order in which prompts are taken, beside the split's index.
+
+    Raises:
+        ValueError: The reserve has too few prompts.
     """
-    names, prompt_of = np.unique(np.asarray(groups, dtype=str)[split.train], return_inverse=True)
-    order = stream(seed, _SHARE, split.index).permutation(len(names))
-    kept = order[: max(1, round(share * len(names)))]
-    return replace(split, train=split.train[np.isin(prompt_of, kept)])
+    groups = np.asarray(groups, dtype=str)
+    n_train = len(np.unique(groups[split.train]))
+    wanted = max(1, round(share * n_train))
+    kept = _first_prompts(split.train, groups, wanted, stream(seed, _SHARE, split.index))
+    if wanted > n_train:
+        rng = stream(seed, _SHARE, split.index, 1)
+        more = _first_prompts(split.reserve, groups, wanted - n_train, rng)
+        kept = np.union1d(kept, more)
+        if len(np.unique(groups[kept])) < wanted:
+            raise ValueError(f"Split {split.index} has no {wanted} prompts to train on.")
+    return replace(split, train=kept)
+
+
+def _first_prompts(
+    rows: Rows, groups: NDArray[np.str_], count: int, rng: np.random.Generator
+) -> Rows:
+    """The rows of the first prompts of a random order."""
+    names, prompt_of = np.unique(groups[rows], return_inverse=True)
+    return rows[np.isin(prompt_of, rng.permutation(len(names))[:count])]
 
 
 def _plan_honest(prompt_of: Rows, n_prompts: int, seed: int, n_splits: int) -> SplitPlan:
-    n_pool, n_test, n_validation = (
-        round(share * n_prompts) for share in (POOL_SHARE, TEST_SHARE, VALIDATION_SHARE)
-    )
-    order = stream(seed, _POOL).permutation(n_prompts)
-    pool, eligible = order[:n_pool], np.sort(order[n_pool:])
-
+    n_pool = round(POOL_SHARE * n_prompts)
+    pool = stream(seed, _POOL).permutation(n_prompts)[:n_pool]
     splits: list[Split] = []
     for index in range(n_splits):
-        drawn = stream(seed, _SPLIT, index).permutation(eligible)
-        test, validation = drawn[:n_test], drawn[n_test : n_test + n_validation]
-        train = np.concatenate([drawn[n_test + n_validation :], pool])
+        parts = _kfold_parts(n_prompts, seed, index // FOLDS)
+        test = parts.pop(index % FOLDS)
+        rest = stream(seed, _SPLIT, index).permutation(np.sort(np.concatenate(parts)))
+        n_validation = round(VALIDATION_SHARE * len(rest))
+        validation, train = rest[:n_validation], rest[n_validation:]
         splits.append(_split(index, prompt_of, train, validation, test))
-
-    return SplitPlan(
-        protocol="honest",
-        seed=seed,
+        if np.isin(test, pool).all():
+            raise ValueError(
+                f"Of {n_prompts} prompts, split {index} tests none outside the tuning pool: take"
+                " protocol grouped_kfold, which needs no pool."
+            )
+    return _kfold_plan(
+        "honest",
+        prompt_of,
+        splits,
+        seed,
         pool=_rows(prompt_of, pool),
-        folds=_pool_folds(prompt_of, pool, seed),
-        splits=tuple(splits),
-        n_prompts=n_prompts,
+        folds=pool_folds(prompt_of, pool, seed),
         n_pool_prompts=n_pool,
-        n_eligible_prompts=len(eligible),
-        n_test_prompts=n_test,
-        variance_factor=1 / n_splits + n_test / (len(eligible) - n_test),
     )
 
 
-def _pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
+def pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
+    """Three folds of a pool for tuning, of its prompts by number, without test part."""
     parts = np.array_split(stream(seed, _FOLDS).permutation(np.sort(pool)), TUNING_FOLDS)
-    nothing = np.empty(0, dtype=np.int64)
     return tuple(
-        _split(index, prompt_of, np.setdiff1d(pool, part), part, nothing)
+        _split(index, prompt_of, np.setdiff1d(pool, part), part, _NONE)
         for index, part in enumerate(parts)
     )
 
 
 def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
     splits: list[Split] = []
-    for repeat in range(REPEATS):
-        parts = np.array_split(stream(seed, _REPEAT, repeat).permutation(n_prompts), FOLDS)
+    for repeat in range(REPEATS_WITHOUT_POOL):
+        parts = _kfold_parts(n_prompts, seed, repeat)
         for fold in range(FOLDS):
             beside = (fold + 1 + repeat) % FOLDS
             train = np.concatenate([parts[k] for k in range(FOLDS) if k not in (fold, beside)])
             index = repeat * FOLDS + fold
             splits.append(_split(index, prompt_of, train, parts[beside], parts[fold]))
+    return _kfold_plan("grouped_kfold", prompt_of, splits, seed)
 
+
+def _kfold_parts(n_prompts: int, seed: int, repeat: int) -> list[Rows]:
+    return np.array_split(stream(seed, _REPEAT, repeat).permutation(n_prompts), FOLDS)
+
+
+def _kfold_plan(
+    protocol: ProtocolName,
+    prompt_of: Rows,
+    splits: list[Split],
+    seed: int,
+    pool: Rows = _NONE,
+    folds: tuple[Split, ...] = (),
+    n_pool_prompts: int = 0,
+) -> SplitPlan:
+    n_prompts = int(prompt_of.max()) + 1
+    n_validation = max(len(np.unique(prompt_of[split.validation])) for split in splits)
     return SplitPlan(
-        protocol="grouped_kfold",
+        protocol=protocol,
         seed=seed,
-        pool=np.empty(0, dtype=np.int64),
-        folds=(),
+        pool=pool,
+        folds=folds,
         splits=tuple(splits),
         n_prompts=n_prompts,
-        n_pool_prompts=0,
+        n_pool_prompts=n_pool_prompts,
         n_eligible_prompts=n_prompts,
         n_test_prompts=-(-n_prompts // FOLDS),
         variance_factor=1 / len(splits) + 1 / (FOLDS - 1),
+        validation_factor=1 / len(splits) + n_validation / (n_prompts - n_validation),
+        n_folds=FOLDS,
     )
 
 

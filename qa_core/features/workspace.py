@@ -1,7 +1,6 @@
 """What a process loads once and every run shares: table, images, prompts, backbone, activations."""
 
 import copy
-import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,6 +17,8 @@ from qa_core.config import CachePrecision, RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.open_table import open_table
 from qa_core.data.rated_table import RatedTable
+from qa_core.data.splits import Split
+from qa_core.data.synthetic.rendered import N_REPLICATES
 from qa_core.features.activations import activations, count_views, image_inputs, text_inputs
 from qa_core.features.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.features.inputs import Features, resident, take
@@ -45,8 +46,27 @@ class Embeddings:
     logit_scale: float
 
 
+Opener = Callable[[RatedTable], np.ndarray | ImagesOnDemand]
+"""Opens the images of a table."""
+
+
 class Workspace:
-    """The shared, read-only part of all runs on one table with one backbone."""
+    """The shared, read-only part of all runs on one table with one backbone.
+
+    Where the table has blocks, a run opens no more than those that hold its split (`holding`), and
+    the images of the rest are never drawn or decoded.
+
+    Args:
+        table: The table.
+        images: Its images.
+        backbone: What embeds them.
+        cache_dir: Where activations are kept; None keeps them in memory only.
+        device: Where runs take place.
+        progress: Told, in words, how far the filling of a cache has come.
+        opener: Opens the images of a block.
+        whole: The workspace of which this one holds some blocks.
+        rows: Rows of the whole table that this one has (None: all).
+    """
 
     def __init__(
         self,
@@ -56,8 +76,16 @@ class Workspace:
         cache_dir: Path | None,
         device: str,
         progress: Progress | None = None,
+        opener: Opener | None = None,
+        whole: "Workspace | None" = None,
+        rows: np.ndarray | None = None,
     ):
         self.table, self.images, self.cache_dir, self.device = table, images, cache_dir, device
+        self.whole = self if whole is None else whole
+        self.rows = np.arange(len(table.frame)) if rows is None else rows
+        self._opener = opener
+        self._parts: dict[tuple[int, ...], Workspace] = {}
+        self._warm: set[tuple[Entry, CachePrecision]] = set()
         self.backbone = backbone.eval().requires_grad_(False).to(device)
         self.spec = backbone.spec
         self.backbone_sha256 = backbone.sha256
@@ -87,30 +115,74 @@ class Workspace:
 
     @classmethod
     def open(
-        cls, config: RunConfig, cache_dir: Path, progress: Progress | None = None
+        cls,
+        config: RunConfig,
+        cache_dir: Path,
+        progress: Progress | None = None,
+        n_replicates: int = N_REPLICATES,
     ) -> "Workspace":
         """Load table, images and backbone of a configuration.
 
         Images are decoded on first use and kept in `cache_dir`; with the cache off, at every use.
+        The embedded benchmark is opened with so many replicates.
         """
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)
-        table = open_table(config.data, config.loss.explanation_column, cache_dir)
+        column = config.loss.explanation_column
+        table = open_table(config.data, column, cache_dir, n_replicates=n_replicates)
         backbone = load_backbone(config.clip)
-        paths = [Path(path) for path in table.frame["image_path"]]
-        device = pick_device(config.train.device)
-        if not config.train.cache:
-            images = ImagesOnDemand(paths, backbone.image_size, config.data.image_view)
-            return cls(table, images, backbone, None, device, progress)
-        threads, view = max(1, config.data.num_workers), config.data.image_view
-        images = open_image_store(paths, backbone.image_size, cache_dir, threads, progress, view)
-        return cls(table, images, backbone, cache_dir, device, progress)
+        device, kept = pick_device(config.train.device), cache_dir if config.train.cache else None
+        size, view, threads = backbone.image_size, config.data.image_view, config.data.num_workers
+
+        def opener(own: RatedTable) -> np.ndarray | ImagesOnDemand:
+            paths = [Path(path) for path in own.frame["image_path"]]
+            if kept is None or own.blocks is not None:
+                return ImagesOnDemand(paths, size, view)
+            return open_image_store(paths, size, kept, max(1, threads), progress, view)
+
+        return cls(table, opener(table), backbone, kept, device, progress, opener)
+
+    def holding(self, split: Split) -> tuple["Workspace", Split]:
+        """The workspace of the blocks that hold a split's rows, and the split in rows of that."""
+        blocks = self.table.blocks
+        if blocks is None:
+            return self, split
+        used = np.concatenate([split.train, split.validation, split.test])
+        names = np.unique(blocks[used])
+        part = self._parts.get(tuple(names.tolist()))
+        if part is None:
+            part = self._open_part(np.isin(blocks, names))
+            self._parts[tuple(names.tolist())] = part
+        parts = (split.train, split.validation, split.test)
+        return part, Split(split.index, *(np.searchsorted(part.rows, rows) for rows in parts))
+
+    def n_opened(self, splits: Sequence[Split]) -> int:
+        """How many images runs on these splits open, those of whole blocks."""
+        blocks = self.table.blocks
+        if blocks is None:
+            return len(self.images)
+        used = [rows for s in splits for rows in (s.train, s.validation, s.test)]
+        return int(np.isin(blocks, blocks[np.concatenate(used)]).sum()) if used else 0
+
+    def _open_part(self, chosen: np.ndarray) -> "Workspace":
+        assert self._opener is not None, "a table with blocks is opened by Workspace.open"
+        own = self.table.of_rows(np.flatnonzero(chosen))
+        own.draw_images()
+        own = own.in_one_piece()
+        return Workspace(
+            own,
+            self._opener(own),
+            self.backbone,
+            self.cache_dir,
+            self.device,
+            self._progress,
+            whole=self,
+            rows=np.flatnonzero(chosen),
+        )
 
     def subset(self, rows: np.ndarray) -> "Workspace":
         """The workspace of some rows of the table, renumbered from 0."""
-        frame = self.table.frame.iloc[rows].reset_index(drop=True)
-        table = dataclasses.replace(self.table, frame=frame)
-        images = self.images[rows]
+        table, images = self.table.of_rows(rows).in_one_piece(), self.images[rows]
         return Workspace(table, images, self.backbone, self.cache_dir, self.device, self._progress)
 
     def fresh_backbone(self, config: RunConfig) -> Backbone:
@@ -121,7 +193,9 @@ class Workspace:
         return copy.deepcopy(self.backbone, {id(part): part for part in shared})
 
     def cache_plan(self, config: RunConfig) -> CachePlan:
-        """Which activations a configuration's budget has room for."""
+        """Which activations a configuration's budget has room for, for the whole table."""
+        if self.whole is not self:
+            return self.whole.cache_plan(config)
         n_texts, length = self._tokens(texts_read_by(config.head))[0].shape
         gb, precision = config.train.cache_gb, config.train.cache_precision
         n_images, views = len(self.images), self.views
@@ -157,12 +231,23 @@ class Workspace:
         precision, read = config.train.cache_precision, texts_read_by(config.head)
         return self._features_at(entry, precision, read)
 
-    def warm(self, configs: Sequence[RunConfig]) -> None:
-        """Fill the cache for all these configurations in one pass over images and prompts."""
-        precisions: set[CachePrecision] = {config.train.cache_precision for config in configs}
+    def warm(self, configs: Sequence[RunConfig], splits: Sequence[Split] = ()) -> None:
+        """Fill the cache for all these configurations in one pass over images and prompts.
+
+        Where the table has blocks, of those that hold these splits.
+        """
+        if self.table.blocks is not None:
+            for split in splits:
+                self.holding(split)[0].warm(configs)
+            return
+        asked: set[tuple[Entry, CachePrecision]] = {
+            (self.entry(config), config.train.cache_precision) for config in configs
+        }
+        wanted = asked - self._warm
+        self._warm |= asked
+        precisions: set[CachePrecision] = {precision for _, precision in wanted}
         for precision in precisions:
-            same = [c for c in configs if c.train.cache_precision == precision]
-            entries = {self.entry(config) for config in same}
+            entries = {entry for entry, other in wanted if other == precision}
             self._image_activations({entry.image for entry in entries} - {RAW}, precision)
             self._text_activations({entry.text for entry in entries} - {RAW}, precision)
 

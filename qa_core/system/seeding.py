@@ -33,3 +33,8 @@ def derived_seed(*parts: object) -> int:
     """A seed in [0, 2**32) that depends on every part and on nothing else."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def seed_of_split(seed: int, index: int) -> int:
+    """The seed in [0, 2**31) of a run on the split of this number, the same for all modes."""
+    return derived_seed(seed, "split", index) % 2**31

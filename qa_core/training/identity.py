@@ -13,7 +13,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
 
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 """Raised when a change of the code changes results."""
 
 _NOT_DETERMINING = (
@@ -38,6 +38,7 @@ def run_identity(config: RunConfig, workspace: Workspace, split: Split, purpose:
         split: The rows used.
         purpose: What is done with the split, such as `confirmation` or `trial`.
     """
+    workspace, split = workspace.holding(split)
     content: dict[str, Any] = {
         "results_version": RESULTS_VERSION,
         "purpose": purpose,
@@ -47,6 +48,7 @@ def run_identity(config: RunConfig, workspace: Workspace, split: Split, purpose:
         "backbone": workspace.backbone_sha256,
         "entry": dataclasses.asdict(workspace.entry(config)),
         "split": [rows.tolist() for rows in (split.train, split.validation, split.test)],
+        "split_index": split.index,  # the seed is derived from it
         "device": device_name(workspace.device),
         "versions": library_versions(),
     }

@@ -31,6 +31,7 @@ Embedded = tuple[np.ndarray, np.ndarray]
 """Normalised image and text embeddings (n, embed_dim) each."""
 
 _RENDERED: WeakKeyDictionary[Workspace, Workspace] = WeakKeyDictionary()
+"""By the whole workspace, whose parts all measure retention on the same pairs."""
 
 
 def pool_size(spec: BackboneSpec, split: Split) -> int:
@@ -45,9 +46,12 @@ def alignment_pool(workspace: Workspace, split: Split) -> tuple[Workspace, np.nd
     """
     if workspace.spec.published:
         return workspace, split.test
+    workspace = workspace.whole
     if workspace not in _RENDERED:
         images, prompts = kept_alignment_pairs(POOL_SIZE, _SEED, workspace.cache_dir)
-        table = dataclasses.replace(workspace.table, frame=pd.DataFrame({"prompt": prompts}))
+        table = dataclasses.replace(
+            workspace.table, frame=pd.DataFrame({"prompt": prompts}), draw=None
+        )
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         cache, device = workspace.cache_dir, workspace.device
         _RENDERED[workspace] = Workspace(table, pixels, workspace.backbone, cache, device)

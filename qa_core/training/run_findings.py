@@ -58,7 +58,7 @@ class Findings:
         """Read the test part, once, add its measures and the retention; returns its predictions."""
         frame = workspace.table.frame.iloc[split.test]
         predictions = frame[[column for column in _OF_THE_ROW if column in frame]].copy()
-        predictions.insert(0, "row", split.test)
+        predictions.insert(0, "row", workspace.rows[split.test])
         scores = trainer.predict(split.test) | trainer.model.residual_scales()
         for name, values in scores.items():
             predictions[name] = values

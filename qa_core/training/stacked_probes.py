@@ -63,6 +63,7 @@ def train_probes(configs: Sequence[RunConfig], workspace: Workspace, split: Spli
         UserError: The configurations cannot be trained together.
     """
     require_stackable(configs)
+    workspace, split = workspace.holding(split)
     stacks = [configs[start : start + WIDTH] for start in range(0, len(configs), WIDTH)]
     return [outcome for own in stacks for outcome in _train_stack(own, workspace, split)]
 

@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from qa_core.config import RunConfig
+from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, train_subset
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import QualityModel
-from qa_core.system.seeding import seed_everything
+from qa_core.system.seeding import seed_everything, seed_of_split
 from qa_core.targets import TARGETS, Target
 from qa_core.training.identity import run_identity
 from qa_core.training.interpolation import Interpolation, interpolate
@@ -81,7 +81,7 @@ def train_run(
     Args:
         config: A resolved configuration.
         workspace: Table, images and backbone.
-        split: Rows to train on, to choose on and to test on.
+        split: Rows of its table to train on, to choose on and to test on.
         test: Read the test part, once, at the end.
         output_dir: Where the best checkpoint goes; None writes none.
         on_epoch: Told after each epoch.
@@ -95,6 +95,7 @@ def train_run(
         UserError: `resume_from` belongs to another run.
     """
     started = time.perf_counter()
+    workspace, split = workspace.holding(split)
     reset_peak_memory(workspace.device)
     model, trainer = prepare_run(config, workspace, split)
     identity = run_identity(config, workspace, split, "run")
@@ -139,7 +140,11 @@ def train_run(
 def prepare_run(
     config: RunConfig, workspace: Workspace, split: Split
 ) -> tuple[QualityModel, Trainer]:
-    """Model and trainer of a resolved configuration, before the first step."""
+    """Model and trainer of a resolved configuration, before the first step.
+
+    The trainer's configuration has the split's own seed, derived from the one given.
+    """
+    config = with_settings(config, seed=seed_of_split(config.train.seed, split.index))
     assert config.train.threads is not None, "resolve the configuration first"
     torch.set_num_threads(config.train.threads)
     seed_everything(config.train.seed, "model")

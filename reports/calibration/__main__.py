@@ -17,9 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_core.data.splits import POOL_SHARE, TEST_SHARE
 from reports.calibration.designs import DESIGNS, simulate
-from reports.calibration.image_level import image_level_scores, split_correlation
+from reports.calibration.image_level import (
+    POOL_SHARE,
+    TEST_SHARE,
+    image_level_scores,
+    split_correlation,
+)
 from reports.calibration.methods import ALPHA, METHODS, called_by_holm
 from reports.calibration.rates import rates_of, worst_of
 from reports.calibration.rates import table as design_table
@@ -35,7 +39,7 @@ DESIGN_SIMULATIONS, DESIGN_SEED = 500, 7
 WORKERS = 2
 
 CORRECTION = TEST_SHARE / (1 - POOL_SHARE - TEST_SHARE)
-"""n_test / (n_eligible - n_test) of the honest protocol: .4."""
+"""n_test / (n_eligible - n_test) of these re-splits: .4."""
 
 # The last procedure is the one lifted; its contrasts come first in each pair.
 _LIFTED = np.array([first == max(i for i, _ in CONTRASTS) for first, _ in CONTRASTS])

@@ -1,4 +1,4 @@
-"""Whole ablations with known truth, drawn as predictions of images, split as the product splits.
+"""Whole ablations with known truth, drawn as predictions of images, on overlapping re-splits.
 
 Nothing is assumed here about how splits correlate: overlapping test parts make that correlation.
 """
@@ -6,12 +6,13 @@ Nothing is assumed here about how splits correlate: overlapping test parts make 
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_core.data.splits import TEST_SHARE, plan_splits
 from qa_core.measures.metrics import srocc
 
 FloatArray = NDArray[np.float64]
 
 PROMPTS, IMAGES_PER_PROMPT = 200, 5
+POOL_SHARE, TEST_SHARE, RESPLITS = 0.3, 0.2, 10
+"""Of all prompts, those in a pool apart and in each re-split's test part, drawn from the others."""
 OPINION_OF_PROMPT = 0.4
 """Share of the opinions' variance that all images of a prompt have in common."""
 ERROR_OF_PROMPT = (0.0, 0.2, 0.4, 0.6)
@@ -32,15 +33,17 @@ def image_level_scores(n: int, seed: int) -> FloatArray:
 
 
 def _scores_of_one_data_set(sds: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """SROCC (4, J) of one data set under the honest protocol, its splits drawn afresh."""
+    """SROCC (4, J) of one data set on re-splits, drawn afresh."""
     mos, lasting = draw_data_set(PROMPTS, rng)
-    groups = np.repeat(np.arange(PROMPTS).astype(str), IMAGES_PER_PROMPT)
-    plan = plan_splits(groups, "honest", seed=int(rng.integers(2**31)))
-    scores = np.empty((len(sds), len(plan.splits)))
-    for split in plan.splits:
-        errors = trained(lasting[:, split.test], rng)
+    prompt_of = np.repeat(np.arange(PROMPTS), IMAGES_PER_PROMPT)
+    eligible = rng.permutation(PROMPTS)[round(POOL_SHARE * PROMPTS) :]
+    scores = np.empty((len(sds), RESPLITS))
+    for index in range(RESPLITS):
+        tested = rng.permutation(eligible)[: round(TEST_SHARE * PROMPTS)]
+        test = np.isin(prompt_of, tested)
+        errors = trained(lasting[:, test], rng)
         for k, sd in enumerate(sds):
-            scores[k, split.index] = srocc(mos[split.test] + sd * errors[k], mos[split.test])
+            scores[k, index] = srocc(mos[test] + sd * errors[k], mos[test])
     return scores
 
 

@@ -323,7 +323,9 @@ def refuse_mixed(predictions: pd.DataFrame) -> None:
             f"({images.loc[images['row'].duplicated(), 'name'].iloc[0][:60]}): they come from "
             "different data and are never pooled. Give each data set its own OUT."
         )
-    for split, own in predictions.groupby("split"):
+    # a tuned setting is tested outside the tuning pool, the guide's on all
+    for _, own in predictions.groupby(["split", "setting"]):
+        split = own["split"].iloc[0]
         tested = {run: frozenset(part["row"]) for run, part in own.groupby("run_id")}
         if len(set(tested.values())) > 1:
             raise UserError(

@@ -18,7 +18,8 @@ class PlannedPoint:
         knobs: What the study varies, by name; numbers or words.
         candidates: Resolved configurations of which the tuning pool chooses one; the first where
             there is no pool.
-        train_share: Share of each split's training prompts that it trains on, in (0, 1].
+        train_share: Share of each split's training prompts that it trains on; above 1
+            with the reserve that replicates of the embedded benchmark have.
     """
 
     mode: str

@@ -73,7 +73,9 @@ class DesignedStudy:
         points = list(self.design.points(base, spec))
         if self.design.stacked and not context.plan.folds:  # nothing to choose on
             points = [point for point in points if len(point.candidates) == 1]
-        context.workspace.warm([config for point in points for config in point.candidates])
+        points = [p for p in points if p.train_share <= context.plan.largest_share]
+        splits = (*context.plan.folds, *context.plan.splits[: self.n_splits])
+        context.workspace.warm([config for point in points for config in point.candidates], splits)
         failed, chosen = self._choose(points, run_id)
         context.tracker.log(run_id, tags=self._listing(chosen).to_tags())
         cells = cells_of([one.setting for one in chosen], self.n_splits, context)
@@ -107,6 +109,7 @@ class DesignedStudy:
             parent=parent,
             study=self.design.name,
             train_share=point.train_share,
+            tuned=self.design.uses_pool or self.design.stacked,
             keeps_files=config == guide and point.train_share == 1,  # it may confirm the mode
         )
 

@@ -1,30 +1,39 @@
-"""The embedded benchmark: five generators answer the same prompts; a panel rates the pictures."""
+"""The embedded benchmark: five generators answer the same prompts; a panel rates the pictures.
 
-import hashlib
-import os
-import shutil
-import tempfile
+Its prompts lie in sets that share none, each rated by a panel of its own: the tuning pool, and the
+replicates, each with training, validation and test prompts, and a reserve that only a study of more
+data trains on.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from qa_core.data.rated_table import RatedTable
 from qa_core.data.synthetic import rating
 from qa_core.data.synthetic.distort import KINDS, Distortion, distort
 from qa_core.data.synthetic.faults import Fault, contradict
 from qa_core.data.synthetic.grammar import BACKGROUNDS, Scene, draw_scene
 from qa_core.data.synthetic.render import render
+from qa_core.data.synthetic.seen import is_unseen, was_seen
 
-BENCHMARK_VERSION = "1"
+BENCHMARK_VERSION = "2"
 """Raised with every change of a picture or a score; figures of two versions do not compare."""
 
-N_PROMPTS = 224
+POOL = {"pool": 67}
+REPLICATE = {"train": 157, "validation": 22, "test": 300, "reserve": 3 * 157}
+"""Prompts by part. With the reserve, a replicate trains on up to four times as many."""
+
+N_PROMPTS_1 = 224
+"""Prompts of version 1, which pretraining left out."""
+
 _SEED = 20_261_124
 _PROMPTS, _PICTURE, _PANEL, _ROLES, _DEGRADE = range(5)  # streams of random numbers
+
+NAMED_SHARE = 0.75
+"""Share of prompts that name the background."""
 
 TRADED_SHARE = 0.4
 """Share of prompts on which the generators obey in a random order instead of their own: what
@@ -81,6 +90,12 @@ class Prompt:
         """The text."""
         return self.scene.words if self.names_background else self.scene.objects
 
+    @property
+    def meaning(self) -> tuple:
+        """What is the same for all wordings: the scene, its background only where it is named."""
+        groups, relation, background = self.scene.key
+        return groups, relation, background if self.names_background else ""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -101,46 +116,65 @@ class Picture:
 
 
 @cache
-def benchmark_pictures() -> tuple[Picture, ...]:
-    """All pictures of the benchmark, prompt by prompt, without their pixels."""
+def first_version_keys() -> frozenset:
+    """Keys of all scenes that version 1 asked for or showed: pretraining left them out."""
     rng = np.random.default_rng([_SEED, _PROMPTS])
     prompts: dict[str, Prompt] = {}
-    while len(prompts) < N_PROMPTS:
-        prompt = Prompt(draw_scene(rng, withheld=True), bool(rng.random() < 0.75))
+    while len(prompts) < N_PROMPTS_1:
+        prompt = Prompt(draw_scene(rng, withheld=True), bool(rng.random() < NAMED_SHARE))
         prompts.setdefault(prompt.words, prompt)
-    return tuple(
-        _answer(prompt, index, place, role)
-        for index, prompt in enumerate(prompts.values())
-        for place, role in enumerate(_roles(index))
-    )
+    keys = {prompt.scene.key for prompt in prompts.values()}
+    for index, prompt in enumerate(prompts.values()):
+        for role in _roles([_SEED, _ROLES, index]):
+            maker = list(GENERATORS.values())[role]
+            keys.add(_show(prompt, maker, [_SEED, _PICTURE, index, role])[0].key)
+    return frozenset(keys)
 
 
-@cache
-def benchmark_keys() -> frozenset:
-    """Keys of all scenes that the benchmark asks for or shows."""
-    pictures = benchmark_pictures()
-    return frozenset({p.shown.key for p in pictures} | {p.prompt.scene.key for p in pictures})
+def draw_sets(n_replicates: int) -> list[list[Prompt]]:
+    """The prompts of the pool and of the first replicates, none twice, in whatever words.
+
+    The mix of scenes stays as `draw_scene` and `NAMED_SHARE` make it in the number of groups and
+    the backgrounds named: what may not be asked for is drawn again with both unchanged.
+    """
+    rng, taken = np.random.default_rng([_SEED, _PROMPTS, int(BENCHMARK_VERSION)]), set[tuple]()
+    sizes = [sum(POOL.values()), *[sum(REPLICATE.values())] * n_replicates]
+    return [[_new_prompt(rng, taken) for _ in range(size)] for size in sizes]
 
 
-def benchmark_frame() -> pd.DataFrame:
-    """The benchmark's table without image paths: rated by the panel, one row a picture."""
-    pictures = benchmark_pictures()
+def answer_prompts(prompts: Sequence[Prompt], number: int) -> list[Picture]:
+    """The pictures of a set, 0 for the pool and r + 1 for replicate r, without their pixels."""
+    return [
+        _answer(prompt, (number, index), place, role)
+        for index, prompt in enumerate(prompts)
+        for place, role in enumerate(_roles([_SEED, _ROLES, number, index]))
+    ]
+
+
+def rate_pictures(pictures: Sequence[Picture], number: int) -> pd.DataFrame:
+    """A set's table without image paths, rated by its panel: one row a picture."""
     quality = np.asarray([rating.picture_quality(p.distortions) for p in pictures])
     agreement = np.asarray(
         [rating.agreement(p.faults, len(p.prompt.scene.groups)) for p in pictures]
     )
     true_quality, true_consistency = rating.true_opinions(quality, agreement)
-    rng = np.random.default_rng([_SEED, _PANEL])
+    rng = np.random.default_rng([_SEED, _PANEL, number, int(BENCHMARK_VERSION)])
     seen = rating.draw_raters(len(pictures), rng)
     on_quality = rating.rate(true_quality, seen, rng)
     on_consistency = rating.rate(true_consistency, seen, rng)
     places = np.arange(len(pictures)) // len(GENERATORS)
+    parts = REPLICATE if number else POOL
     frame = pd.DataFrame(
         {
-            "name": [f"{k:03d}_{p.generator}.png" for k, p in zip(places, pictures, strict=True)],
+            "name": [
+                f"{number:02d}_{k:03d}_{p.generator}.png"
+                for k, p in zip(places, pictures, strict=True)
+            ],
             "prompt": [p.prompt.words for p in pictures],
             "group": [p.prompt.words for p in pictures],
             "generator": [p.generator for p in pictures],
+            "replicate": number - 1,
+            "part": np.repeat([*parts], [count * len(GENERATORS) for count in parts.values()]),
             "mos_quality": on_quality.mos,
             "mos_consistency": on_consistency.mos,
             "std_quality": on_quality.std,
@@ -154,77 +188,49 @@ def benchmark_frame() -> pd.DataFrame:
     return frame.round(6)
 
 
-def draw_picture(index: int) -> np.ndarray:
-    """Pixels (48, 48, 3), uint8, of the benchmark's picture of that number."""
-    picture = benchmark_pictures()[index]
-    rng = np.random.default_rng([_SEED, _PICTURE, index, len(GENERATORS)])
+def draw_picture(picture: Picture, number: int, index: int) -> np.ndarray:
+    """Pixels (48, 48, 3), uint8, of a picture, the one of that index in its set."""
+    rng = np.random.default_rng([_SEED, _PICTURE, number, index, len(GENERATORS), 0])
     return distort(render(picture.shown, rng), picture.distortions, rng)
 
 
-def load_benchmark(cache_dir: Path) -> RatedTable:
-    """The embedded benchmark, rendered on first use into a folder of `cache_dir`.
-
-    Several processes may do so at once: each renders into a folder of its own, and the first to
-    finish gives it the final name.
-    """
-    folder = Path(cache_dir) / f"benchmark-{BENCHMARK_VERSION}-{source_digest()}"
-    if not folder.is_dir():
-        _build(folder)
-    frame = pd.read_csv(folder / "table.csv", keep_default_na=False)
-    images = (folder / "images").resolve()
-    frame["image_path"] = [str(images / name) for name in frame["name"]]
-    return RatedTable(
-        frame=frame,
-        name="embedded benchmark",
-        version=BENCHMARK_VERSION,
-        range_quality=rating.MARKS,
-        range_consistency=rating.MARKS,
-        notes=(
-            "Rendered scenes rated by a simulated panel: verdicts hold on this benchmark.",
-            "The distortions warping and ghosting, six shape-colour pairs and the relations"
-            " 'in front of' and 'inside' were withheld from the backbone's pretraining.",
-        ),
-    )
+def _new_prompt(rng: np.random.Generator, taken: set[tuple]) -> Prompt:
+    """A prompt whose meaning was not taken; it is from then on."""
+    first = draw_scene(rng, withheld=True)
+    prompt = Prompt(first, bool(rng.random() < NAMED_SHARE))
+    while prompt.meaning in taken or not _may_be_asked(prompt):
+        prompt = replace(prompt, scene=draw_scene(rng, True, n_groups=len(first.groups)))
+    taken.add(prompt.meaning)
+    return prompt
 
 
-def _build(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    (draft / "images").mkdir()
-    frame = benchmark_frame()
-    for index, name in enumerate(frame["name"]):
-        Image.fromarray(draw_picture(index)).save(draft / "images" / name)
-    frame.to_csv(draft / "table.csv", index=False)
-    draft.chmod(0o755)
-    try:
-        os.rename(draft, folder)
-    except OSError:  # another process was faster
-        shutil.rmtree(draft)
-        if not folder.is_dir():
-            raise
+def _may_be_asked(prompt: Prompt) -> bool:
+    """Whether pretraining showed nothing that the prompt may mean, and some of it may be shown."""
+    scene = prompt.scene
+    meant = [scene]
+    if not prompt.names_background:
+        meant = [replace(scene, background=background) for background in BACKGROUNDS]
+    return not any(map(was_seen, meant)) and not all(map(is_unseen, meant))
 
 
-@cache
-def source_digest() -> str:
-    """Hash of the code of this package, so that no stale cache of what it draws is ever read."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _roles(index: int) -> list[int]:
-    """Whose contradictions each generator shows on the prompt of that number."""
-    rng = np.random.default_rng([_SEED, _ROLES, index])
+def _roles(stream: list[int]) -> list[int]:
+    """Whose contradictions each generator shows on a prompt."""
+    rng = np.random.default_rng(stream)
     if rng.random() < TRADED_SHARE:
         return rng.permutation(len(GENERATORS)).tolist()
     return list(range(len(GENERATORS)))
 
 
-def _answer(prompt: Prompt, index: int, place: int, role: int) -> Picture:
+def _answer(prompt: Prompt, where: tuple[int, int], place: int, role: int) -> Picture:
+    """A generator's picture; while it shows what it may not, another, as faulty or faultless."""
     names = list(GENERATORS)
-    shown, faults = _show(prompt, GENERATORS[names[role]], [_SEED, _PICTURE, index, role])
-    rng = np.random.default_rng([_SEED, _DEGRADE, index, place])
+    stream = [_SEED, _PICTURE, *where, role, 0]
+    shown, faults = _show(prompt, GENERATORS[names[role]], stream)
+    faulty = bool(faults)
+    while was_seen(shown) or is_unseen(shown) or bool(faults) != faulty:
+        stream[-1] += 1
+        shown, faults = _show(prompt, GENERATORS[names[role]], stream)
+    rng = np.random.default_rng([_SEED, _DEGRADE, *where, place])
     return Picture(prompt, names[place], shown, faults, _degrade(GENERATORS[names[place]], rng))
 
 

@@ -110,9 +110,15 @@ class Scene:
         return groups, relation, self.background
 
 
-def draw_scene(rng: np.random.Generator, withheld: bool) -> Scene:
-    """A random scene; `withheld` allows the pairs and relations withheld from pretraining."""
-    number = int(rng.choice((1, 2, 3), p=(0.2, 0.6, 0.2)))
+def draw_scene(rng: np.random.Generator, withheld: bool, n_groups: int | None = None) -> Scene:
+    """A random scene.
+
+    Args:
+        rng: Source of all draws.
+        withheld: Allow the pairs and relations withheld from pretraining.
+        n_groups: Of so many groups; None draws the number too.
+    """
+    number = int(rng.choice((1, 2, 3), p=(0.2, 0.6, 0.2))) if n_groups is None else n_groups
     relation = ""
     if number == 2 and rng.random() < 0.75:
         relation = str(rng.choice(RELATIONS if withheld else RELATIONS[:4]))
@@ -127,11 +133,11 @@ def draw_scene(rng: np.random.Generator, withheld: bool) -> Scene:
         groups = (_sized(groups[0], "small"), Group("square", groups[1].colour, "", "large"))
     scene = Scene(groups, relation, background)
     if scene.groups[0].shape == "square" and relation == "inside":
-        return draw_scene(rng, withheld)
+        return draw_scene(rng, withheld, n_groups)
     if not all(_stands_out(group, background) for group in scene.groups):
-        return draw_scene(rng, withheld)
+        return draw_scene(rng, withheld, n_groups)
     if not withheld and not allowed_in_pretraining(scene):
-        return draw_scene(rng, withheld)
+        return draw_scene(rng, withheld, n_groups)
     return scene
 
 

@@ -2,17 +2,18 @@
 
 import contextlib
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from qa_core.data.synthetic.benchmark import benchmark_keys, source_digest
+from qa_core.data.synthetic.benchmark import first_version_keys
 from qa_core.data.synthetic.captions import caption
 from qa_core.data.synthetic.distort import PRETRAINING_KINDS, Distortion, distort
 from qa_core.data.synthetic.grammar import Scene, draw_scene
 from qa_core.data.synthetic.render import SIZE, render
+from qa_core.data.synthetic.rendered import source_digest
+from qa_core.data.synthetic.seen import is_unseen
 from qa_core.system.files import written_whole
 from qa_core.system.locking import waiting_lock
 
@@ -20,7 +21,6 @@ VERSIONS = 4
 """Pictures of each pretraining scene, which differ in their degradations alone."""
 
 _PRETRAINING, _UNSEEN = range(2)  # streams of random numbers
-_SHARE_UNSEEN = 16  # one scene in so many is kept from pretraining, by its key
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PretrainingPairs:
 
 
 def render_pretraining_pairs(n: int, seed: int) -> PretrainingPairs:
-    """Pictures of `n` scenes, none of them the benchmark's or among those kept unseen."""
+    """Pictures of `n` scenes, none of them kept unseen or of the benchmark's version 1."""
     rng = np.random.default_rng([seed, _PRETRAINING])
     images = np.empty((n, VERSIONS, SIZE, SIZE, 3), dtype=np.uint8)
     clean = np.empty((n, VERSIONS), dtype=bool)
@@ -105,13 +105,8 @@ def draw_distortions(rng: np.random.Generator) -> tuple[Distortion, ...]:
     return tuple(Distortion(str(kind), float(rng.uniform(0.05, 1))) for kind in kinds)
 
 
-def is_unseen(scene: Scene) -> bool:
-    """Whether the scene is kept from pretraining, to measure retrieval and retention on."""
-    return zlib.crc32(repr(scene.key).encode()) % _SHARE_UNSEEN == 0
-
-
 def _draw_apart(rng: np.random.Generator, unseen: bool) -> Scene:
     while True:
         scene = draw_scene(rng, withheld=False)
-        if is_unseen(scene) == unseen and scene.key not in benchmark_keys():
+        if is_unseen(scene) == unseen and scene.key not in first_version_keys():
             return scene

@@ -8,8 +8,9 @@ import pandas as pd
 
 from qa_core.data.findings import RowProblems, clipped
 from qa_core.data.frames import column, rows_where
+from qa_core.data.groups import group_of
 from qa_core.data.rated_table import SPLIT_PARTS, MosRange, RatedTable
-from qa_core.data.tables.cells import group_of, require_columns
+from qa_core.data.tables.cells import require_columns
 from qa_core.data.tables.columns import missing_column, near_columns
 from qa_core.data.tables.images import locate_images
 from qa_core.data.tables.numbers import is_missing, parse_numbers

@@ -99,8 +99,3 @@ def pick_columns(cells: pd.DataFrame, path: Path, names: Mapping[str, str]) -> p
         if theirs.casefold() not in present:
             require_columns(cells, path, (theirs,))
     return pd.DataFrame({ours: cells[present[t.casefold()]] for t, ours in names.items()})
-
-
-def group_of(prompt: str) -> str:
-    """What a split keeps together: the prompt, whatever its case and spacing."""
-    return " ".join(prompt.split()).casefold()
