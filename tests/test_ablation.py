@@ -7,6 +7,7 @@ import pytest
 from conftest import FinishedAblation
 
 from benchmarks.soak import ablation_command, contents, still_running
+from qa_core.arms import CONTROLS, MODES
 from qa_core.errors import UserError
 from qa_core.records.tracking import as_text
 from studies.parent_runs import MUST_AGREE, refuse_changes
@@ -20,8 +21,9 @@ def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) 
     found = contents(out)
     assert set(found.values()) == {1}
     kinds = Counter(content[0] for content in found)
-    assert (kinds["trial"], kinds["reference"], kinds["mode"]) == (8, 8, 4)
-    assert kinds["confirmation"] >= 8
+    modes = len(MODES | CONTROLS)
+    assert (kinds["trial"], kinds["reference"], kinds["mode"]) == (2 * modes, 8, modes)
+    assert kinds["confirmation"] >= 2 * modes
     assert still_running(out) == []
 
     command = ablation_command(out, *finished_ablation.flags)
