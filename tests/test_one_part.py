@@ -65,9 +65,10 @@ def test_lifts_are_paired_over_prompts() -> None:
     second["q"] += np.random.default_rng(9).normal(0, 1.0, len(second))
     table = pd.concat([first.assign(mode="traditional"), second.assign(mode="residual")])
     table = table.assign(setting="guide", row=table["prompt"].str[1:].astype(int))
+    table = table.assign(run_id=table["mode"] + table["split"].astype(str))
     parts: Any = table
     cells = [
-        {"mode": m, "setting": "guide", "split": k,
+        {"mode": m, "setting": "guide", "split": k, "run_id": f"{m}{k}",
          "test_srocc_quality": srocc(part["q"], part["mos_quality"])}
         for (m, k), part in parts.groupby(["mode", "split"])
     ]  # fmt: skip

@@ -200,20 +200,18 @@ def _first_prompts(
 
 def _plan_honest(prompt_of: Rows, n_prompts: int, seed: int, n_splits: int) -> SplitPlan:
     n_pool = round(POOL_SHARE * n_prompts)
-    pool = stream(seed, _POOL).permutation(n_prompts)[:n_pool]
+    pool, others = np.split(stream(seed, _POOL).permutation(n_prompts), [n_pool])
     splits: list[Split] = []
     for index in range(n_splits):
-        parts = _kfold_parts(n_prompts, seed, index // FOLDS)
+        rng = stream(seed, _REPEAT, index // FOLDS)
+        # an even share of the pool in each part, so that a tuned setting is tested as evenly
+        pairs = zip(_parts(pool, rng), _parts(others, rng)[::-1], strict=True)
+        parts = [np.concatenate(pair) for pair in pairs]
         test = parts.pop(index % FOLDS)
         rest = stream(seed, _SPLIT, index).permutation(np.sort(np.concatenate(parts)))
         n_validation = round(VALIDATION_SHARE * len(rest))
         validation, train = rest[:n_validation], rest[n_validation:]
         splits.append(_split(index, prompt_of, train, validation, test))
-        if np.isin(test, pool).all():
-            raise ValueError(
-                f"Of {n_prompts} prompts, split {index} tests none outside the tuning pool: take"
-                " protocol grouped_kfold, which needs no pool."
-            )
     return _kfold_plan(
         "honest",
         prompt_of,
@@ -237,7 +235,7 @@ def pool_folds(prompt_of: Rows, pool: Rows, seed: int) -> tuple[Split, ...]:
 def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
     splits: list[Split] = []
     for repeat in range(REPEATS_WITHOUT_POOL):
-        parts = _kfold_parts(n_prompts, seed, repeat)
+        parts = _parts(np.arange(n_prompts), stream(seed, _REPEAT, repeat))
         for fold in range(FOLDS):
             beside = (fold + 1 + repeat) % FOLDS
             train = np.concatenate([parts[k] for k in range(FOLDS) if k not in (fold, beside)])
@@ -246,8 +244,8 @@ def _plan_kfold(prompt_of: Rows, n_prompts: int, seed: int) -> SplitPlan:
     return _kfold_plan("grouped_kfold", prompt_of, splits, seed)
 
 
-def _kfold_parts(n_prompts: int, seed: int, repeat: int) -> list[Rows]:
-    return np.array_split(stream(seed, _REPEAT, repeat).permutation(n_prompts), FOLDS)
+def _parts(prompts: Rows, rng: np.random.Generator) -> list[Rows]:
+    return np.array_split(rng.permutation(np.sort(prompts)), FOLDS)
 
 
 def _kfold_plan(
