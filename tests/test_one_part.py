@@ -72,7 +72,12 @@ def test_lifts_are_paired_over_prompts() -> None:
          "test_srocc_quality": srocc(part["q"], part["mos_quality"])}
         for (m, k), part in parts.groupby(["mode", "split"])
     ]  # fmt: skip
-    params = {"protocol": "cross", "interval": "prompt_bootstrap"}
+    params = {
+        "protocol": "cross",
+        "interval": "prompt_bootstrap",
+        "variance_factor": "1",
+        "n_splits": "1",
+    }
     ablation = replace(make({}), params=params, predictions=table, cells=pd.DataFrame(cells),
                        targets=(Target.QUALITY,))  # fmt: skip
     lifts = lifts_on_parts(ablation)
