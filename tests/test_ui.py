@@ -14,7 +14,7 @@ import pytest
 from conftest import FinishedAblation
 from playwright.sync_api import Page, sync_playwright
 
-from qa_core.arms import MODES
+from qa_core.arms import CONTROLS, MODES
 from qa_core.records.schema import Kind
 from qa_core.records.tracking import Tracker
 from reports.mlflow_pages.views import VIEW_TAG
@@ -113,7 +113,7 @@ def test_the_plain_link_needs_no_view(
         tracker.client.set_experiment_tag(tracker.experiment_id, VIEW_TAG + key, "of the future")
     html = open_charts(page, links["plainly"], 1)
     assert all(mode in html for mode in MODES)
-    for words in ("Comparing 4 Runs", "alignment_retention"):
+    for words in (f"Comparing {len(MODES) + len(CONTROLS)} Runs", "alignment_retention"):
         page.get_by_text(words).first.wait_for()
 
 
