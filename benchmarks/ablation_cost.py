@@ -36,7 +36,7 @@ FLOOR_DEPTHS = (0, 2, 4, 8, 11, 12)
 
 
 @dataclass(frozen=True)
-class Cell:
+class TimedCell:
     """One training of an ablation: how many epochs, what it froze, and on which split."""
 
     frozen: int
@@ -75,17 +75,17 @@ def ablation_ratios(out: Path, cache: Path) -> dict[str, Any]:
     return figures | {"ablation_s": wall, "ablation_workers": workers}
 
 
-def _cells(tracker: Tracker, workspace: Workspace, base: RunConfig) -> list[Cell]:
+def _cells(tracker: Tracker, workspace: Workspace, base: RunConfig) -> list[TimedCell]:
     plan = plan_protocol(workspace.table.frame)
-    cells: list[Cell] = []
+    cells: list[TimedCell] = []
     for run in tracker.runs(Kind.TRIAL):
         folds = [name for name in run.data.metrics if name.startswith("fold_")]
         frozen = _frozen(run.data.tags["mode"], run.data.params, workspace)
-        cells += [Cell(frozen, base.train.epochs, plan.folds[k]) for k in range(len(folds))]
+        cells += [TimedCell(frozen, base.train.epochs, plan.folds[k]) for k in range(len(folds))]
     for run in tracker.runs(Kind.CONFIRMATION):
         frozen = _frozen(run.data.tags["mode"], run.data.params, workspace)
         split = plan.splits[int(run.data.tags["split"])]
-        cells.append(Cell(frozen, int(run.data.metrics["epochs_run"]), split))
+        cells.append(TimedCell(frozen, int(run.data.metrics["epochs_run"]), split))
     return cells
 
 
@@ -97,7 +97,7 @@ def _frozen(mode: str, params: dict[str, str], workspace: Workspace) -> int:
 
 
 def _interpolated(
-    cells: Sequence[Cell], depths: Sequence[int], epoch_s: Callable[[int, Split], float]
+    cells: Sequence[TimedCell], depths: Sequence[int], epoch_s: Callable[[int, Split], float]
 ) -> list[float]:
     """Seconds of each cell; cells on as many images share a measurement."""
     curves: dict[tuple[int, int], list[float]] = {}

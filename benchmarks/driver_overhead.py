@@ -30,6 +30,7 @@ from qa_core.modes import BackboneSpec, mode_config
 from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
 from studies import sweep
+from studies.board import Board
 from studies.cells import Cells, cells_of, run_cells
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting
 from studies.context import Context, Setup, open_context
@@ -37,7 +38,6 @@ from studies.designed.journal import record_in_optuna
 from studies.engine.interface import Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.objective import TrialResult
-from studies.progress import Board
 from studies.space import ModeSpace, mode_space
 
 SPEC = BackboneSpec(image_depth=12, text_depth=4, published=False)

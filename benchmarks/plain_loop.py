@@ -24,7 +24,7 @@ ALL_BLOCKS = -1
 
 
 @dataclass(frozen=True)
-class Rated:
+class RatedFiles:
     """Rated images: files, prompts, and scores (n, 2) of quality and consistency in [0, 1]."""
 
     paths: Sequence[Path]
@@ -35,7 +35,7 @@ class Rated:
 class RatedImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Image, token ids over the whole context, and both scores of a row."""
 
-    def __init__(self, rated: Rated, transform: Callable[[Any], Tensor], tokenizer: Any):
+    def __init__(self, rated: RatedFiles, transform: Callable[[Any], Tensor], tokenizer: Any):
         self.rated, self.transform, self.tokenizer = rated, transform, tokenizer
 
     def __len__(self) -> int:
@@ -107,8 +107,8 @@ class PlainLoop:
         clip: Any,
         transform: Callable[[Any], Tensor],
         tokenizer: Any,
-        train: Rated,
-        validation: Rated,
+        train: RatedFiles,
+        validation: RatedFiles,
         blocks: int,
         lr: float = 3e-5,
         batch_size: int = 32,

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import Compose
 
-from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, Rated
+from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, RatedFiles
 from qa_core.backbones.registry import TINY_NAME, TINY_WEIGHTS, register_tiny, tiny_tokenizer
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.open_table import open_table
@@ -168,7 +168,7 @@ def plain_loop(bench: Bench, config: RunConfig, backbone: str) -> PlainLoop:
     return PlainLoop(clip, transform, tokenizer, train, held_out, blocks[freezing(config)])
 
 
-def _rated(bench: Bench, rows: np.ndarray) -> Rated:
+def _rated(bench: Bench, rows: np.ndarray) -> RatedFiles:
     frame = bench.workspace.table.frame.iloc[rows]
     mos = frame[["mos_quality", "mos_consistency"]].to_numpy(dtype=np.float32)
-    return Rated([Path(path) for path in frame["image_path"]], frame["prompt"].tolist(), mos)
+    return RatedFiles([Path(path) for path in frame["image_path"]], frame["prompt"].tolist(), mos)

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 import tyro
 
-Target = Literal["worker", "driver", "all"]
+Victim = Literal["worker", "driver", "all"]
 
-BLOWS: tuple[tuple[Target, signal.Signals], ...] = (
+BLOWS: tuple[tuple[Victim, signal.Signals], ...] = (
     ("worker", signal.SIGKILL),
     ("driver", signal.SIGKILL),
     ("all", signal.SIGKILL),
@@ -79,7 +79,7 @@ class Session:
             assert self.driver.poll() is None, f"ended before {words!r}:\n{self.log.read_text()}"
             time.sleep(0.05)
 
-    def strike(self, target: Target, number: signal.Signals) -> Target:
+    def strike(self, target: Victim, number: signal.Signals) -> Victim:
         """Send a signal; to the driver where there is no worker. Returns who was struck."""
         workers = [pid for pid in group_members(self.driver.pid) if is_worker(pid)]
         if target == "all":

@@ -10,8 +10,8 @@ from qa_core.config import with_settings
 from qa_core.errors import UserError
 
 if TYPE_CHECKING:
-    from studies.paper_plan import PaperPlan
-    from studies.plan import Plan
+    from studies.forecast import Forecast
+    from studies.paper_forecast import PaperForecast
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class PlanArgs(AblationArgs):
     """Say what an ablation will take; give it the same flags."""
 
     cards: int = 0
-    """Plan on paper for so many H100 cards, without data; 0 tries this machine for a moment."""
+    """Forecast on paper for so many H100 cards, without data; 0 tries this machine for a moment."""
     n_images: int | None = None
     """Images of the data set, for a plan on paper."""
 
@@ -43,7 +43,7 @@ def print_calibrated(args: PlanArgs) -> None:
     """Print what this machine will take, by trying every mode for a moment."""
     from studies.context import Setup, open_workspace  # torch: --help must not wait
     from studies.engine.machines import open_machines
-    from studies.plan import plan_ablation
+    from studies.forecast import forecast_ablation
     from studies.space import all_spaces
 
     base, profile = base_config(args), profile_of(args)
@@ -53,57 +53,57 @@ def print_calibrated(args: PlanArgs) -> None:
     spaces = all_spaces(parse_arms(args.arms), base, workspace.spec)
     with open_machines(engine_choice(args)) as machines:
         workers = machines.workers
-    print_plan(plan_ablation(workspace, spaces, splits, profile, workers), workers)
+    print_forecast(forecast_ablation(workspace, spaces, splits, profile, workers), workers)
     left_out = workspace.cache_plan(base).words
     if left_out:
         print(left_out)
 
 
-def print_plan(plan: "Plan", workers: int) -> None:
-    """Print a calibrated plan."""
+def print_forecast(forecast: "Forecast", workers: int) -> None:
+    """Print a calibrated forecast."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("mode", "tuning, s", "confirmation, s", title="worker seconds, at most")
-    for mode in plan.tune_s:
-        table.add_row(mode, f"{plan.tune_s[mode]:.0f}", f"{plan.confirm_s[mode]:.0f}")
+    for mode in forecast.tune_s:
+        table.add_row(mode, f"{forecast.tune_s[mode]:.0f}", f"{forecast.confirm_s[mode]:.0f}")
     Console().print(table)
-    for study, seconds in plan.studies_s.items():
+    for study, seconds in forecast.studies_s.items():
         print(f"study    {study}: {seconds:.0f} worker seconds")
-    print(f"time     at most {plan.whole_s / 60:.1f} minutes with {workers} workers,")
-    print(f"         {plan.prefix_s:.0f} s of them to fill the cache")
-    rooms = ", ".join(f"{what} {gb:.2f} GB" for what, gb in plan.disk_gb.items())
+    print(f"time     at most {forecast.whole_s / 60:.1f} minutes with {workers} workers,")
+    print(f"         {forecast.prefix_s:.0f} s of them to fill the cache")
+    rooms = ", ".join(f"{what} {gb:.2f} GB" for what, gb in forecast.disk_gb.items())
     print(f"disk     {rooms}")
-    print(f"memory   about {plan.memory_gb:.1f} GB, all processes together")
+    print(f"memory   about {forecast.memory_gb:.1f} GB, all processes together")
 
 
 def print_on_paper(args: PlanArgs, n_images: int) -> None:
     """Print what an architecture would take on H100 cards."""
-    from studies.paper_plan import SHARE_OF_PEAK, backbone_spec, plan_on_paper
+    from studies.paper_forecast import SHARE_OF_PEAK, backbone_spec, forecast_on_paper
     from studies.space import all_spaces
 
     spec = backbone_spec(args.backbone)
     spaces = all_spaces(parse_arms(args.arms), base_config(args), spec)
     configs = {name: space.guide for name, space in spaces.items()}
-    plan = plan_on_paper(configs, profile_of(args), n_images, args.cards)
+    forecast = forecast_on_paper(configs, profile_of(args), n_images, args.cards)
     print(f"{args.backbone}, {n_images} images, {args.cards} H100, bf16; on paper:")
     print(f"{SHARE_OF_PEAK:.0%} of the cards' peak is assumed, nothing is measured.")
-    _print_paper(plan)
+    _print_paper(forecast)
 
 
-def _print_paper(plan: "PaperPlan") -> None:
+def _print_paper(forecast: "PaperForecast") -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("mode", "card hours", "card memory, GB")
-    for mode, hours in plan.hours.items():
-        table.add_row(mode, f"{hours:.2f}", f"{plan.card_gb[mode]:.1f}")
+    for mode, hours in forecast.hours.items():
+        table.add_row(mode, f"{hours:.2f}", f"{forecast.card_gb[mode]:.1f}")
     Console().print(table)
-    print(f"time     {plan.whole_hours:.1f} hours from start to end")
-    for what, gb in plan.disk_gb.items():
+    print(f"time     {forecast.whole_hours:.1f} hours from start to end")
+    for what, gb in forecast.disk_gb.items():
         print(f"disk     {what}: {gb:.1f} GB")
     print(
-        f"cache    --cache_gb allows for {plan.cached_depths} freeze depths, from the top;"
+        f"cache    --cache_gb allows for {forecast.cached_depths} freeze depths, from the top;"
         " at others the frozen blocks run at every step"
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.cli.contact_sheet import Scored, write_contact_sheet
+from experiments.cli.contact_sheet import ScoredImage, write_contact_sheet
 from experiments.cli.image_prompts import read_pairs
 from qa_core import command_line as cli
 from qa_core.errors import UserError
@@ -126,7 +126,7 @@ def _write_scores(
             values = (found[name] for name in scorer.columns)
             table.writerow([path, prompt, *("" if math.isnan(v) else v for v in values)])
             if extremes.size:
-                extremes.add(found[sort_by], Scored(path, prompt, found))
+                extremes.add(found[sort_by], ScoredImage(path, prompt, found))
     return scored, lost
 
 
@@ -153,10 +153,10 @@ class Extremes:
 
     size: int
     _all: int = 0
-    _high: list[tuple[float, int, Scored]] = field(default_factory=list)
-    _low: list[tuple[float, int, Scored]] = field(default_factory=list)
+    _high: list[tuple[float, int, ScoredImage]] = field(default_factory=list)
+    _low: list[tuple[float, int, ScoredImage]] = field(default_factory=list)
 
-    def add(self, score: float, image: Scored) -> None:
+    def add(self, score: float, image: ScoredImage) -> None:
         """Keep an image if it is among the extremes."""
         self._all += 1
         for heap, key, size in (
@@ -166,7 +166,7 @@ class Extremes:
             entry = (key, -self._all, image)
             heapq.heappush(heap, entry) if len(heap) < size else heapq.heappushpop(heap, entry)
 
-    def ordered(self) -> list[Scored]:
+    def ordered(self) -> list[ScoredImage]:
         """What was kept, the highest first."""
         kept = {-number: (key, image) for key, number, image in self._high}
         kept |= {-number: (-key, image) for key, number, image in self._low}

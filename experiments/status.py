@@ -11,7 +11,7 @@ from qa_core.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from studies.state import State
+    from studies.state import AblationState
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def main() -> None:
         console.print(table_of(state))
 
 
-def driver_words(state: "State", out: Path) -> str:
+def driver_words(state: "AblationState", out: Path) -> str:
     """Who drives the ablation, and when something happened last."""
     last = "no result yet" if state.last_s is None else f"last result {_ago(state.last_s)}"
     if state.sign is not None and state.is_alive:
@@ -58,9 +58,9 @@ def driver_words(state: "State", out: Path) -> str:
     return f"no driver at work; {last}{goes_on}"
 
 
-def table_of(state: "State") -> "Table":
+def table_of(state: "AblationState") -> "Table":
     """A row a study and mode."""
-    from studies.progress import count_table
+    from studies.board import count_table
 
     table = count_table(("done", "of", "running", "failed", "pruned", "best"))
     for row in state.rows:

@@ -29,7 +29,7 @@ from qa_core.model.quality_model import QualityModel
 from qa_core.system.device import pick_device
 from qa_core.targets import TARGETS, Target
 
-Picture = Path | str | bytes | Image.Image
+ImageSource = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""
 
 BATCH, MANY = 32, 64
@@ -47,7 +47,7 @@ class Unreadable:
         reason: Why not.
     """
 
-    picture: Picture
+    picture: ImageSource
     reason: str
 
 
@@ -94,7 +94,7 @@ class Scorer:
         return (*names, "cos")
 
     def score(
-        self, images: Sequence[Picture], prompts: Sequence[str] | str | None = None
+        self, images: Sequence[ImageSource], prompts: Sequence[str] | str | None = None
     ) -> pd.DataFrame:
         """One row a pair, by the names of `columns`.
 
@@ -123,7 +123,7 @@ class Scorer:
         return pd.DataFrame(rows, columns=pd.Index(self.columns))
 
     def stream(
-        self, pairs: Iterable[tuple[Picture, str]]
+        self, pairs: Iterable[tuple[ImageSource, str]]
     ) -> Iterator[dict[str, float] | Unreadable]:
         """A score or an `Unreadable` for each (image, prompt), in order, in flat memory."""
         pairs = iter(pairs)
@@ -138,7 +138,7 @@ class Scorer:
         yield from self._score_batch(waiting, batch)
 
     def _decoded(
-        self, pairs: Iterable[tuple[Picture, str]]
+        self, pairs: Iterable[tuple[ImageSource, str]]
     ) -> Iterator[tuple[np.ndarray | Unreadable, str]]:
         size = self.model.backbone.image_size
         ahead: deque[tuple[Future[np.ndarray | Unreadable], str]] = deque()
@@ -221,7 +221,7 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _decode(picture: Picture, size: int, view: ImageView) -> np.ndarray | Unreadable:
+def _decode(picture: ImageSource, size: int, view: ImageView) -> np.ndarray | Unreadable:
     try:
         if isinstance(picture, Image.Image):
             return decode_image(picture, size, view)

@@ -17,6 +17,7 @@ from qa_core.errors import UserError, last_line
 from qa_core.records.schema import TUNE, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
+from studies.board import Board
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion
 from studies.confirmation import ModeSetting
@@ -25,10 +26,9 @@ from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.machines import EngineChoice, OpenContext, open_machines
+from studies.forecast import PLANNED, forecast_ablation
 from studies.objective import TrialResult, TrialWork
-from studies.plan import PLANNED, plan_ablation
 from studies.profiles import Profile, StudyRequest
-from studies.progress import Board
 from studies.reference_rows import write_reference_rows
 from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
@@ -37,7 +37,7 @@ from studies.stores import Stores
 
 
 @dataclass(frozen=True)
-class Ablation:
+class RunningAblation:
     """What the phases share.
 
     Attributes:
@@ -106,7 +106,7 @@ def run_studies(
                 _log_plan(context, spaces, profile, machines.workers, board)
             board.watch(engine)
             journals = stores.journals(run.info.run_id)
-            ablation = Ablation(
+            ablation = RunningAblation(
                 profile, setup.base, context, engine, board, spaces, mode_runs, journals
             )
             return _run_phases(ablation) if only is None else _run_study(ablation, only)
@@ -138,7 +138,7 @@ def _log_plan(
 ) -> None:
     """Try every mode for a moment, and write down how long all of it will take."""
     board.say("planning: trying every mode for a moment")
-    expected = plan_ablation(context.workspace, spaces, context.plan, profile, workers)
+    expected = forecast_ablation(context.workspace, spaces, context.plan, profile, workers)
     context.tracker.log(context.ablation_id, params=expected.params())
     minutes = math.ceil(expected.whole_s / 60)
     board.say(f"this will take up to {minutes} minutes if nothing else is at work here")
@@ -152,7 +152,7 @@ def _size_words(name: str, plan: SplitPlan) -> str:
     )
 
 
-def _run_phases(ablation: Ablation) -> int:
+def _run_phases(ablation: RunningAblation) -> int:
     context, board = ablation.context, ablation.board
     ablation_id = context.ablation_id
     context.tracker.log(ablation_id, tags={Tag.COMPLETE: "false"})
@@ -173,7 +173,7 @@ def _run_phases(ablation: Ablation) -> int:
     return failed
 
 
-def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
+def _no_tuning(ablation: RunningAblation) -> dict[str, sweep.Choice]:
     reason = f"no tuning: fewer than {MIN_PROMPTS_FOR_POOL} prompts leave no pool to tune on"
     few = ablation.context.plan.n_prompts < MIN_PROMPTS_FOR_POOL
     if not few or ablation.context.plan.protocol != "grouped_kfold":
@@ -185,7 +185,7 @@ def _no_tuning(ablation: Ablation) -> dict[str, sweep.Choice]:
     return {}
 
 
-def _run_study(ablation: Ablation, request: StudyRequest) -> int:
+def _run_study(ablation: RunningAblation, request: StudyRequest) -> int:
     """Run one study; returns the number of failed cells."""
     if request.name == TUNE:
         _tune(ablation)
@@ -207,7 +207,7 @@ def _run_study(ablation: Ablation, request: StudyRequest) -> int:
     return study.run()
 
 
-def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
+def _tune(ablation: RunningAblation) -> dict[str, sweep.Choice]:
     """Search each mode's knobs on the tuning pool; the choice made for each."""
     if not ablation.context.plan.folds:
         return _no_tuning(ablation)
@@ -239,14 +239,14 @@ def _tune(ablation: Ablation) -> dict[str, sweep.Choice]:
     return choices
 
 
-def _trial_cost(ablation: Ablation, config: Any) -> float:
+def _trial_cost(ablation: RunningAblation, config: Any) -> float:
     folds = ablation.context.plan.folds
     images = sum(len(fold.train) for fold in folds)
     return expected_cost(config, ablation.context.workspace.spec, images)
 
 
 def _trial_job(
-    ablation: Ablation,
+    ablation: RunningAblation,
     space: ModeSpace,
     number: int,
     values: dict[str, Any],
@@ -258,7 +258,7 @@ def _trial_job(
     return Job(f"{TUNE} {space.mode} {number}", work, _trial_cost(ablation, config))
 
 
-def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> None:
+def _trial_ended(ablation: RunningAblation, outcome: Outcome, result: TrialResult) -> None:
     work = outcome.job.work
     assert isinstance(work, TrialWork)
     if outcome.error is not None:  # a trial that ended by itself has written its own run
@@ -270,7 +270,7 @@ def _trial_ended(ablation: Ablation, outcome: Outcome, result: TrialResult) -> N
     ablation.board.ended(outcome, text, value, failed=result.error is not None)
 
 
-def _confirm(ablation: Ablation, tuned: dict[str, sweep.Choice]) -> int:
+def _confirm(ablation: RunningAblation, tuned: dict[str, sweep.Choice]) -> int:
     """Confirm each mode at the guide's and at its tuned setting; returns the failed cells."""
     context = ablation.context
     n_seeds = ablation.profile.n_seeds

@@ -12,10 +12,10 @@ from qa_core.errors import last_line
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Kind, Tag, is_confirmation
 from qa_core.targets import TARGETS
+from studies.board import Board
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome
-from studies.progress import Board
 from studies.space import expected_cost
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ PREDICTIONS = (
 )
 OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
 
-Scored = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]
+ReferenceScore = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]
 
 
 def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
@@ -97,7 +97,7 @@ class ReferenceScorer:
         self._targets = [target for target in TARGETS if target.mos in frame]
         self._embeddings: dict[Workspace, Embeddings] = {}
 
-    def score(self, name: str, split: "Split") -> Scored:
+    def score(self, name: str, split: "Split") -> ReferenceScore:
         """Measures of a reference on a split's test part, why others are undefined, predictions."""
         own, split = self._workspace.holding(split)
         whole = own.table.frame
@@ -152,7 +152,7 @@ class ReferenceScorer:
     def _true_opinion(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
         return own.table.frame[f"true_{target}"].to_numpy(float)[split.test]
 
-    def _raters_ceiling(self, frame: "pd.DataFrame") -> Scored:
+    def _raters_ceiling(self, frame: "pd.DataFrame") -> ReferenceScore:
         metrics: dict[str, float] = {}
         undefined: dict[str, str] = {}
         for target in self._targets:

@@ -8,8 +8,8 @@ from qa_core.errors import UserError
 from qa_core.records.schema import PARENT_KINDS, Tag
 from qa_core.records.tracking import Tracker, as_metrics
 from studies import parent_runs
+from studies.board import Board
 from studies.engine.interface import machine_fault
-from studies.progress import Board
 from studies.space import ModeSpace
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from qa_core.records.tracking import Tracker
-from studies.progress import Board
+from studies.board import Board
 
 TAG = "sign_of_life"
 EVERY_S = 10.0

@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class State:
+class AblationState:
     """How far an ablation is.
 
     Attributes:
@@ -71,13 +71,13 @@ class State:
         return self.sign is not None and self.sign.is_alive
 
 
-def read_states(tracker: Tracker) -> Iterator[State]:
+def read_states(tracker: Tracker) -> Iterator[AblationState]:
     """The state of every ablation in a store, oldest first; nothing is written."""
     for run in tracker.runs(Kind.ABLATION):
         yield _state(tracker.of_ablation(run.info.run_id), run)
 
 
-def _state(tracker: Tracker, ablation: "Run") -> State:
+def _state(tracker: Tracker, ablation: "Run") -> AblationState:
     runs = {kind: tracker.runs(kind) for kind in (*RESULT_KINDS, Kind.MODE, Kind.STUDY)}
     sign = read_sign(ablation.data.tags.get(TAG))
     names = sign.running if sign is not None and sign.is_alive else ()
@@ -89,7 +89,7 @@ def _state(tracker: Tracker, ablation: "Run") -> State:
         for (study, mode), (total, found) in _studies(ablation, runs).items()
         if total or found
     ]
-    return State(
+    return AblationState(
         name=str(ablation.info.run_name),
         complete=is_complete(ablation),
         sign=sign,

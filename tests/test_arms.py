@@ -123,7 +123,7 @@ def test_the_heads_train_alone_first_and_from_there_all(workspace: Workspace, sp
     trainer.fit(watch)
     assert changed == [False, False, True, True]
     probe, _ = trained(workspace, split, freeze_clip=True, epochs=2, lr=1e-3)
-    heads = trainer.progress.history[2]["val_srocc_quality"]
+    heads = trainer.state.history[2]["val_srocc_quality"]
     alone = Trainer(probe, trainer.data, config(workspace, freeze_clip=True, lr=1e-3), "cpu")
     assert heads == pytest.approx(alone.measures()["val_srocc_quality"])
 

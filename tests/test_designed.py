@@ -22,16 +22,16 @@ from qa_core.modes import BackboneSpec, freezing, mode_config
 from qa_core.records.schema import Kind, StudyName, Tag
 from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.training.training_run import train_run
+from studies.board import Board
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.confirmation import ModeSetting
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.depth import freeze_depths
-from studies.designed.design import Design, PlannedPoint, guide_point, scales
 from studies.designed.runner import DesignedStudy
+from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point, scales
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.local import LocalEngine
-from studies.progress import Board
 from studies.sweep import Journals
 
 TINY = BackboneSpec(image_depth=12, text_depth=4, published=False)
@@ -169,11 +169,11 @@ def _two_rates(base: RunConfig, spec: BackboneSpec) -> list[PlannedPoint]:
     return [PlannedPoint("linear_probe", {"freeze_layers": 12}, tuple(rates))]
 
 
-SHARES = Design("data_size", "two shares?", _two_shares)
-CHOICE = Design("depth", "which rate?", _two_rates, uses_pool=True)
+SHARES = StudyDesign("data_size", "two shares?", _two_shares)
+CHOICE = StudyDesign("depth", "which rate?", _two_rates, uses_pool=True)
 
 
-SCALES = Design("scale", "two scales?", _two_scales)
+SCALES = StudyDesign("scale", "two scales?", _two_scales)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def opened(setup: Setup, tmp_path: Path) -> Callable[[str], Context]:
 
 
 def run(
-    design: Design, context: Context, setup: Setup, tmp_path: Path, n_splits: int = 2
+    design: StudyDesign, context: Context, setup: Setup, tmp_path: Path, n_splits: int = 2
 ) -> list[str]:
     """Run a design in this process; the names of the jobs that it started."""
     engine = InlineEngine(context)
@@ -204,7 +204,7 @@ def run(
 
 def run_on(
     engine: Engine,
-    design: Design,
+    design: StudyDesign,
     context: Context,
     setup: Setup,
     tmp_path: Path,
@@ -306,7 +306,10 @@ def _four_heads(base: RunConfig, spec: BackboneSpec) -> list[PlannedPoint]:
 def test_a_grid_of_heads_is_one_run_a_fold_and_its_best_is_confirmed(
     opened: Callable[[str], Context], setup: Setup, tmp_path: Path
 ) -> None:
-    design, context = Design("heads", "which heads?", _four_heads, stacked=True), opened("heads")
+    design, context = (
+        StudyDesign("heads", "which heads?", _four_heads, stacked=True),
+        opened("heads"),
+    )
     started = run(design, context, setup, tmp_path)
     folds = len(context.plan.folds)
     assert [name for name in started if "-pool" in name] == started[:folds]

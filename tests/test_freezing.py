@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
-from qa_core.backbones.tower import EMBEDDED, Entry
+from qa_core.backbones.tower import EMBEDDED, TowerEntry
 from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
 from qa_core.model.freezing import apply_freezing, count_parameters, plan_freezing
 from qa_core.model.quality_model import QualityModel
@@ -45,7 +45,7 @@ def test_partial_freeze_leaves_upper_blocks_norms_and_projections(narrow: Backbo
     )  # 2 text blocks, all frozen
     assert {"visual.proj", "visual.ln_post.weight", "ln_final.weight", "text_projection"} <= names
     assert not {"visual.conv1.weight", "visual.class_embedding", "positional_embedding"} & names
-    assert plan.entry == Entry(image=2, text=2)
+    assert plan.entry == TowerEntry(image=2, text=2)
 
 
 def test_applying_twice_or_another_plan_is_the_last_plan(narrow: Backbone) -> None:

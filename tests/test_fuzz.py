@@ -26,7 +26,7 @@ from PIL import Image
 
 from experiments.ablation import AblationArgs, base_config
 from experiments.baseline import BaselineArgs
-from experiments.cli.contact_sheet import Scored, write_contact_sheet
+from experiments.cli.contact_sheet import ScoredImage, write_contact_sheet
 from qa_core import command_line as cli
 from qa_core.config import RunConfig
 from qa_core.data.decode import FORMATS, UnreadableImage, decode_image
@@ -330,7 +330,7 @@ class Shown(HTMLParser):
 def test_html_shows_any_text(prompt: str, folder: Path) -> None:
     TRIED["HTML"] += 1
     page = folder / "sheet.html"
-    image = Scored(folder / "a.png", prompt, {"q": 0.5})
+    image = ScoredImage(folder / "a.png", prompt, {"q": 0.5})
     write_contact_sheet(page, [image], "q", 1, 0)
     shown = Shown(page.read_bytes().decode())
     assert prompt in "".join(shown.texts)

@@ -18,7 +18,7 @@ from qa_core.modes import resolve
 from qa_core.scorer import Scorer
 from qa_core.training.losses import plcc_loss, rank_loss, with_missing_filled
 from qa_core.training.stacked_probes import train_probes
-from qa_core.training.trainer import Progress
+from qa_core.training.trainer import TrainerState
 from qa_core.training.training_run import RunResult, train_run
 
 FLAGS = {"backbone": "narrow-3", "pretrained": "none", "epochs": 2, "threads": 1, "batch_size": 4}
@@ -94,7 +94,7 @@ def test_probes_stacked_or_alone_read_missing_scores_alike(
     workspace = Workspace.open(config, tmp_path / "cache")
     split = plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
     (stacked,) = train_probes([config], workspace, split)
-    assert isinstance(stacked, Progress)
+    assert isinstance(stacked, TrainerState)
     assert stacked.history[-1]["loss"] == pytest.approx(result.history[-1]["loss"], rel=1e-4)
 
 

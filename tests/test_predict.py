@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.cli.contact_sheet import Scored
+from experiments.cli.contact_sheet import ScoredImage
 from experiments.predict import Extremes, PredictArgs, predict, read_pairs
 from qa_core.errors import UserError
 from tests.test_scorer import checkpoint, workspace  # noqa: F401
@@ -91,9 +91,9 @@ def test_the_sheet_keeps_the_highest_and_the_lowest():
     kept = Extremes(5)
     scores = np.random.default_rng(0).permutation(100).tolist()
     for score in scores:
-        kept.add(score, Scored(Path(f"{score}.png"), "", {"q": score}))
+        kept.add(score, ScoredImage(Path(f"{score}.png"), "", {"q": score}))
     assert [image.scores["q"] for image in kept.ordered()] == [99, 98, 97, 1, 0]
     few = Extremes(400)
     for score in (3, 1, 2):
-        few.add(score, Scored(Path(f"{score}.png"), "", {"q": score}))
+        few.add(score, ScoredImage(Path(f"{score}.png"), "", {"q": score}))
     assert [image.scores["q"] for image in few.ordered()] == [3, 2, 1]

@@ -15,7 +15,7 @@ from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 from qa_core.training.identity import run_identity
 from qa_core.training.stacked_probes import train_probes
-from qa_core.training.trainer import Progress
+from qa_core.training.trainer import TrainerState
 from qa_core.training.training_run import prepare_run, train_run
 
 PARTS = ["pool"] * 3 + ["train"] * 3 + ["validation"] + ["test"] * 2 + ["reserve"] * 3
@@ -96,7 +96,7 @@ def test_the_pool_is_a_block_of_its_own(pair: Pair):
     (alone,) = train_probes([config], pair.blocked, plan.folds[0])
     assert set(pair.drawn) == {0}
     (whole,) = train_probes([config], pair.plain, plan.folds[0])
-    assert isinstance(alone, Progress) and isinstance(whole, Progress)
+    assert isinstance(alone, TrainerState) and isinstance(whole, TrainerState)
     assert alone.best_selection == pytest.approx(whole.best_selection)
     assert pair.blocked.n_opened(plan.folds) == 6 and pair.blocked.n_opened(plan.splits) == 12
 

@@ -12,7 +12,7 @@ from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
 from qa_core.training.stacked_probes import require_stackable, train_probes
-from qa_core.training.trainer import Progress, TrainingDiverged
+from qa_core.training.trainer import TrainerState, TrainingDiverged
 from qa_core.training.training_run import train_run
 
 
@@ -54,7 +54,7 @@ def test_members_end_where_each_would_alone(
     configs = [probe(workspace, **common, **member) for member in MEMBERS]
     for config, member in zip(configs, train_probes(configs, workspace, split), strict=True):
         alone = train_run(config, workspace, split, test=False)
-        assert isinstance(member, Progress)
+        assert isinstance(member, TrainerState)
         assert member.best_epoch == alone.best_epoch
         assert len(member.history) == len(alone.history)
         for ours, theirs in zip(member.history, alone.history, strict=True):
@@ -72,7 +72,7 @@ def test_one_seed_and_a_member_that_diverges(workspace: Workspace, split: Split)
     broken.table.frame.loc[split.train[0], "mos_quality"] = np.inf
     outcomes = train_probes(configs, broken, split)
     assert all(isinstance(outcome, TrainingDiverged) for outcome in outcomes)
-    assert all(isinstance(outcome, Progress) for outcome in whole)
+    assert all(isinstance(outcome, TrainerState) for outcome in whole)
 
 
 def test_what_cannot_be_stacked_is_named(workspace: Workspace) -> None:

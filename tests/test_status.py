@@ -13,9 +13,9 @@ from rich.console import Console
 from experiments.status import driver_words, table_of
 from qa_core.records.schema import Kind, StudyListing, StudyPoint
 from qa_core.records.tracking import RunRecord, Tracker
-from studies.progress import Board
+from studies.board import Board
 from studies.sign_of_life import TAG, Sign, read_sign, signs_of_life
-from studies.state import Row, State, read_states
+from studies.state import AblationState, Row, read_states
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
 
 
 @pytest.fixture(scope="module")
-def state(tracker: Tracker) -> State:
+def state(tracker: Tracker) -> AblationState:
     (state,) = read_states(tracker)
     return state
 
 
-def test_every_study_is_counted_by_mode(state: State) -> None:
+def test_every_study_is_counted_by_mode(state: AblationState) -> None:
     rows = {(row.study, row.mode): row for row in state.rows}
     tune, confirm, scale = (rows[name, "residual"] for name in ("tune", "confirm", "scale"))
     assert (tune.done, tune.total, tune.failed, tune.pruned, tune.best) == (2, 3, 1, 1, 0.5)
@@ -59,7 +59,7 @@ def test_every_study_is_counted_by_mode(state: State) -> None:
     assert (scale.done, scale.total, scale.best) == (1, 2, 0.7)
 
 
-def test_a_driver_is_alive_as_long_as_its_process_or_its_signs_are(state: State) -> None:
+def test_a_driver_is_alive_as_long_as_its_process_or_its_signs_are(state: AblationState) -> None:
     now = time.time()
     assert state.is_alive and not state.complete
     assert not Sign(socket.gethostname(), 2**22 + 1, now).is_alive
@@ -67,7 +67,7 @@ def test_a_driver_is_alive_as_long_as_its_process_or_its_signs_are(state: State)
     assert not Sign("elsewhere", 1, now - 3600).is_alive
 
 
-def test_it_is_told_to_people(state: State) -> None:
+def test_it_is_told_to_people(state: AblationState) -> None:
     words = driver_words(state, Path("runs/a"))
     assert f"driven by process {os.getpid()}" in words
     assert words.endswith("running: confirm residual guide 0, confirm residual tuned 1, 8 s left")

@@ -24,7 +24,7 @@ from qa_core.targets import TARGETS, Target
 from qa_core.training import run_checkpoints, trainer
 from qa_core.training.identity import run_identity
 from qa_core.training.retention import measure_retention
-from qa_core.training.trainer import Progress, TrainingDiverged, predict
+from qa_core.training.trainer import TrainerState, TrainingDiverged, predict
 from qa_core.training.training_run import RunResult, fit_bases, prepare_run, train_run
 
 TIMES = ("wall_s", "seconds_per_epoch", "peak_memory_mb")
@@ -376,11 +376,11 @@ def test_a_full_disk_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:
 
 
 def test_the_best_epoch_is_the_best_and_patience_waits_for_a_clear_rise() -> None:
-    progress = Progress()
+    state = TrainerState()
     values = (0.5, 0.505, 0.52, 0.515)
-    kept = [progress.record({"selection": value}, 0.01, dict) for value in values]
+    kept = [state.record({"selection": value}, 0.01, dict) for value in values]
     assert kept == [True, True, True, False]
-    assert (progress.best_epoch, progress.best_selection) == (3, 0.52)
-    assert (progress.improved_epoch, progress.improved_selection) == (3, 0.52)
-    progress.record({"selection": 0.525}, 0.01, dict)
-    assert (progress.best_epoch, progress.improved_epoch) == (5, 3)
+    assert (state.best_epoch, state.best_selection) == (3, 0.52)
+    assert (state.improved_epoch, state.improved_selection) == (3, 0.52)
+    state.record({"selection": 0.525}, 0.01, dict)
+    assert (state.best_epoch, state.improved_epoch) == (5, 3)

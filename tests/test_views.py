@@ -18,7 +18,7 @@ from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
 from qa_core.training.stacked_probes import train_probes
-from qa_core.training.trainer import Progress, predict
+from qa_core.training.trainer import TrainerState, predict
 from qa_core.training.training_run import train_run
 
 
@@ -139,7 +139,7 @@ def test_probes_together_draw_the_windows_that_each_would_alone(
     ]
     for config, member in zip(configs, train_probes(configs, workspace, split), strict=True):
         alone = train_run(config, workspace, split, test=False)
-        assert isinstance(member, Progress)
+        assert isinstance(member, TrainerState)
         losses = [
             [epoch["loss"] for epoch in found[1:]] for found in (member.history, alone.history)
         ]

@@ -20,7 +20,7 @@ _STYLE = (
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredImage:
     """One scored image.
 
     Attributes:
@@ -35,7 +35,7 @@ class Scored:
 
 
 def write_contact_sheet(
-    path: Path, images: Sequence[Scored], sorted_by: str, total: int, unreadable: int
+    path: Path, images: Sequence[ScoredImage], sorted_by: str, total: int, unreadable: int
 ) -> None:
     """Write the page.
 
@@ -60,7 +60,7 @@ def write_contact_sheet(
         page.write("</main>\n")
 
 
-def _figure(image: Scored) -> str:
+def _figure(image: ScoredImage) -> str:
     found = {t.prediction: image.scores.get(t.prediction) for t in TARGETS}
     numbers = " ".join(f"{n} <b>{score:.3f}</b>" for n, score in found.items() if score is not None)
     return (

@@ -17,15 +17,15 @@ normalised `EMBEDDING`."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class TowerEntry:
     """Where a batch enters the two towers; what lies below is not run."""
 
     image: Boundary = RAW
     text: Boundary = RAW
 
 
-FROM_RAW = Entry()
-EMBEDDED = Entry(EMBEDDING, EMBEDDING)
+FROM_RAW = TowerEntry()
+EMBEDDED = TowerEntry(EMBEDDING, EMBEDDING)
 
 
 def tower_groups(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 Rules = Sequence[tuple[str, str]]
 
 _BLOCK: Rules = (
@@ -52,7 +52,7 @@ _SIGLIP_IMAGE: Rules = (
 _QUERY = re.compile(r"(.+\.attn\.)q_proj\.(weight|bias)")
 
 
-def from_transformers(state: State) -> State:
+def from_transformers(state: StateDict) -> StateDict:
     """A state dict by open_clip's names; one that has them already is returned as it is.
 
     Names that are not known stay, so that loading names them.
@@ -84,7 +84,7 @@ def _renamed(name: str, is_siglip: bool) -> str:
     return prefix + name
 
 
-def _join_queries(state: State, is_siglip: bool) -> None:
+def _join_queries(state: StateDict, is_siglip: bool) -> None:
     """Queries, keys and values one below the other, where all three are there."""
     for match in [match for name in state if (match := _QUERY.fullmatch(name))]:
         start, kind = match.groups()
@@ -95,7 +95,7 @@ def _join_queries(state: State, is_siglip: bool) -> None:
             state[joined] = torch.cat([state.pop(name) for name in names])
 
 
-def _shape_as_timm(state: State) -> None:
+def _shape_as_timm(state: StateDict) -> None:
     """Positions for a batch of one, and the pooling's queries apart from keys and values."""
     positions, pool = "visual.trunk.pos_embed", "visual.trunk.attn_pool"
     if positions in state:

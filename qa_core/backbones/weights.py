@@ -16,7 +16,7 @@ from qa_core.backbones.transformers_weights import from_transformers
 from qa_core.errors import UserError
 from qa_core.system.files import file_sha256
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 _STEMS = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
@@ -66,13 +66,13 @@ def _listed(index: Path) -> list[Path]:
     return files
 
 
-def read_state(files: Sequence[Path]) -> State:
+def read_state(files: Sequence[Path]) -> StateDict:
     """The state dict of files, wrappers around it taken off, by open_clip's names.
 
     Raises:
         UserError: A file holds something else than weights.
     """
-    state: State = {}
+    state: StateDict = {}
     for file in files:
         state |= _read_file(file)
     for extra in OPENAI_EXTRAS:
@@ -80,7 +80,7 @@ def read_state(files: Sequence[Path]) -> State:
     return from_transformers(state)
 
 
-def _read_file(file: Path) -> State:
+def _read_file(file: Path) -> StateDict:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -100,7 +100,7 @@ def _read_file(file: Path) -> State:
     return _without_prefixes(content)
 
 
-def _without_prefixes(state: State) -> State:
+def _without_prefixes(state: StateDict) -> StateDict:
     """Names without what wrappers put before all of them (DataParallel, torch.compile)."""
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):

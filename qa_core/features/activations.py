@@ -26,7 +26,8 @@ from qa_core.system.locking import waiting_lock
 
 ACTIVATIONS_VERSION = 3
 
-Progress = Callable[[str], None]
+ProgressListener = Callable[[str], None]
+"""Told in words how far a pass over the images has come."""
 
 _BATCH = 64
 _AT_ONCE = 4
@@ -113,7 +114,7 @@ def activations(
     boundaries: Iterable[Boundary],
     cache_dir: Path | None,
     precision: CachePrecision = "full",
-    progress: Progress | None = None,
+    progress: ProgressListener | None = None,
 ) -> dict[Boundary, np.ndarray]:
     """Activations (n, ...) at each boundary, what is missing filled in one pass.
 
@@ -154,7 +155,7 @@ def _write(
     inputs: TowerInputs,
     files: dict[Boundary, Path],
     dtypes: dict[Boundary, np.dtype[Any]],
-    progress: Progress | None,
+    progress: ProgressListener | None,
 ) -> None:
     """Fill files that are missing, each put in place with its note after all are complete."""
     if not files:
@@ -178,7 +179,7 @@ def _fill(
     boundaries: Iterable[Boundary],
     arrays: dict[Boundary, Any],
     new_array: Callable[[Boundary, Sequence[int]], np.ndarray],
-    progress: Progress | None,
+    progress: ProgressListener | None,
 ) -> None:
     wanted, size = set(boundaries), max(1, _BATCH // inputs.views)
     slices = [slice(k, min(k + size, inputs.size)) for k in range(0, inputs.size, size)]

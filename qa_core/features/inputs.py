@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_core.backbones.tower import EMBEDDING, Entry
+from qa_core.backbones.tower import EMBEDDING, TowerEntry
 from qa_core.data.image_store import ImagesOnDemand
 from qa_core.model.quality_model import Batch
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts
 
-Rows = np.ndarray | ImagesOnDemand | Tensor
+ImageRows = np.ndarray | ImagesOnDemand | Tensor
 """Anything that gives rows by index."""
 
 DRAWN_WINDOWS = 4
@@ -34,12 +34,12 @@ class Features:
         read: Which texts those are.
     """
 
-    images: Rows
+    images: ImageRows
     texts: np.ndarray
     token_ids: Tensor
     lengths: Tensor
     prompt_of: np.ndarray
-    entry: Entry
+    entry: TowerEntry
     views: int
     read: PromptTexts = PROMPTS_ALONE
 
@@ -75,14 +75,14 @@ def draw_views(rows: int, views: int, generator: torch.Generator | None = None) 
     return torch.cat([whole, 1 + order[:, :DRAWN_WINDOWS]], dim=1)
 
 
-def take(source: Rows, rows: np.ndarray) -> Tensor:
+def take(source: ImageRows, rows: np.ndarray) -> Tensor:
     """Some rows as a tensor, on the device where the source is."""
     if isinstance(source, Tensor):
         return source[torch.from_numpy(rows).to(source.device)]
     return torch.from_numpy(source[rows])
 
 
-def resident(images: np.ndarray | ImagesOnDemand, device: str) -> Rows:
+def resident(images: np.ndarray | ImagesOnDemand, device: str) -> ImageRows:
     """The rows on the GPU where they take less than half of what is free; else as they are."""
     if not device.startswith("cuda") or isinstance(images, ImagesOnDemand):
         return images

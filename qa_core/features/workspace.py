@@ -12,21 +12,25 @@ import torch
 from torch import Tensor
 
 from qa_core.backbones.backbone import Backbone, average_views, load_backbone
-from qa_core.backbones.tower import EMBEDDED, EMBEDDING, FROM_RAW, RAW, Boundary, Entry
+from qa_core.backbones.tower import EMBEDDED, EMBEDDING, FROM_RAW, RAW, Boundary, TowerEntry
 from qa_core.config import CachePrecision, RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.open_table import open_table
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.rendered import N_REPLICATES
-from qa_core.features.activations import activations, count_views, image_inputs, text_inputs
+from qa_core.features.activations import (
+    ProgressListener,
+    activations,
+    count_views,
+    image_inputs,
+    text_inputs,
+)
 from qa_core.features.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.features.inputs import Features, resident, take
 from qa_core.model.freezing import plan_freezing
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts, texts_read_by
 from qa_core.system.device import pick_device
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Workspace:
         backbone: Backbone,
         cache_dir: Path | None,
         device: str,
-        progress: Progress | None = None,
+        progress: ProgressListener | None = None,
         opener: Opener | None = None,
         whole: "Workspace | None" = None,
         rows: np.ndarray | None = None,
@@ -85,7 +89,7 @@ class Workspace:
         self.rows = np.arange(len(table.frame)) if rows is None else rows
         self._opener = opener
         self._parts: dict[tuple[int, ...], Workspace] = {}
-        self._warm: set[tuple[Entry, CachePrecision]] = set()
+        self._warm: set[tuple[TowerEntry, CachePrecision]] = set()
         self.backbone = backbone.eval().requires_grad_(False).to(device)
         self.spec = backbone.spec
         self.backbone_sha256 = backbone.sha256
@@ -96,7 +100,7 @@ class Workspace:
         self.prompts: list[str] = prompts.tolist()
         self._tokenized: dict[PromptTexts, tuple[Tensor, Tensor]] = {}
         self.views = count_views(images)
-        self._features: dict[tuple[Entry, CachePrecision, PromptTexts], Features] = {}
+        self._features: dict[tuple[TowerEntry, CachePrecision, PromptTexts], Features] = {}
 
     def _tokens(self, read: PromptTexts) -> tuple[Tensor, Tensor]:
         """Token ids (texts, longest) of all texts, and how many tokens each needs (texts,)."""
@@ -118,7 +122,7 @@ class Workspace:
         cls,
         config: RunConfig,
         cache_dir: Path,
-        progress: Progress | None = None,
+        progress: ProgressListener | None = None,
         n_replicates: int = N_REPLICATES,
     ) -> "Workspace":
         """Load table, images and backbone of a configuration.
@@ -201,7 +205,7 @@ class Workspace:
         n_images, views = len(self.images), self.views
         return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, views)
 
-    def entry(self, config: RunConfig) -> Entry:
+    def entry(self, config: RunConfig) -> TowerEntry:
         """Where runs enter the towers: past all that they freeze, if that is cached."""
         entry = plan_freezing(config, self.backbone).entry
         cached = config.train.cache and entry.image in self.cache_plan(config).kept
@@ -211,7 +215,7 @@ class Workspace:
         """Bytes that the activations for all these configurations take."""
         n_texts, length = self._tokens(PROMPTS_ALONE)[0].shape
         pictures = len(self.images) * self.views
-        entries: set[tuple[Entry, CachePrecision]] = {
+        entries: set[tuple[TowerEntry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
         }
         return sum(
@@ -240,7 +244,7 @@ class Workspace:
             for split in splits:
                 self.holding(split)[0].warm(configs)
             return
-        asked: set[tuple[Entry, CachePrecision]] = {
+        asked: set[tuple[TowerEntry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
         }
         wanted = asked - self._warm
@@ -266,7 +270,10 @@ class Workspace:
         return activations(inputs, [EMBEDDING], None)[EMBEDDING]
 
     def _features_at(
-        self, entry: Entry, precision: CachePrecision = "full", read: PromptTexts = PROMPTS_ALONE
+        self,
+        entry: TowerEntry,
+        precision: CachePrecision = "full",
+        read: PromptTexts = PROMPTS_ALONE,
     ) -> Features:
         key = (entry, precision, read)
         if key not in self._features:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from qa_core.backbones.backbone import Backbone
-from qa_core.backbones.tower import EMBEDDED, FROM_RAW, Entry
+from qa_core.backbones.tower import EMBEDDED, FROM_RAW, TowerEntry
 from qa_core.config import RunConfig
 from qa_core.modes import freezing
 
@@ -20,7 +20,7 @@ class FreezePlan:
     """
 
     frozen: frozenset[str]
-    entry: Entry
+    entry: TowerEntry
 
     @property
     def towers_frozen(self) -> bool:
@@ -44,7 +44,7 @@ def plan_freezing(config: RunConfig, backbone: Backbone) -> FreezePlan:
     frozen = {"logits", "image.stem", "text.stem"}
     frozen |= {f"image.blocks.{i}" for i in range(image)}
     frozen |= {f"text.blocks.{i}" for i in range(text)}
-    return FreezePlan(frozenset(frozen), Entry(image, text))
+    return FreezePlan(frozenset(frozen), TowerEntry(image, text))
 
 
 def apply_freezing(backbone: Backbone, plan: FreezePlan) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qa_core.backbones.backbone import Backbone, average_views
-from qa_core.backbones.tower import FROM_RAW, RAW, Entry
+from qa_core.backbones.tower import FROM_RAW, RAW, TowerEntry
 from qa_core.config import RunConfig
 from qa_core.model.explanations import ExplanationHead
 from qa_core.model.freezing import apply_freezing, plan_freezing, set_frozen_eval
@@ -42,7 +42,7 @@ class Batch:
     texts: Tensor
     token_ids: Tensor
     text_of: Tensor
-    entry: Entry = FROM_RAW
+    entry: TowerEntry = FROM_RAW
     views: int = 1
 
 

@@ -14,7 +14,7 @@ from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import checkpoint_name, mode_name
 from qa_core.training.identity import library_versions
-from qa_core.training.trainer import Progress, Trainer, trained_state
+from qa_core.training.trainer import Trainer, TrainerState, trained_state
 
 
 def describe(
@@ -62,7 +62,7 @@ class RunCheckpoints:
     Attributes:
         config: The run's configuration.
         workspace: Its data and backbone.
-        trainer: Holds its model and progress.
+        trainer: Holds its model and state.
         identity: Says which run a last state belongs to.
         folder: Where the files go; None writes none.
         standalone: The best checkpoint holds the whole model, and the last state lies beside it.
@@ -90,7 +90,7 @@ class RunCheckpoints:
     def after_epoch(self, epoch: int, measures: dict[str, float], is_best: bool) -> None:
         """Write what an epoch is worth keeping."""
         if is_best:
-            self.save_best(epoch, measures, self.trainer.progress.best_state)
+            self.save_best(epoch, measures, self.trainer.state.best_state)
         if self.last is not None:
             save_checkpoint(self.last, self._last_state())
 
@@ -119,25 +119,25 @@ class RunCheckpoints:
             )
         trainer = self.trainer
         trainer.model.load_state_dict(content["state"], strict=False)
-        trainer.progress = Progress(**content["progress"])
-        trainer.enter_phase(trainer.progress.epoch)
+        trainer.state = TrainerState(**content["progress"])
+        trainer.enter_phase(trainer.state.epoch)
         trainer.optimizer.load_state_dict(content["optimizer"])
         if trainer.average is not None:
             trainer.average.load(content["average"])
-        best = trainer.progress.best_epoch
+        best = trainer.state.best_epoch
         if best:  # the files so far may lie in another folder
-            self.after_epoch(best, trainer.progress.history[best], is_best=True)
+            self.after_epoch(best, trainer.state.history[best], is_best=True)
 
     def kept_words(self) -> str:
         """What a run that diverged leaves behind, where anyone can find it."""
         if self.last is None:
             return ""
-        progress = self.trainer.progress
-        if not progress.epoch:
+        state = self.trainer.state
+        if not state.epoch:
             return " No epoch was finished, so there is no checkpoint."
-        best = f"the best so far (epoch {progress.best_epoch}) {self.best}"
-        last = f"the last good one (epoch {progress.epoch}) {self.last}"
-        return f" Kept: {', '.join([best, last] if progress.best_epoch else [last])}."
+        best = f"the best so far (epoch {state.best_epoch}) {self.best}"
+        last = f"the last good one (epoch {state.epoch}) {self.last}"
+        return f" Kept: {', '.join([best, last] if state.best_epoch else [last])}."
 
     def _last_state(self) -> dict[str, Any]:
         average = self.trainer.average
@@ -147,5 +147,5 @@ class RunCheckpoints:
             "state": trained_state(self.trainer.model),
             "optimizer": self.trainer.optimizer.state_dict(),
             "average": average.state() if average else None,
-            "progress": dataclasses.asdict(self.trainer.progress),
+            "progress": dataclasses.asdict(self.trainer.state),
         }

@@ -35,17 +35,17 @@ class Findings:
 
     def add_training(self, trainer: Trainer, best: dict[str, float], device: str) -> None:
         """Add what training showed; `best` are the chosen epoch's measures on validation."""
-        progress, model = trainer.progress, trainer.model
+        state, model = trainer.state, trainer.model
         for target in TARGETS:
             if SROCC.curve(target) in best:
                 self.metrics[f"best_{SROCC.curve(target)}"] = best[SROCC.curve(target)]
-            for gap, measures in ((GAP, best), (GAP_LAST, progress.history[-1])):
+            for gap, measures in ((GAP, best), (GAP_LAST, state.history[-1])):
                 self._put_gap(gap.logged(target), measures.get(GAP.curve(target)))
-        epochs = progress.history[1:]
+        epochs = state.history[1:]
         self.metrics |= {
-            "best_epoch": progress.best_epoch,
+            "best_epoch": state.best_epoch,
             "best_selection": best["selection"],
-            "epochs_run": progress.epoch,
+            "epochs_run": state.epoch,
             "seconds_per_epoch": float(np.mean([m["seconds_per_epoch"] for m in epochs])),
             "trainable_parameters": count_parameters(model, trainable_only=True),
             "total_parameters": count_parameters(model),

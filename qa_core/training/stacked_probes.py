@@ -24,7 +24,7 @@ from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.system.seeding import derived_seed
 from qa_core.training.losses import with_missing_filled
 from qa_core.training.optim import StackedAdamW, lr_factor
-from qa_core.training.trainer import Progress, Trainer, TrainingDiverged
+from qa_core.training.trainer import Trainer, TrainerState, TrainingDiverged
 from qa_core.training.training_run import prepare_run
 
 WIDTH = 16
@@ -45,10 +45,12 @@ _PLAIN = {
     "early_stopping_patience": 0,
 }
 
-Outcome = Progress | TrainingDiverged
+MemberOutcome = TrainerState | TrainingDiverged
 
 
-def train_probes(configs: Sequence[RunConfig], workspace: Workspace, split: Split) -> list[Outcome]:
+def train_probes(
+    configs: Sequence[RunConfig], workspace: Workspace, split: Split
+) -> list[MemberOutcome]:
     """Train linear probes together on one split, whose test part is not read.
 
     Args:
@@ -68,9 +70,11 @@ def train_probes(configs: Sequence[RunConfig], workspace: Workspace, split: Spli
     return [outcome for own in stacks for outcome in _train_stack(own, workspace, split)]
 
 
-def _train_stack(configs: Sequence[RunConfig], workspace: Workspace, split: Split) -> list[Outcome]:
+def _train_stack(
+    configs: Sequence[RunConfig], workspace: Workspace, split: Split
+) -> list[MemberOutcome]:
     stack = _Stack([prepare_run(config, workspace, split)[1] for config in configs])
-    members = [Progress(history=[measures]) for measures in stack.validation_measures()]
+    members = [TrainerState(history=[measures]) for measures in stack.validation_measures()]
     diverged: dict[int, TrainingDiverged] = {}
     for epoch in range(1, configs[0].train.epochs + 1):
         for member, measures in enumerate(stack.epoch(epoch)):
@@ -84,7 +88,7 @@ def _train_stack(configs: Sequence[RunConfig], workspace: Workspace, split: Spli
                 continue
             least = configs[member].train.early_stopping_min_delta
             members[member].record(measures, least, lambda member=member: stack.state(member))
-    return [diverged.get(member, progress) for member, progress in enumerate(members)]
+    return [diverged.get(member, state) for member, state in enumerate(members)]
 
 
 def require_stackable(configs: Sequence[RunConfig]) -> None:

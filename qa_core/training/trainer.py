@@ -64,7 +64,7 @@ class TrainingData:
 
 
 @dataclass
-class Progress:
+class TrainerState:
     """All that a run needs to go on after an epoch, beside model and optimizer.
 
     `improved_epoch` is the last epoch that raised the selection metric by more than
@@ -116,7 +116,7 @@ class Trainer:
 
     def __init__(self, model: QualityModel, data: TrainingData, config: RunConfig, device: str):
         self.model, self.data, self.config, self.device = model, data, config, device
-        self.progress = Progress()
+        self.state = TrainerState()
         self.rows_at_once = config.train.batch_size
         per_step = config.train.batch_size * config.optim.grad_accum_steps
         self.steps_per_epoch = math.ceil(len(data.train) / per_step)
@@ -141,22 +141,22 @@ class Trainer:
 
     def fit(
         self, on_epoch: EpochListener | None = None, on_step: StepListener | None = None
-    ) -> Progress:
-        """Train from where `progress` stands to the last epoch or an early stop.
+    ) -> TrainerState:
+        """Train from where `state` stands to the last epoch or an early stop.
 
         Raises:
             TrainingDiverged: The loss is no longer finite; the best state so far is kept.
         """
-        if not self.progress.history:
-            self.progress.history.append(self.validation_measures())
-        while self.progress.epoch < self.config.train.epochs and not self._is_stalled():
+        if not self.state.history:
+            self.state.history.append(self.validation_measures())
+        while self.state.epoch < self.config.train.epochs and not self._is_stalled():
             is_best = self._one_epoch(on_step)
             if on_epoch is not None:
-                on_epoch(self.progress.epoch, self.progress.history[-1], is_best)
-        return self.progress
+                on_epoch(self.state.epoch, self.state.history[-1], is_best)
+        return self.state
 
     def _one_epoch(self, on_step: StepListener | None) -> bool:
-        epoch, started = self.progress.epoch + 1, time.perf_counter()
+        epoch, started = self.state.epoch + 1, time.perf_counter()
         if self.probing and epoch > self.probe_epochs:
             self.enter_phase(epoch)
         measures = self._train_epoch(epoch, on_step)
@@ -164,12 +164,12 @@ class Trainer:
             measures |= self.measures()
             measures["seconds_per_epoch"] = time.perf_counter() - started
             least = self.config.train.early_stopping_min_delta
-            return self.progress.record(measures, least, lambda: trained_state(self.model))
+            return self.state.record(measures, least, lambda: trained_state(self.model))
 
     def _is_stalled(self) -> bool:
         patience = self.config.train.early_stopping_patience
-        since = max(self.progress.improved_epoch, self.probe_epochs)
-        return 0 < patience <= self.progress.epoch - since
+        since = max(self.state.improved_epoch, self.probe_epochs)
+        return 0 < patience <= self.state.epoch - since
 
     def _train_epoch(self, epoch: int, on_step: StepListener | None) -> dict[str, float]:
         seed_everything(self.config.train.seed, "epoch", epoch)
@@ -284,9 +284,9 @@ class Trainer:
         columns = self._columns(self.data.validation)
         if not (np.isfinite(columns["q"]).all() and np.isfinite(columns["c"]).all()):
             raise TrainingDiverged(
-                f"The scores are no longer numbers after epoch {self.progress.epoch + 1}; try a"
+                f"The scores are no longer numbers after epoch {self.state.epoch + 1}; try a"
                 " smaller --lr."
-                if self.progress.history
+                if self.state.history
                 else "The scores are no numbers before training: the backbone's weights are bad."
             )
         return validation_measures(columns, self.config.train.selection_metric)

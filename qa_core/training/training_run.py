@@ -109,24 +109,24 @@ def train_run(
             on_epoch(epoch, measures, files.best if is_best else None)
 
     try:
-        progress = trainer.fit(report, on_step)
+        state = trainer.fit(report, on_step)
     except TrainingDiverged as error:
         raise TrainingDiverged(f"{error}{files.kept_words()}") from error
-    model.load_state_dict(progress.best_state, strict=False)
+    model.load_state_dict(state.best_state, strict=False)
     findings, line = Findings(), None
-    best = progress.history[progress.best_epoch]
+    best = state.history[state.best_epoch]
     if config.keep.wise_ft:
         line = _interpolate(trainer, workspace, split, retention=test)
         best = line.chosen
         findings.metrics["wise_ft_percent"] = line.percent
-        files.save_best(progress.best_epoch, best)
+        files.save_best(state.best_epoch, best)
     findings.add_training(trainer, best, workspace.device)
     predictions = findings.add_test(trainer, workspace, split) if test else None
     wall = time.perf_counter() - started
     findings.metrics["wall_s"] = wall
     return RunResult(
-        tuple(progress.history),
-        progress.best_epoch,
+        tuple(state.history),
+        state.best_epoch,
         best["selection"],
         findings.metrics,
         {} if line is None else line.curve,

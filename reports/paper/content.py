@@ -26,7 +26,7 @@ from reports.paper.tables import (
 )
 from reports.text.advice import earned_words, recommendation_words
 from reports.text.missing import missing_sections, on_the_cover
-from reports.text.plan import is_planned, plan_rows
+from reports.text.time_taken import is_planned, plan_rows
 from reports.text.wording import protocol_words, resolution, verdict_in_words
 from reports.verdicts.decide import PRIMARY, Verdict
 from reports.verdicts.results import Entry

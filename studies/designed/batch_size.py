@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec
-from studies.designed.design import Design, PlannedPoint, guide_point
+from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
 
@@ -18,4 +18,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
             yield guide_point(mode, base, spec, {"batch_size": size}, batch_size=size)
 
 
-DESIGN = Design("batch_size", "Does the batch size matter?", _points)
+DESIGN = StudyDesign("batch_size", "Does the batch size matter?", _points)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec
-from studies.designed.design import Design, PlannedPoint, guide_point, scales
+from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point, scales
 
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 WHOLE = 1.0
@@ -28,4 +28,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
             yield guide_point(RECIPE_MODE, base, spec, knobs, share, **scales(scale))
 
 
-DESIGN = Design("data_size", "Who profits from more data, and at which scale?", _points)
+DESIGN = StudyDesign("data_size", "Who profits from more data, and at which scale?", _points)

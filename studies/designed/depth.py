@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, PlannedPoint, rounded
+from studies.designed.study_design import PlannedPoint, StudyDesign, rounded
 
 STEPS = 8
 RATE_FACTORS = (1, 1 / 3, 3)
@@ -31,4 +31,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
         yield PlannedPoint("residual_partial_freeze", {"freeze_layers": depth}, candidates)
 
 
-DESIGN = Design("depth", "How many blocks should be frozen?", _points, uses_pool=True)
+DESIGN = StudyDesign("depth", "How many blocks should be frozen?", _points, uses_pool=True)

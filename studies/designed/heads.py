@@ -9,7 +9,7 @@ from itertools import product
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, PlannedPoint, rounded, scales
+from studies.designed.study_design import PlannedPoint, StudyDesign, rounded, scales
 
 RATE_FACTORS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 SCALES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
@@ -27,4 +27,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
     )
 
 
-DESIGN = Design("heads", "How far do head settings alone carry?", _points, stacked=True)
+DESIGN = StudyDesign("heads", "How far do head settings alone carry?", _points, stacked=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, PlannedPoint, guide_point, rounded
+from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point, rounded
 
 FACTORS = (0.1, 1 / 3, 1, 3, 10)
 
@@ -22,4 +22,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
             yield guide_point(mode, base, spec, {"lr": rate}, lr=rate)
 
 
-DESIGN = Design("lr", "Which learning rate suits each mode?", _points, uses_pool=True)
+DESIGN = StudyDesign("lr", "Which learning rate suits each mode?", _points, uses_pool=True)

@@ -15,9 +15,9 @@ from qa_core.errors import last_line
 from qa_core.modes import mode_name
 from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
+from studies.board import Board
 from studies.context import Context
 from studies.engine.interface import Engine, Job
-from studies.progress import Board
 from studies.space import expected_cost
 
 VARIED = ("lr", "residual_scale_q", "residual_scale_c")
@@ -59,14 +59,16 @@ class ProbeStack:
     def run(self, context: Context) -> list[float]:
         """Best epoch's selection metric of each member; NaN for one that diverged."""
         from qa_core.training.stacked_probes import train_probes
-        from qa_core.training.trainer import Progress
+        from qa_core.training.trainer import TrainerState
 
         identity, started = self.identity(context), time.time()
         known = context.tracker.find_finished(Kind.STACK, identity)
         if known is not None:
             return self.scores(known.data.metrics)
         outcomes = train_probes(self.configs, context.workspace, context.plan.folds[self.fold])
-        found = [o.best_selection if isinstance(o, Progress) else float("nan") for o in outcomes]
+        found = [
+            o.best_selection if isinstance(o, TrainerState) else float("nan") for o in outcomes
+        ]
         metrics = {_member(k): score for k, score in enumerate(found)}
         with tempfile.TemporaryDirectory() as scratch:
             table = Path(scratch) / "members.csv"

@@ -13,14 +13,14 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.modes import mode_config, mode_name
 from qa_core.records.schema import Kind, StudyListing, StudyPoint, Tag
 from qa_core.records.tracking import RunRecord
+from studies.board import Board
 from studies.cells import cells_of, run_cells
 from studies.confirmation import ConfirmationWork, ModeSetting
 from studies.context import Context
-from studies.designed.design import Design, PlannedPoint
 from studies.designed.journal import record_in_optuna
 from studies.designed.probe_stack import score_together
+from studies.designed.study_design import PlannedPoint, StudyDesign
 from studies.engine.interface import Engine
-from studies.progress import Board
 from studies.sweep import Journals
 
 
@@ -56,7 +56,7 @@ class DesignedStudy:
         journals: Where Optuna keeps its trials.
     """
 
-    design: Design
+    design: StudyDesign
     n_splits: int
     epochs: int
     base: RunConfig

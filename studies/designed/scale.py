@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, mode_config
-from studies.designed.design import Design, PlannedPoint, guide_point, scales
+from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point, scales
 
 SCALES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
@@ -21,4 +21,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
             yield guide_point(mode, base, spec, {"residual_scale": scale}, **scales(scale))
 
 
-DESIGN = Design("scale", "How large may the correction be?", _points)
+DESIGN = StudyDesign("scale", "How large may the correction be?", _points)

@@ -11,7 +11,7 @@ from typing import Any
 from qa_core.arms import MODES
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, freezing, mode_config
-from studies.designed.design import Design, PlannedPoint, guide_point
+from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point
 
 GUIDE = "guide"
 OF_THE_CORRECTION: dict[str, dict[str, Any]] = {
@@ -37,4 +37,4 @@ def _points(base: RunConfig, spec: BackboneSpec) -> Iterator[PlannedPoint]:
             yield guide_point(mode, base, spec, {"variant": name}, **settings)
 
 
-DESIGN = Design("variants", "What do the details of each mode earn?", _points)
+DESIGN = StudyDesign("variants", "What do the details of each mode earn?", _points)

@@ -1,7 +1,7 @@
-"""What an ablation will take: calibrated on this machine in seconds, before anything is trained.
+"""Time, disk and memory that an ablation will take, by trying every mode on this machine.
 
-Pixels of noise stand in for the images, whose content decides nothing about time, so that a plan
-decodes none of them.
+It takes seconds and trains nothing that is kept. Pixels of noise stand in for the images, whose
+content has no effect on time, so that no image has to be decoded.
 """
 
 import resource
@@ -17,7 +17,7 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, SplitPlan
 from qa_core.modes import BackboneSpec, freezing, frozen_blocks
 from studies.designed.catalogue import DESIGNS
-from studies.designed.design import Design
+from studies.designed.study_design import StudyDesign
 from studies.profiles import Profile
 from studies.space import ModeSpace
 
@@ -29,7 +29,7 @@ CALIBRATION_ROWS, SLOW_ROWS, SLOW_S = 48, 12, 0.05
 PASSES = 3
 """Training on an image costs a forward pass and a backward pass of twice that."""
 PLANNED = "planned_whole_s"
-"""Parameter of an ablation: the plan's seconds from start to end."""
+"""Parameter of an ablation: the seconds expected from start to end."""
 RUN_S = 0.4
 """Seconds to write a run to MLflow, its artifacts included."""
 START_S = 15.0
@@ -71,7 +71,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Forecast:
     """What an ablation will take at most: each mode confirmed at two settings, nothing pruned.
 
     Attributes:
@@ -93,20 +93,20 @@ class Plan:
     memory_gb: float
 
     def params(self) -> dict[str, str]:
-        """The plan as parameters of an ablation, for a report to set beside the fact."""
+        """The forecast as an ablation's parameters; a report sets the time taken beside it."""
         both = {mode: self.tune_s[mode] + self.confirm_s[mode] for mode in self.tune_s}
         named = {f"planned_{mode}_s": f"{seconds:.0f}" for mode, seconds in both.items()}
         return named | {PLANNED: f"{self.whole_s:.0f}"}
 
 
-def plan_ablation(
+def forecast_ablation(
     workspace: "Workspace",
     spaces: dict[str, ModeSpace],
     splits: SplitPlan,
     profile: Profile,
     workers: int,
-) -> Plan:
-    """The plan of an ablation on these data, by trying every mode for a moment.
+) -> Forecast:
+    """The forecast of an ablation on these data, by trying every mode for a moment.
 
     Args:
         workspace: Its table and backbone; its images are not looked at.
@@ -148,7 +148,7 @@ def plan_ablation(
     whole = START_S + prefix + of_workers / workers
     disk = _disk(workspace, splits, searched, guides) | {"checkpoints": checkpoints / 1e9}
     memory = (workers + 1) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return Plan(tune, confirm, studies, prefix, whole, disk, memory)
+    return Forecast(tune, confirm, studies, prefix, whole, disk, memory)
 
 
 def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
@@ -174,7 +174,11 @@ def measure_pace(config: RunConfig, small: "Workspace") -> Pace:
 
 
 def _study_seconds(
-    design: Design, base: RunConfig, spec: BackboneSpec, splits: SplitPlan, paces: dict[int, Pace]
+    design: StudyDesign,
+    base: RunConfig,
+    spec: BackboneSpec,
+    splits: SplitPlan,
+    paces: dict[int, Pace],
 ) -> float:
     """Seconds of one worker for all cells of a designed study, those on the pool too."""
     seconds = 0.0

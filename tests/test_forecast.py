@@ -14,8 +14,8 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.features.workspace import Workspace
 from qa_core.modes import BackboneSpec, mode_config
 from qa_core.training.retention import POOL_SIZE
-from studies.paper_plan import backbone_spec, plan_on_paper, towers
-from studies.plan import PLANNED, Pace, plan_ablation
+from studies.forecast import PLANNED, Pace, forecast_ablation
+from studies.paper_forecast import backbone_spec, forecast_on_paper, towers
 from studies.profiles import PROFILES, Profile
 from studies.space import mode_space
 
@@ -29,14 +29,14 @@ def test_a_plan_names_every_mode_and_grows_with_the_ablation(
     workspace = Workspace.open(undecoded, tmp_path)
     spaces = {mode: mode_space(mode, base, workspace.spec) for mode in MODES}
     splits = plan_splits(workspace.table.frame["group"].to_numpy(str), "honest")
-    plan = plan_ablation(workspace, spaces, splits, Profile(10, 8, 2), workers=2)
+    plan = forecast_ablation(workspace, spaces, splits, Profile(10, 8, 2), workers=2)
     assert plan.tune_s.keys() == plan.confirm_s.keys() == MODES.keys()
     worker_seconds = sum(plan.tune_s.values()) + sum(plan.confirm_s.values())
     assert plan.whole_s > worker_seconds / 2 > 0
     assert plan.disk_gb["decoded images"] == pytest.approx(24 * 3 * 32 * 32 / 1e9)
     assert plan.disk_gb["checkpoints"] > 0 and plan.memory_gb > 0
     assert plan.params().keys() == {f"planned_{mode}_s" for mode in MODES} | {PLANNED}
-    with_study = plan_ablation(
+    with_study = forecast_ablation(
         workspace, spaces, splits, Profile(10, 8, 2, studies=("depth", "heads")), workers=2
     )
     assert plan.studies_s == {}
@@ -58,15 +58,15 @@ def test_a_plan_counts_the_places_at_which_interpolated_weights_are_measured() -
     assert fewer == pytest.approx((POOL_SIZE - 60) * 1e-3)
 
 
-def test_a_plan_on_paper_counts_what_is_known_of_vit_l_14() -> None:
+def test_a_forecast_on_paper_counts_what_is_known_of_vit_l_14() -> None:
     image, _ = towers("ViT-L-14")
     assert (image.depth, image.width, image.tokens) == (24, 1024, 257)
     # published: 81 G multiply-adds an image
     assert image.depth * image.block_flops == pytest.approx(2 * 81e9, rel=0.02)
     base = run_config_from_flat({"backbone": "ViT-L-14", "epochs": 8})
     configs = {mode: mode_config(mode, base, backbone_spec("ViT-L-14")) for mode in MODES}
-    one = plan_on_paper(configs, PROFILES["default"], 30_000, cards=1)
-    eight = plan_on_paper(configs, PROFILES["default"], 30_000, cards=8)
+    one = forecast_on_paper(configs, PROFILES["default"], 30_000, cards=1)
+    eight = forecast_on_paper(configs, PROFILES["default"], 30_000, cards=8)
     assert one.hours["residual"] > one.hours["residual_partial_freeze"] > one.hours["linear_probe"]
     assert one.hours == eight.hours and one.whole_hours / 8 < eight.whole_hours < one.whole_hours
     tokens = 30_000 * 257 * 1024 * 4 / 1e9
@@ -75,7 +75,7 @@ def test_a_plan_on_paper_counts_what_is_known_of_vit_l_14() -> None:
     roomy = {
         m: with_settings(c, cache_gb=400.0, cache_precision="half") for m, c in configs.items()
     }
-    cached = plan_on_paper(roomy, PROFILES["default"], 30_000, cards=1)
+    cached = forecast_on_paper(roomy, PROFILES["default"], 30_000, cards=1)
     assert cached.cached_depths == 24
     partial = "residual_partial_freeze"
     assert (
@@ -84,7 +84,7 @@ def test_a_plan_on_paper_counts_what_is_known_of_vit_l_14() -> None:
     )
 
 
-def test_half_a_plan_on_paper_is_refused() -> None:
+def test_half_a_forecast_on_paper_is_refused() -> None:
     command = [sys.executable, "-m", "experiments.plan", "--cards", "1"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 2 and "--n_images" in answer.stderr

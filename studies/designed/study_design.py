@@ -29,7 +29,7 @@ class PlannedPoint:
 
 
 @dataclass(frozen=True)
-class Design:
+class StudyDesign:
     """A study whose cells are fixed beforehand.
 
     Attributes:

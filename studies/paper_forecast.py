@@ -1,4 +1,4 @@
-"""A plan on paper: a backbone, a number of images and cards, and nothing to try it on.
+"""A forecast on paper: from a backbone, a number of images and of cards, without trying anything.
 
 Floating-point operations are counted from the architecture (Kaplan et al. 2020, appendix B: a
 transformer block's forward pass takes 24 T d^2 + 4 T^2 d of them for T tokens of width d, a
@@ -76,7 +76,7 @@ def backbone_spec(backbone: str) -> BackboneSpec:
 
 
 @dataclass(frozen=True)
-class PaperPlan:
+class PaperForecast:
     """What an ablation would take.
 
     Attributes:
@@ -94,10 +94,10 @@ class PaperPlan:
     cached_depths: int
 
 
-def plan_on_paper(
+def forecast_on_paper(
     configs: dict[str, RunConfig], profile: Profile, n_images: int, cards: int
-) -> PaperPlan:
-    """The plan of an ablation at the guide's settings, each mode confirmed at two of them.
+) -> PaperForecast:
+    """The forecast of an ablation at the guide's settings, each mode confirmed at two of them.
 
     Args:
         configs: The modes' configurations.
@@ -136,7 +136,7 @@ def plan_on_paper(
         f"activations, all {image.depth - 1} depths of the search": per_depth * (image.depth - 1),
         "checkpoints": checkpoints,
     }
-    return PaperPlan(hours, prefix_hours + sum(hours.values()) / cards, disk, card, cached)
+    return PaperForecast(hours, prefix_hours + sum(hours.values()) / cards, disk, card, cached)
 
 
 def _is_cached(config: RunConfig, image: Tower, cached: int) -> bool:
