@@ -14,7 +14,7 @@ from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import MIN_PROMPTS_FOR_POOL, SplitPlan
 from qa_core.errors import UserError, last_line
-from qa_core.records.schema import TUNE, Setting, Tag, is_complete
+from qa_core.records.schema import TUNE, Param, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.board import Board
@@ -26,7 +26,7 @@ from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.machines import EngineChoice, OpenContext, open_machines
-from studies.forecast import PLANNED, forecast_ablation
+from studies.forecast import forecast_ablation
 from studies.objective import TrialResult, TrialWork
 from studies.profiles import Profile, StudyRequest
 from studies.reference_rows import write_reference_rows
@@ -102,7 +102,7 @@ def run_studies(
             machines.start(_context_opener(setup, context)) as engine,
             signs_of_life(tracker, board),
         ):
-            if only is None and PLANNED not in run.data.params:
+            if only is None and Param.PLANNED_WHOLE not in run.data.params:
                 _log_plan(context, spaces, profile, machines.workers, board)
             board.watch(engine)
             journals = stores.journals(run.info.run_id)

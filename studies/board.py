@@ -34,6 +34,11 @@ def count_table(counts: Sequence[str]) -> Table:
     return table
 
 
+def pool_row(study: str) -> str:
+    """Name of the row that counts what a study runs on the tuning pool."""
+    return f"{study}-pool"
+
+
 class Board:
     """Progress of all studies; a context manager.
 

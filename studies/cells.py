@@ -12,7 +12,7 @@ from qa_core.errors import last_line
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Kind, Tag, is_confirmation
 from qa_core.targets import TARGETS
-from studies.board import Board
+from studies.board import Board, pool_row
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome
@@ -114,7 +114,7 @@ def _job_name(work: ConfirmationWork) -> str:
 
 def _row(setting: ModeSetting) -> str:
     """Where the board counts its cells."""
-    return f"{setting.study}-pool" if setting.on_pool else setting.study
+    return pool_row(setting.study) if setting.on_pool else setting.study
 
 
 def _srocc_words(metrics: dict[str, float]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, SplitPlan
 from qa_core.modes import BackboneSpec, freezing, frozen_blocks
+from qa_core.records.schema import Param
 from studies.designed.catalogue import DESIGNS
 from studies.designed.study_design import StudyDesign
 from studies.profiles import Profile
@@ -28,8 +29,6 @@ CALIBRATION_ROWS, SLOW_ROWS, SLOW_S = 48, 12, 0.05
 """Images to try a mode on; of backbones that take longer than so many seconds an image, fewer."""
 PASSES = 3
 """Training on an image costs a forward pass and a backward pass of twice that."""
-PLANNED = "planned_whole_s"
-"""Parameter of an ablation: the seconds expected from start to end."""
 RUN_S = 0.4
 """Seconds to write a run to MLflow, its artifacts included."""
 START_S = 15.0
@@ -95,8 +94,8 @@ class Forecast:
     def params(self) -> dict[str, str]:
         """The forecast as an ablation's parameters; a report sets the time taken beside it."""
         both = {mode: self.tune_s[mode] + self.confirm_s[mode] for mode in self.tune_s}
-        named = {f"planned_{mode}_s": f"{seconds:.0f}" for mode, seconds in both.items()}
-        return named | {PLANNED: f"{self.whole_s:.0f}"}
+        named = {Param.planned(mode): f"{seconds:.0f}" for mode, seconds in both.items()}
+        return named | {Param.PLANNED_WHOLE: f"{self.whole_s:.0f}"}
 
 
 def forecast_ablation(

@@ -15,7 +15,7 @@ from qa_core.arms import ARMS
 from qa_core.config import RunConfig
 from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
-from qa_core.records.schema import Kind, Tag
+from qa_core.records.schema import Kind, Param, Tag
 from qa_core.records.tracking import RunRecord, Tracker, as_text
 from qa_core.targets import TARGETS
 from studies.objective import KNOBS
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from qa_core.features.workspace import Workspace
 
 MUST_AGREE = {
-    "results_version": "the version of the results",
-    "profile": "PROFILE",
-    "protocol": "PROTOCOL",
-    "data_name": "the data set",
-    "range_quality": "RANGE_Q",
-    "range_consistency": "RANGE_C",
-    "data_sha256": "the data's contents",
-    "backbone": "BACKBONE",
-    "pretrained": "PRETRAINED",
-    "image_view": "IMAGE_VIEW",
-    "backbone_sha256": "the backbone's weights",
-    "n_splits": "the number of splits",
-    "n_seeds": "SEEDS",
-    "margin": "MARGIN",
-    "n_trials": "the number of trials",
-    "epochs": "the number of epochs",
-    "split_seed": "the seed of the splits",
+    Param.RESULTS_VERSION: "the version of the results",
+    Param.PROFILE: "PROFILE",
+    Param.PROTOCOL: "PROTOCOL",
+    Param.DATA_NAME: "the data set",
+    Param.RANGE_QUALITY: "RANGE_Q",
+    Param.RANGE_CONSISTENCY: "RANGE_C",
+    Param.DATA_SHA256: "the data's contents",
+    Param.BACKBONE: "BACKBONE",
+    Param.PRETRAINED: "PRETRAINED",
+    Param.IMAGE_VIEW: "IMAGE_VIEW",
+    Param.BACKBONE_SHA256: "the backbone's weights",
+    Param.N_SPLITS: "the number of splits",
+    Param.N_SEEDS: "SEEDS",
+    Param.MARGIN: "MARGIN",
+    Param.N_TRIALS: "the number of trials",
+    Param.EPOCHS: "the number of epochs",
+    Param.SPLIT_SEED: "the seed of the splits",
     "torch": "the version of torch",
     "open_clip": "the version of open_clip",
     "optuna": "the version of optuna",
     "numpy": "the version of numpy",
     "scipy": "the version of scipy",
-    "device": "the device",
-    "left_out_of_cache": "what CACHE_GB leaves out",
+    Param.DEVICE: "the device",
+    Param.LEFT_OUT_OF_CACHE: "what CACHE_GB leaves out",
 }
 """Parameters of an ablation that a later session in the same folder has to share, in words."""
 
@@ -68,51 +68,65 @@ def ablation_params(
     """Everything that a reader has to know of an ablation, by parameter name."""
     from qa_core.training.identity import RESULTS_VERSION, device_name
 
-    table, frame = workspace.table, workspace.table.frame
     cache_plan = workspace.cache_plan(base)
-    left_out = cache_plan.words
-    notes = [*table.notes, *(note for note in (profile.note, left_out) if note)]
+    notes = [profile.note, cache_plan.words]
     return {
-        "profile": profile_name,
-        "protocol": plan.protocol,
-        "data_name": table.name,
-        "data_version": table.version,
-        "data_sha256": table.sha256,
-        "n_images": n_images_of(plan),
-        "n_prompts": plan.n_prompts,
-        "n_generators": frame["generator"].nunique() if "generator" in frame else 0,
-        "targets": ",".join(t for t in TARGETS if t.mos in frame),
-        "range_quality": table.range_quality,
-        "range_consistency": table.range_consistency,
-        "backbone": base.clip.backbone,
-        "pretrained": base.clip.pretrained,
-        "image_view": base.data.image_view,
-        "backbone_sha256": workspace.backbone_sha256,
-        "image_depth": workspace.spec.image_depth,
-        "n_splits": len(plan.splits),
-        "n_seeds": profile.n_seeds,
-        "margin": profile.margin,
-        "n_trials": profile.n_trials if plan.folds else 0,
-        "epochs": base.train.epochs,
-        "split_seed": plan.seed,
-        "n_pool_prompts": plan.n_pool_prompts,
-        "n_test_prompts": plan.n_test_prompts,
-        "n_eligible_prompts": plan.n_eligible_prompts,
-        "variance_factor": plan.variance_factor,
-        "validation_factor": plan.validation_factor,
-        "n_folds": plan.n_folds,
-        "interval": plan.interval,
-        "fusion_inputs": ",".join(base.head.fusion_inputs),
-        "base_init": base.head.base_init,
-        "batch_size": base.train.batch_size,
-        "threads_per_worker": base.train.threads,
-        "workers": workers,
-        "results_version": RESULTS_VERSION,
-        "machine": _machine(workspace.device),
-        "device": device_name(workspace.device),
-        "left_out_of_cache": ",".join(map(str, cache_plan.left_out)),
-        "notes": notes,
-    } | _versions()
+        Param.PROFILE: profile_name,
+        **_data_params(workspace, base),
+        **_split_params(plan),
+        Param.N_SEEDS: profile.n_seeds,
+        Param.MARGIN: profile.margin,
+        Param.N_TRIALS: profile.n_trials if plan.folds else 0,
+        Param.EPOCHS: base.train.epochs,
+        Param.FUSION_INPUTS: ",".join(base.head.fusion_inputs),
+        Param.BASE_INIT: base.head.base_init,
+        Param.BATCH_SIZE: base.train.batch_size,
+        Param.THREADS_PER_WORKER: base.train.threads,
+        Param.WORKERS: workers,
+        Param.RESULTS_VERSION: RESULTS_VERSION,
+        Param.MACHINE: _machine(workspace.device),
+        Param.DEVICE: device_name(workspace.device),
+        Param.LEFT_OUT_OF_CACHE: ",".join(map(str, cache_plan.left_out)),
+        Param.NOTES: [*workspace.table.notes, *filter(None, notes)],
+        **_versions(),
+    }
+
+
+def _data_params(workspace: "Workspace", base: RunConfig) -> dict[str, Any]:
+    """What an ablation is run on: table and backbone."""
+    table, frame = workspace.table, workspace.table.frame
+    return {
+        Param.DATA_NAME: table.name,
+        Param.DATA_VERSION: table.version,
+        Param.DATA_SHA256: table.sha256,
+        Param.N_GENERATORS: frame["generator"].nunique() if "generator" in frame else 0,
+        Param.TARGETS: ",".join(t for t in TARGETS if t.mos in frame),
+        Param.RANGE_QUALITY: table.range_quality,
+        Param.RANGE_CONSISTENCY: table.range_consistency,
+        Param.BACKBONE: base.clip.backbone,
+        Param.PRETRAINED: base.clip.pretrained,
+        Param.IMAGE_VIEW: base.data.image_view,
+        Param.BACKBONE_SHA256: workspace.backbone_sha256,
+        Param.IMAGE_DEPTH: workspace.spec.image_depth,
+    }
+
+
+def _split_params(plan: SplitPlan) -> dict[str, Any]:
+    """How the table is split, and how intervals over its splits are computed."""
+    return {
+        Param.PROTOCOL: plan.protocol,
+        Param.N_IMAGES: n_images_of(plan),
+        Param.N_PROMPTS: plan.n_prompts,
+        Param.N_SPLITS: len(plan.splits),
+        Param.SPLIT_SEED: plan.seed,
+        Param.N_POOL_PROMPTS: plan.n_pool_prompts,
+        Param.N_TEST_PROMPTS: plan.n_test_prompts,
+        Param.N_ELIGIBLE_PROMPTS: plan.n_eligible_prompts,
+        Param.VARIANCE_FACTOR: plan.variance_factor,
+        Param.VALIDATION_FACTOR: plan.validation_factor,
+        Param.N_FOLDS: plan.n_folds,
+        Param.INTERVAL: plan.interval,
+    }
 
 
 def n_images_of(plan: SplitPlan) -> int:
@@ -133,12 +147,11 @@ def open_ablation_run(tracker: Tracker, params: dict[str, Any], place: str) -> "
         refuse_changes(whole[0].data.params, params, place)
         return whole[0]
     tracker.retire(found)  # of a process that died while it wrote them
-    name = f"{params['data_name']} {params['profile']}"
+    name = f"{params[Param.DATA_NAME]} {params[Param.PROFILE]}"
     tags = {Tag.COMPLETE: "false"}
     run_id = tracker.start(RunRecord(name, Kind.ABLATION, tags=tags, params=params))
-    tracker.log_dataset(
-        run_id, params["data_name"], params["data_sha256"], params["n_images"], params["data_name"]
-    )
+    data, sha256 = params[Param.DATA_NAME], params[Param.DATA_SHA256]
+    tracker.log_dataset(run_id, data, sha256, params[Param.N_IMAGES], data)
     tracker.log(run_id, tags={Tag.ABLATION_ID: run_id})  # the last thing: now it is whole
     return tracker.client.get_run(run_id)
 
@@ -154,7 +167,7 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) ->
     Raises:
         UserError: They differ; it names what in.
     """
-    there = {"n_seeds": "1"} | there  # earlier versions noted less
+    there = {Param.N_SEEDS: "1"} | there  # earlier versions noted less
     noted = [name for name in MUST_AGREE if name in there]
     changed = [name for name in noted if there[name] != as_text(params[name])]
     if not changed:
@@ -176,7 +189,7 @@ def _short(value: str | None) -> str:
 
 def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
     """Run id of a mode or arm in this ablation, created where missing."""
-    params = {"guide_setting": setting_text(space, space.guide)}
+    params = {Param.GUIDE_SETTING: setting_text(space, space.guide)}
     found = tracker.runs(Kind.MODE, mode=space.mode)
     if found:
         run_id = found[0].info.run_id
@@ -192,7 +205,7 @@ def open_mode_run(tracker: Tracker, space: ModeSpace) -> str:
 def log_choice(tracker: Tracker, mode_run: str, space: ModeSpace, choice: Choice) -> None:
     """Note a mode's tuned setting and why it was chosen."""
     tags = {Tag.TUNED_IS_GUIDE: json.dumps(choice.is_guide), Tag.TUNED_REASON: choice.reason}
-    params = {"tuned_setting": setting_text(space, space.config(choice.values))}
+    params = {Param.TUNED_SETTING: setting_text(space, space.config(choice.values))}
     tracker.log(mode_run, params=params, tags=tags)
 
 
@@ -215,7 +228,7 @@ def _versions() -> dict[str, str]:
         "scipy": "scipy",
     }
     versions = {name: importlib.metadata.version(package) for name, package in packages.items()}
-    return versions | {"python": platform.python_version(), "code_version": _code_version()}
+    return versions | {"python": platform.python_version(), Param.CODE_VERSION: _code_version()}
 
 
 def _code_version() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qa_core.data.splits import IntervalKind
 from qa_core.measures.catalogue import SROCC
 from qa_core.measures.evaluation import score_reference
 from qa_core.measures.references import (
@@ -66,7 +67,9 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
             started_s=started,
         )
         # Independent replicates are compared by their scores, everything else by its images too.
-        _write(context, record, predictions if context.plan.interval != "paired_t" else None)
+        _write(
+            context, record, predictions if context.plan.interval != IntervalKind.PAIRED_T else None
+        )
     say(f"{len(todo)} reference rows computed: {', '.join(REFERENCES)}")
     return len(todo)
 

@@ -10,12 +10,14 @@ from qa_core.records.schema import (
     RESULT_KINDS,
     TUNE,
     Kind,
+    Param,
     StudyListing,
     Tag,
     is_complete,
     is_finished,
 )
 from qa_core.records.tracking import Tracker
+from studies.board import pool_row
 from studies.sign_of_life import TAG, Sign, read_sign
 
 if TYPE_CHECKING:
@@ -102,8 +104,10 @@ def _studies(
     ablation: "Run", runs: "dict[Kind, list[Run]]"
 ) -> "dict[tuple[str, str], tuple[int | None, list[Run]]]":
     """Expected number and runs of each study of a mode."""
-    n_splits, n_trials = (int(ablation.data.params[name]) for name in ("n_splits", "n_trials"))
-    n_seeds = int(ablation.data.params.get("n_seeds", 1))
+    n_splits, n_trials = (
+        int(ablation.data.params[name]) for name in (Param.N_SPLITS, Param.N_TRIALS)
+    )
+    n_seeds = int(ablation.data.params.get(Param.N_SEEDS, 1))
     cells, trials = _by_tags(runs[Kind.CONFIRMATION], Tag.STUDY), _by_tags(runs[Kind.TRIAL])
     references = {run.data.tags[Tag.REFERENCE] for run in runs[Kind.REFERENCE]}
     found: dict[tuple[str, str], tuple[int | None, list[Run]]] = {
@@ -117,7 +121,7 @@ def _studies(
         mode = run.data.tags[Tag.MODE]
         found[CONFIRM, mode] = (settings * n_splits * n_seeds, cells[CONFIRM, mode])
     for (study, mode), pool in _by_tags(runs[Kind.POOL], Tag.STUDY).items():
-        found[f"{study}-pool", mode] = (None, pool)
+        found[pool_row(study), mode] = (None, pool)
     return found | _designed(runs)
 
 

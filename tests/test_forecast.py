@@ -13,8 +13,9 @@ from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.splits import Split, plan_splits
 from qa_core.features.workspace import Workspace
 from qa_core.modes import BackboneSpec, mode_config
+from qa_core.records.schema import Param
 from qa_core.training.retention import POOL_SIZE
-from studies.forecast import PLANNED, Pace, forecast_ablation
+from studies.forecast import Pace, forecast_ablation
 from studies.paper_forecast import backbone_spec, forecast_on_paper, towers
 from studies.profiles import PROFILES, Profile
 from studies.space import mode_space
@@ -35,7 +36,7 @@ def test_a_plan_names_every_mode_and_grows_with_the_ablation(
     assert plan.whole_s > worker_seconds / 2 > 0
     assert plan.disk_gb["decoded images"] == pytest.approx(24 * 3 * 32 * 32 / 1e9)
     assert plan.disk_gb["checkpoints"] > 0 and plan.memory_gb > 0
-    assert plan.params().keys() == {f"planned_{mode}_s" for mode in MODES} | {PLANNED}
+    assert plan.params().keys() == {Param.planned(mode) for mode in MODES} | {Param.PLANNED_WHOLE}
     with_study = forecast_ablation(
         workspace, spaces, splits, Profile(10, 8, 2, studies=("depth", "heads")), workers=2
     )

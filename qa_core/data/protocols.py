@@ -8,6 +8,7 @@ import pandas as pd
 from qa_core.config import DataConfig, ProtocolName
 from qa_core.data.splits import (
     FOLDS,
+    IntervalKind,
     Rows,
     Split,
     SplitPlan,
@@ -109,7 +110,7 @@ def _plan_replicates(frame: pd.DataFrame, seed: int, n_splits: int) -> SplitPlan
         n_prompts=len(np.unique(groups[used])),
         n_pool_prompts=len(np.unique(groups[pool])),
         n_eligible_prompts=len(np.unique(groups[used & (part == "test")])),
-        interval="paired_t",
+        interval=IntervalKind.PAIRED_T,
     )
 
 
@@ -160,7 +161,7 @@ def _plan_official(frame: pd.DataFrame, groups: np.ndarray, seed: int) -> SplitP
             for draw in range(VALIDATION_DRAWS)
         ]
     plan = _plan("official", groups, splits, seed, 1 / len(splits))
-    return replace(plan, interval="prompt_bootstrap")
+    return replace(plan, interval=IntervalKind.PROMPT_BOOTSTRAP)
 
 
 def _draw_validation(groups: np.ndarray, train: Rows, seed: int, draw: int) -> tuple[Rows, Rows]:
@@ -191,7 +192,7 @@ def _plan_generators(frame: pd.DataFrame, groups: np.ndarray, seed: int) -> Spli
             if len(test) and len(validation) and len(train):
                 splits.append(Split(number * FOLDS + fold, train, validation, test))
     plan = _plan("leave_one_generator_out", groups, splits, seed, 1 / len(splits))
-    return replace(plan, interval="prompt_bootstrap")
+    return replace(plan, interval=IntervalKind.PROMPT_BOOTSTRAP)
 
 
 def _plan(

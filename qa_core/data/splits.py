@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,15 @@ MIN_PROMPTS_FOR_POOL = 100
 MIN_PROMPTS = {"honest": 10, "grouped_kfold": FOLDS}
 
 Rows = NDArray[np.int64]
-IntervalKind = Literal["nadeau_bengio", "prompt_bootstrap", "paired_t"]
+
+
+class IntervalKind(StrEnum):
+    """What intervals over the splits of a plan rest on."""
+
+    NADEAU_BENGIO = "nadeau_bengio"
+    PROMPT_BOOTSTRAP = "prompt_bootstrap"
+    PAIRED_T = "paired_t"
+
 
 # Streams of random numbers: what one draws never shifts another.
 _POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET, _SHARE = range(6)
@@ -85,7 +93,7 @@ class SplitPlan:
     n_test_prompts: int
     variance_factor: float
     validation_factor: float
-    interval: IntervalKind = "nadeau_bengio"
+    interval: IntervalKind = IntervalKind.NADEAU_BENGIO
     n_folds: int = 0
 
     @property

@@ -1,4 +1,4 @@
-"""What MLflow holds of an ablation: kinds of runs, their tags, and what a study lists.
+"""What MLflow holds of an ablation: kinds of runs, their tags and parameters, a study's points.
 
 Those who write runs and those who read them share these names. Stores of earlier versions hold the
 very same values, so one that changes needs a translation where it is read.
@@ -127,6 +127,75 @@ class Tag:
     QUESTION = "question"
 
 
+class Param:
+    """Names of parameters that one part of the project writes and another reads.
+
+    A run's own flags are parameters too, by the names that `RunConfig.flat` gives them.
+    """
+
+    # of an ablation
+    PROFILE = "profile"
+    PROTOCOL = "protocol"
+    DATA_NAME = "data_name"
+    DATA_VERSION = "data_version"
+    DATA_SHA256 = "data_sha256"
+    N_IMAGES = "n_images"
+    N_PROMPTS = "n_prompts"
+    N_GENERATORS = "n_generators"
+    TARGETS = "targets"
+    """Those that the table rates, with commas between them."""
+    RANGE_QUALITY = "range_quality"
+    RANGE_CONSISTENCY = "range_consistency"
+    BACKBONE = "backbone"
+    PRETRAINED = "pretrained"
+    IMAGE_VIEW = "image_view"
+    BACKBONE_SHA256 = "backbone_sha256"
+    IMAGE_DEPTH = "image_depth"
+    N_SPLITS = "n_splits"
+    N_SEEDS = "n_seeds"
+    MARGIN = "margin"
+    """Differences in SROCC below it are of no weight."""
+    N_TRIALS = "n_trials"
+    EPOCHS = "epochs"
+    SPLIT_SEED = "split_seed"
+    N_POOL_PROMPTS = "n_pool_prompts"
+    N_TEST_PROMPTS = "n_test_prompts"
+    N_ELIGIBLE_PROMPTS = "n_eligible_prompts"
+    VARIANCE_FACTOR = "variance_factor"
+    """Nadeau-Bengio factor of the splits for what is measured on their test parts."""
+    VALIDATION_FACTOR = "validation_factor"
+    """The same for what is measured on their validation parts."""
+    N_FOLDS = "n_folds"
+    """K where the splits are the folds of repeated K-fold, else 0."""
+    INTERVAL = "interval"
+    """`IntervalKind` of the splits."""
+    FUSION_INPUTS = "fusion_inputs"
+    BASE_INIT = "base_init"
+    BATCH_SIZE = "batch_size"
+    THREADS_PER_WORKER = "threads_per_worker"
+    WORKERS = "workers"
+    RESULTS_VERSION = "results_version"
+    MACHINE = "machine"
+    DEVICE = "device"
+    LEFT_OUT_OF_CACHE = "left_out_of_cache"
+    """Freeze depths whose activations `--cache_gb` leaves no room for."""
+    NOTES = "notes"
+    """Sentences about data and cache that a report repeats, as JSON."""
+    CODE_VERSION = "code_version"
+    PLANNED = "planned_"
+    """How the names of expected durations begin."""
+    PLANNED_WHOLE = "planned_whole_s"
+    """Seconds from start to end that were expected before it began."""
+    # of a mode
+    GUIDE_SETTING = "guide_setting"
+    TUNED_SETTING = "tuned_setting"
+
+    @staticmethod
+    def planned(mode: str) -> str:
+        """Seconds of one worker that a mode was expected to take."""
+        return f"{Param.PLANNED}{mode}_s"
+
+
 def is_kind(run: "Run", kind: Kind) -> bool:
     """Whether a run is of this kind."""
     return run.data.tags.get(Tag.KIND) == kind
@@ -210,14 +279,14 @@ class StudyListing:
         if not all(name in tags for name in _LISTED):
             return None
         return cls(
-            n_splits=int(tags["n_splits"]),
-            epochs=int(tags["epochs"]),
-            variance_factor=float(tags["variance_factor"]),
+            n_splits=int(tags[Param.N_SPLITS]),
+            epochs=int(tags[Param.EPOCHS]),
+            variance_factor=float(tags[Param.VARIANCE_FACTOR]),
             points=tuple(
                 StudyPoint.from_tag(tags[name]) for name in sorted(tags) if name.startswith(_POINT)
             ),
         )
 
 
-_LISTED = ("n_splits", "epochs", "variance_factor")
+_LISTED = (Param.N_SPLITS, Param.EPOCHS, Param.VARIANCE_FACTOR)
 _POINT = "point."

@@ -21,7 +21,7 @@ from qa_core.records.mlflow_store import (
     open_experiment,
     open_store,
 )
-from qa_core.records.schema import RESULT_KINDS, Kind, Tag, is_finished, is_kind
+from qa_core.records.schema import RESULT_KINDS, Kind, Param, Tag, is_finished, is_kind
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -283,9 +283,9 @@ def track_single_run(output_dir: Path, config: Any, workspace: Any, split: int) 
     tags = {Tag.MODE: mode, Tag.SPLIT: str(split), Tag.SEED: str(config.train.seed)}
     table = workspace.table
     params = config.flat() | {
-        "data_name": table.name,
-        "data_sha256": table.sha256,
-        "backbone_sha256": workspace.backbone_sha256,
+        Param.DATA_NAME: table.name,
+        Param.DATA_SHA256: table.sha256,
+        Param.BACKBONE_SHA256: workspace.backbone_sha256,
     }
     record = RunRecord(f"{mode} split {split}", Kind.SINGLE, tags=tags, params=params)
     return SingleRun(Tracker.open(output_dir), record)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_core.config import RunConfig
-from qa_core.records.schema import MARGIN, Setting
+from qa_core.records.schema import MARGIN, Param, Setting
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
@@ -29,9 +29,9 @@ def run_command(params: Mapping[str, str], ablation: Ablation, split: int | str)
         text = params.get(name)
         if text is not None and text != _as_logged(default):
             words.append(_flag(name, text))
-    words += [f"--protocol {ablation.params.get('protocol', 'auto')}", f"--split {split}"]
-    if ablation.params.get("split_seed", "0") != "0":
-        words.append(f"--split_seed {ablation.params['split_seed']}")
+    words += [f"--protocol {ablation.params.get(Param.PROTOCOL, 'auto')}", f"--split {split}"]
+    if ablation.params.get(Param.SPLIT_SEED, "0") != "0":
+        words.append(f"--split_seed {ablation.params[Param.SPLIT_SEED]}")
     return " ".join([*words, "--test"])
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qa_core.data.splits import IntervalKind
+from qa_core.records.schema import Param
 from reports.inference.estimates import Estimate, from_replicates, from_resplits
 from reports.statistics import FloatArray, Interval
 
@@ -36,13 +38,14 @@ class Design:
     @classmethod
     def of(cls, params: Mapping[str, str]) -> "Design":
         """The design of an ablation by its parameters; earlier versions noted fewer."""
-        factor = params["variance_factor"]
+        factor = params[Param.VARIANCE_FACTOR]
+        is_repeated_kfold = params.get(Param.PROTOCOL) == "honest"
         return cls(
-            independent=params.get("interval") == "paired_t",
-            n_splits=int(params["n_splits"]),
+            independent=params.get(Param.INTERVAL) == IntervalKind.PAIRED_T,
+            n_splits=int(params[Param.N_SPLITS]),
             test_factor=float(factor),
-            validation_factor=float(params.get("validation_factor", factor)),
-            n_folds=int(params.get("n_folds", 0)) if params.get("protocol") == "honest" else 0,
+            validation_factor=float(params.get(Param.VALIDATION_FACTOR, factor)),
+            n_folds=int(params.get(Param.N_FOLDS, 0)) if is_repeated_kfold else 0,
         )
 
     def factor(self, n: int, on_validation: bool = False) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 from qa_core.arms import ARMS, CONTROLS, MODES
 from qa_core.errors import last_line
 from qa_core.measures.catalogue import GAP, GAP_LAST
-from qa_core.records.schema import Setting, Tag
+from qa_core.records.schema import Param, Setting, Tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -69,12 +69,12 @@ def modes_frame(runs: list["Run"]) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
-        tuned = _loads(run.data.params.get("tuned_setting"))
+        tuned = _loads(run.data.params.get(Param.TUNED_SETTING))
         kept = run.data.tags.get(Tag.TUNED_IS_GUIDE, "true" if tuned is None else "false") == "true"
         rows.append(
             {
                 "mode": run.data.tags[Tag.MODE],
-                "guide_setting": _loads(run.data.params.get("guide_setting")) or {},
+                "guide_setting": _loads(run.data.params.get(Param.GUIDE_SETTING)) or {},
                 "tuned_setting": tuned,
                 "tuned_is_guide": kept,
                 "tuned_reason": run.data.tags.get(Tag.TUNED_REASON, ""),

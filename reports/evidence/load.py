@@ -1,6 +1,6 @@
 """An ablation read from MLflow into tidy frames; nothing else is ever read."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -9,12 +9,14 @@ from urllib.parse import urlparse
 
 import pandas as pd
 
+from qa_core.data.splits import IntervalKind
 from qa_core.errors import UserError
 from qa_core.measures import catalogue
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
 from qa_core.records.schema import (
     MARGIN,
     Kind,
+    Param,
     Setting,
     Tag,
     is_complete,
@@ -46,7 +48,13 @@ if TYPE_CHECKING:
 
 CURVE_METRICS = ("loss", "loss_q", "loss_c", "selection")
 # Same data and same protocol: what must agree before runs may stand in one table.
-_IDENTITY = ("protocol", "data_name", "data_sha256", "backbone_sha256", "split_seed")
+_IDENTITY = (
+    Param.PROTOCOL,
+    Param.DATA_NAME,
+    Param.DATA_SHA256,
+    Param.BACKBONE_SHA256,
+    Param.SPLIT_SEED,
+)
 PREDICTION_TEXT = ("name", "prompt", "group", "generator")
 
 
@@ -112,12 +120,12 @@ class Ablation:
     @property
     def has_one_part(self) -> bool:
         """Whether intervals rest on the prompts of one test part, not on re-splits."""
-        return self.params.get("interval") == "prompt_bootstrap"
+        return _rests_on_prompts(self.params)
 
     @property
     def decides(self) -> bool:
         """Whether claims are decided: on prompt-disjoint re-splits, nothing chosen on test."""
-        return not self.has_one_part and self.params.get("protocol") != "common"
+        return not self.has_one_part and self.params.get(Param.PROTOCOL) != "common"
 
     @property
     def design(self) -> Design:
@@ -127,7 +135,7 @@ class Ablation:
     @property
     def margin(self) -> float:
         """Differences in SROCC below it are of no weight; fixed before the run."""
-        return float(self.params.get("margin", MARGIN))
+        return float(self.params.get(Param.MARGIN, MARGIN))
 
     def variance_factor(self, n: int) -> float:
         """Nadeau-Bengio factor of n splits' values on their test parts."""
@@ -145,12 +153,12 @@ class Ablation:
     @property
     def n_seeds(self) -> int:
         """Seeds that each split trains with."""
-        return int(self.params.get("n_seeds", 1))
+        return int(self.params.get(Param.N_SEEDS, 1))
 
     @property
     def is_smoke(self) -> bool:
         """Whether this is a smoke run, which proves nothing."""
-        return self.params.get("profile") == "smoke"
+        return self.params.get(Param.PROFILE) == "smoke"
 
     @property
     def modes_kept(self) -> frozenset[str]:
@@ -180,6 +188,11 @@ class Ablation:
             if measure in reasons:
                 return str(reasons[measure])
         return "not logged by any run"
+
+
+def _rests_on_prompts(params: Mapping[str, str]) -> bool:
+    """Whether intervals rest on the prompts of one test part."""
+    return params.get(Param.INTERVAL) == IntervalKind.PROMPT_BOOTSTRAP
 
 
 def load_ablation(
@@ -223,14 +236,14 @@ def _read_runs(
     predictions, thumbnails = _read_artifacts(client, cells, ("mode", "setting"), downloads)
     refuse_mixed(predictions)
     params = parent.data.params
-    by_image = params.get("interval") == "prompt_bootstrap" or Design.of(params).n_folds
+    by_image = _rests_on_prompts(params) or Design.of(params).n_folds
     tested = references if by_image else references.iloc[:0]
     return Ablation(
         id=parent.info.run_id,
-        params=dict(parent.data.params),
+        params=dict(params),
         complete=is_complete(parent),
         wall_s=parent.data.metrics.get("wall_s"),
-        targets=tuple(t for t in TARGETS if t in parent.data.params.get("targets", "").split(",")),
+        targets=tuple(t for t in TARGETS if t in params.get(Param.TARGETS, "").split(",")),
         modes=modes_frame([r for r in own if is_kind(r, Kind.MODE)]),
         trials=trials_frame([r for r in own if is_kind(r, Kind.TRIAL)]),
         cells=cells,

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 from qa_core.arms import find_mode
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
-from qa_core.records.schema import Kind, Setting, Tag, is_finished
+from qa_core.records.schema import Kind, Param, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 from qa_core.targets import TARGETS, Target
 from reports.mlflow_pages.views import (
@@ -79,10 +79,11 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
     """Description of the ablation's run in Markdown: what it is, the verdicts, the report."""
     params = ablation.data.params
     what = (
-        f"Four ways to train CLIP ({params['backbone']}) for quality and consistency scores,"
-        f" compared on **{params['data_name']}**: {params['n_images']} images,"
-        f" {params['n_prompts']} prompts, protocol {params['protocol']}, {params['n_splits']}"
-        f" splits, {params['n_trials']} trials a mode, profile {params['profile']}."
+        f"Four ways to train CLIP ({params[Param.BACKBONE]}) for quality and consistency scores,"
+        f" compared on **{params[Param.DATA_NAME]}**: {params[Param.N_IMAGES]} images,"
+        f" {params[Param.N_PROMPTS]} prompts, protocol {params[Param.PROTOCOL]},"
+        f" {params[Param.N_SPLITS]} splits, {params[Param.N_TRIALS]} trials a mode,"
+        f" profile {params[Param.PROFILE]}."
     )
     if not results:
         return f"{what}\n\nThe report is not built yet."
@@ -142,7 +143,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _targets(params: Mapping[str, str]) -> list[Target]:
-    return [Target(name) for name in params["targets"].split(",")]
+    return [Target(name) for name in params[Param.TARGETS].split(",")]
 
 
 def _results(out: Path) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _describe_trials(tracker: Tracker, trials: Sequence["Run"], params: Mapping[
     for run in trials:
         if "frozen_blocks" not in run.data.params:
             mode = run.data.tags[Tag.MODE]
-            whole = params["image_depth"] if freezing_of(mode) == "all" else 0
+            whole = params[Param.IMAGE_DEPTH] if freezing_of(mode) == "all" else 0
             depth = run.data.params.get("freeze_layers", whole)
             tracker.log(run.info.run_id, params={"mode": mode, "frozen_blocks": depth})
 

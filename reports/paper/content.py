@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import CONFIRM, Kind, Setting
+from qa_core.records.schema import CONFIRM, Kind, Param, Setting
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -71,7 +71,7 @@ def build_content(
     """Everything that template.typ reads."""
     guide, tuned = verdicts
     modes, baselines = results["guide_modes"], results["baselines"]
-    data_name = page_text(ablation.params.get("data_name", "unnamed data"), LONGEST_VALUE)
+    data_name = page_text(ablation.params.get(Param.DATA_NAME, "unnamed data"), LONGEST_VALUE)
     return table_content(ablation, results, guide) | {
         "lang": language(),
         "banner": banner(ablation),
@@ -113,7 +113,7 @@ def table_content(
 ) -> dict[str, Any]:
     """Main tables and cost with their headers and captions."""
     modes, baselines = results["guide_modes"], results["baselines"]
-    n_splits = ablation.params.get("n_splits", "?")
+    n_splits = ablation.params.get(Param.N_SPLITS, "?")
     bootstrapped = say(
         "SROCC and PLCC with their 95 % bootstrap interval over prompts, averaged over the test "
         "parts, or within each left-out generator; the other means over {n} splits have none. "
@@ -176,7 +176,7 @@ def _interval_words(ablation: Ablation) -> str:
     """Where the intervals of the main tables come from."""
     if ablation.design.independent:
         return say("Student’s t over independent replicates")
-    factor = format_score(float(ablation.params["variance_factor"]))
+    factor = format_score(float(ablation.params[Param.VARIANCE_FACTOR]))
     if ablation.design.n_folds:
         return say(
             "SROCC: influence of each prompt and training noise; else Nadeau–Bengio, variance "
@@ -222,25 +222,25 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
         "trials": str(len(ablation.trials)),
         "all": str(len(ablation.runs)),
     }
-    tuning = say("{n} trials a mode", n=known["n_trials"])
+    tuning = say("{n} trials a mode", n=known[Param.N_TRIALS])
     training = [say("{epochs} epochs; profile {profile}", **known)]
     if ablation.n_seeds > 1:
         training.append(say("{n} seeds a split, averaged", n=str(ablation.n_seeds)))
     return [
-        [say("Data"), say("{name}, version {version}", name=known["data_name"],
-                          version=known["data_version"])],
-        [say("Data hash"), known["data_sha256"][:16]],
+        [say("Data"), say("{name}, version {version}", name=known[Param.DATA_NAME],
+                          version=known[Param.DATA_VERSION])],
+        [say("Data hash"), known[Param.DATA_SHA256][:16]],
         [say("Size"), say("{n_images} images, {n_prompts} prompts, {n_generators} generators",
                           **known)],
         [say("Targets"), say_list([say(target) for target in ablation.targets])],
         [say("Backbone"), say("{backbone} ({pretrained}), {image_depth} image blocks", **known)],
-        [say("Backbone hash"), known["backbone_sha256"][:16]],
+        [say("Backbone hash"), known[Param.BACKBONE_SHA256][:16]],
         [say("Protocol"), protocol_words(ablation)],
         [say("Training"), say("; ").join(training)],
         [say("Tuning"), tuning if ablation.is_tuned else say("none: the guide’s settings only")],
         [say("Runs"), say("{cells} confirmation runs, {trials} trials, {all} in all", **counts)],
-        [say("Code"), known["code_version"]],
-        [say("Machine"), known["machine"]],
+        [say("Code"), known[Param.CODE_VERSION]],
+        [say("Machine"), known[Param.MACHINE]],
         [say("Wall time"), wall],
     ]  # fmt: skip
 
@@ -253,9 +253,9 @@ def _duration(seconds: float) -> str:
 
 def _notes(ablation: Ablation) -> list[str]:
     try:
-        notes = json.loads(ablation.params.get("notes") or "[]")
+        notes = json.loads(ablation.params.get(Param.NOTES) or "[]")
     except json.JSONDecodeError:
-        notes = [ablation.params["notes"]]
+        notes = [ablation.params[Param.NOTES]]
     return [page_text(note, 300) for note in (notes if isinstance(notes, list) else [notes])]
 
 

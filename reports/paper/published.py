@@ -3,6 +3,7 @@
 from typing import Any
 
 from qa_core.measures.catalogue import PLCC, SROCC
+from qa_core.records.schema import Param
 from qa_core.targets import TARGETS
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
@@ -53,10 +54,10 @@ HEADER = ("method", "SROCC, quality", "PLCC, quality", "SROCC, consistency", "PL
 
 def published_content(ablation: Ablation, results: dict[str, Any]) -> dict[str, Any]:
     """The page of published results; nothing for a data set that has none here."""
-    name = ablation.params.get("data_name", "")
+    name = ablation.params.get(Param.DATA_NAME, "")
     if name not in PAPERS:
         return {"published": None}
-    backbone = ablation.params.get("backbone", "")
+    backbone = ablation.params.get(Param.BACKBONE, "")
     groups = [
         (say("Published, protocols as in the caption"), _rows(PAPERS[name])),
         (say("Elsewhere, prompts unseen"), _rows(ANCHORS[name])),

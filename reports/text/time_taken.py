@@ -1,15 +1,14 @@
 """What an ablation was expected to take beside what it took."""
 
+from qa_core.records.schema import Param
 from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say
 
-PREFIX, WHOLE = "planned_", "planned_whole_s"
-
 
 def is_planned(param: str) -> bool:
     """Whether a parameter of an ablation is a part of its plan."""
-    return param.startswith(PREFIX)
+    return param.startswith(Param.PLANNED)
 
 
 def plan_rows(ablation: Ablation) -> list[list[str]]:
@@ -17,12 +16,13 @@ def plan_rows(ablation: Ablation) -> list[list[str]]:
     rows: list[list[str]] = []
     own = ablation.runs[ablation.runs["kind"].isin(["trial", "confirmation"])]
     for name, planned in sorted(ablation.params.items()):
-        if is_planned(name) and name != WHOLE:
-            mode = name.removeprefix(PREFIX).removesuffix("_s")
+        if is_planned(name) and name != Param.PLANNED_WHOLE:
+            mode = name.removeprefix(Param.PLANNED).removesuffix("_s")
             took = own.loc[own["mode"] == mode, "seconds"].sum()
             rows.append([say("{mode}, worker seconds", mode=label(mode)), _words(planned, took)])
-    if WHOLE in ablation.params and ablation.wall_s is not None:
-        rows.append([say("the whole, seconds"), _words(ablation.params[WHOLE], ablation.wall_s)])
+    if Param.PLANNED_WHOLE in ablation.params and ablation.wall_s is not None:
+        planned = ablation.params[Param.PLANNED_WHOLE]
+        rows.append([say("the whole, seconds"), _words(planned, ablation.wall_s)])
     return rows
 
 

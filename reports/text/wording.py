@@ -9,7 +9,7 @@ import numpy as np
 from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION, SROCC
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.inference.decisions import ALPHA
@@ -38,8 +38,8 @@ class Resolution:
 
 def protocol_words(ablation: Ablation) -> str:
     """How images were split, and what the reader must know of it."""
-    facts = {key: ablation.params.get(key, "?") for key in ("protocol", "n_splits")}
-    facts["n_models"] = str(int(ablation.params.get("n_splits", 0)) * ablation.n_seeds)
+    facts = {key: ablation.params.get(key, "?") for key in (Param.PROTOCOL, Param.N_SPLITS)}
+    facts["n_models"] = str(int(ablation.params.get(Param.N_SPLITS, 0)) * ablation.n_seeds)
     return {
         "common": say(
             "{protocol}, {n_splits} random splits, best epoch chosen on test: for comparison with "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Param
 from qa_core.targets import TARGETS
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
@@ -175,7 +176,7 @@ class Evidence:
 
     def _require_resplits(self) -> None:
         if not self.ablation.decides:
-            protocol = self.ablation.params.get("protocol")
+            protocol = self.ablation.params.get(Param.PROTOCOL)
             raise NotTested(phrase("protocol {protocol} decides no claim", protocol=protocol))
 
     def _long_curves(self, mode: str, target: str) -> pd.DataFrame:

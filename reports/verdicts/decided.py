@@ -7,7 +7,7 @@ from typing import Any
 
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from reports.evidence.load import Ablation, load_ablation
 from reports.evidence.others import with_predictions
 from reports.verdicts.arms import arm_results
@@ -63,9 +63,9 @@ def decide_ablation(
 def _with_margin(ablation: Ablation, margin: float | None) -> Ablation:
     if margin is None:
         return ablation
-    if "margin" in ablation.params and ablation.margin != margin:
+    if Param.MARGIN in ablation.params and ablation.margin != margin:
         raise UserError(
             f"The ablation was run with MARGIN={ablation.margin:g}, fixed beforehand, and is not"
             f" decided by {margin:g} now: leave MARGIN out."
         )
-    return replace(ablation, params=ablation.params | {"margin": str(margin)})
+    return replace(ablation, params=ablation.params | {Param.MARGIN: str(margin)})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qa_core.measures.catalogue import PLCC, SROCC
 from qa_core.measures.metrics import MIN_ROWS, plcc, srocc
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import kept_together, select
 from reports.statistics import (
@@ -110,7 +110,7 @@ def _by_mode(ablation: "Ablation", target: Target) -> pd.DataFrame | None:
         return None
     own = select(table, setting=Setting.GUIDE).dropna(subset=[score, mos])
     own = own.assign(
-        unit=_units(own, ablation.params["protocol"]), mos=own[mos], together=kept_together(own)
+        unit=_units(own, ablation.params[Param.PROTOCOL]), mos=own[mos], together=kept_together(own)
     )
     index = ["split", "row", "together", "unit", "mos"]
     wide = own.pivot_table(index=index, columns="mode", values=score).dropna().reset_index()

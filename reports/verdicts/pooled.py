@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.measures.metrics import MIN_ROWS
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from qa_core.targets import Target
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
@@ -23,7 +23,7 @@ def pooled_entries(ablation: Ablation) -> dict[str, dict[str, Entry]]:
     offsets into the ranks; it stands beside the figure taken inside folds, never for it. Empty
     for protocols whose test parts are not folds.
     """
-    if ablation.params.get("protocol") != "grouped_kfold" or ablation.predictions.empty:
+    if ablation.params.get(Param.PROTOCOL) != "grouped_kfold" or ablation.predictions.empty:
         return {}
     table = select(ablation.predictions, setting=Setting.GUIDE)
     return {

@@ -13,7 +13,7 @@ import numpy as np
 
 from qa_core.arms import MODES
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION, SROCC
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from reports.evidence.load import Ablation
 from reports.inference.decisions import ALPHA
 from reports.inference.estimates import Estimate
@@ -159,4 +159,4 @@ def _prompts(ablation: Ablation, weakest: Mapping[str, Shortfall]) -> int | None
         return None
     # a two-sided test at twice the level is a one-sided one
     smallest = smallest_difference(estimate.error, estimate.degrees, 2 * ALPHA / len(weakest))
-    return prompts_needed(smallest, ablation.margin, int(ablation.params["n_prompts"]))
+    return prompts_needed(smallest, ablation.margin, int(ablation.params[Param.N_PROMPTS]))

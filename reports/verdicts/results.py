@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures import catalogue
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.statistics import (
@@ -105,7 +105,7 @@ def _part_entries(
 
     A floor that is constant in each fold would else be ranked by its folds' offsets alone.
     """
-    intervals = part_intervals(predictions, ablation.params["protocol"])
+    intervals = part_intervals(predictions, ablation.params[Param.PROTOCOL])
     return {
         name: as_entry(interval)
         for name, interval in intervals.items()

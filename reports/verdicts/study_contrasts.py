@@ -7,7 +7,7 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import PUBLISHED_RATES, freezing_of
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Param, Setting
 from reports.evidence.frames import select
 from reports.evidence.studies import Study
 from reports.language import phrase
@@ -55,7 +55,7 @@ def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contras
 def freeze_band_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Mean of the depths in the band − the depth outside it that is best on the pool."""
     study, measure = _study(evidence, "depth"), SROCC.logged(target)
-    whole = int(evidence.ablation.params["image_depth"])
+    whole = int(evidence.ablation.params[Param.IMAGE_DEPTH])
     depths = _levels(study, "freeze_layers")
     inside = [depth for depth in depths if in_band(depth, whole)]
     outside = [depth for depth in depths if not in_band(depth, whole)]
@@ -100,7 +100,7 @@ def scale_suits_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """In each mode: the best rate inside the range − the best outside, both chosen on the pool."""
-    if evidence.ablation.params.get("backbone") == EMBEDDED:
+    if evidence.ablation.params.get(Param.BACKBONE) == EMBEDDED:
         raise NotTested(phrase("the guide’s ranges are for published backbones"))
     study, measure = _study(evidence, "lr"), SROCC.logged(target)
     contrasts: list[Contrast] = []

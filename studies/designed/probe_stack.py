@@ -15,7 +15,7 @@ from qa_core.errors import last_line
 from qa_core.modes import mode_name
 from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
-from studies.board import Board
+from studies.board import Board, pool_row
 from studies.context import Context
 from studies.engine.interface import Engine, Job
 from studies.space import expected_cost
@@ -112,7 +112,7 @@ def score_together(
     board: Board,
 ) -> tuple[int, list[list[float]]]:
     """Failed folds, and the selection metric by fold that went well and member."""
-    row, folds = f"{study}-pool", range(len(context.plan.folds))
+    row, folds = pool_row(study), range(len(context.plan.folds))
     stacks = [ProbeStack(tuple(configs), fold, study, parent) for fold in folds]
     done = context.tracker.finished(Kind.STACK)
     found = {

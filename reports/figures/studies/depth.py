@@ -1,5 +1,6 @@
 """The study of freeze depth: test SROCC against the number of frozen blocks."""
 
+from qa_core.records.schema import Param
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures.page import Drawn
@@ -10,7 +11,7 @@ from reports.verdicts.study_contrasts import BAND
 
 def draw_page(ablation: Ablation, study: Study) -> Drawn:
     """A curve over depths, and the band that the guide advises."""
-    depth = int(ablation.params["image_depth"])
+    depth = int(ablation.params[Param.IMAGE_DEPTH])
     band = BAND[0] * depth, BAND[1] * depth
     figure = draw_srocc_by_mode(ablation, study, "freeze_layers", ROW + 0.2, band)
     return figure, say(
