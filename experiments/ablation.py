@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -90,11 +91,13 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
 
     stores = stores_of(args.out, args.tracking_uri, args.optuna_storage)
     with stores.held():
-        from studies.ablation import run_studies  # torch
+        from experiments.pilot import power_params  # torch
+        from studies.ablation import run_studies
         from studies.context import Setup
 
         setup = Setup(base, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
-        failed = run_studies(setup, args.profile, profile, stores, choice, only, arms)
+        foresee = partial(power_params, base, margin=profile.margin)
+        failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         build_report(args.out, stores.tracking_uri)
         publish_overview(stores)
     print(f"\nreport      {args.out / 'report.pdf'}")

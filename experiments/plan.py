@@ -10,6 +10,8 @@ from qa_core.config import with_settings
 from qa_core.errors import UserError
 
 if TYPE_CHECKING:
+    from experiments.pilot import Power
+    from qa_core.targets import Target
     from studies.forecast import Forecast
     from studies.paper_forecast import PaperForecast
 
@@ -41,7 +43,8 @@ def main() -> None:
 
 def print_calibrated(args: PlanArgs) -> None:
     """Print what this machine will take, by trying every mode for a moment."""
-    from studies.context import Setup, open_workspace  # torch: --help must not wait
+    from experiments.pilot import foresee_power  # torch: --help must not wait
+    from studies.context import Setup, open_workspace
     from studies.engine.machines import open_machines
     from studies.forecast import forecast_ablation
     from studies.space import all_spaces
@@ -54,6 +57,7 @@ def print_calibrated(args: PlanArgs) -> None:
     with open_machines(engine_choice(args)) as machines:
         workers = machines.workers
     print_forecast(forecast_ablation(workspace, spaces, splits, profile, workers), workers)
+    print_power(foresee_power(base, workspace, splits, profile.margin), profile.margin)
     left_out = workspace.cache_plan(base).words
     if left_out:
         print(left_out)
@@ -75,6 +79,23 @@ def print_forecast(forecast: "Forecast", workers: int) -> None:
     rooms = ", ".join(f"{what} {gb:.2f} GB" for what, gb in forecast.disk_gb.items())
     print(f"disk     {rooms}")
     print(f"memory   about {forecast.memory_gb:.1f} GB, all processes together")
+
+
+def print_power(powers: "dict[Target, Power]", margin: float) -> None:
+    """Print what the splits will show in four of five runs, by a pilot of linear probes."""
+    if not powers:
+        print("power    unknown: this protocol decides nothing, or there are too few prompts")
+    for target, power in powers.items():
+        if power.difference > 1:
+            print(f"power    {target}: these splits are too few to call any difference")
+            continue
+        print(f"power    {target}: a true difference of {power.difference:.3f} SROCC is called;")
+        print(f"         equal modes are called the same within +- {power.margin:.3f}")
+        if power.margin > margin:
+            print(
+                f"         (within +- {margin:g} takes about {power.prompts} prompts: claims that"
+            )
+            print("         modes are the same will most likely not be decided)")
 
 
 def print_on_paper(args: PlanArgs, n_images: int) -> None:

@@ -6,18 +6,19 @@ Each goes on where it stopped.
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
-from qa_core.data.splits import MIN_PROMPTS_FOR_POOL, SplitPlan
+from qa_core.data.splits import MIN_PROMPTS_FOR_POOL, Split, SplitPlan
 from qa_core.errors import UserError, last_line
 from qa_core.records.schema import TUNE, Param, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
 from studies.board import Board
+from studies.cache_fill import fill_cache
 from studies.cells import adopt_cells, cells_of, run_cells
 from studies.champion import register_champion
 from studies.confirmation import ModeSetting
@@ -34,6 +35,13 @@ from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
 from studies.space import ModeSpace, all_spaces, expected_cost
 from studies.stores import Stores
+
+if TYPE_CHECKING:
+    from qa_core.features.workspace import Workspace
+
+
+Foresight = Callable[["Workspace", SplitPlan], dict[str, str]]
+"""Tells, as parameters of an ablation, what these splits of these data will show."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +77,12 @@ def run_studies(
     choice: EngineChoice,
     only: StudyRequest | None = None,
     arms: Sequence[str] = (),
+    foresee: Foresight | None = None,
 ) -> int:
     """Everything but the report; returns the number of failed cells.
 
     With `only`, that study alone, in the same ablation. Further `arms` may be added to an ablation
-    that is complete.
+    that is complete. `foresee` is asked once, before anything is trained.
 
     Raises:
         UserError: Data, backbone or folder cannot be used, or the machine failed.
@@ -104,6 +113,9 @@ def run_studies(
         ):
             if only is None and Param.PLANNED_WHOLE not in run.data.params:
                 _log_plan(context, spaces, profile, machines.workers, board)
+                if foresee is not None:
+                    board.say("planning: a pilot of linear probes, to foresee what will be decided")
+                    tracker.log(run.info.run_id, params=foresee(workspace, plan))
             board.watch(engine)
             journals = stores.journals(run.info.run_id)
             ablation = RunningAblation(
@@ -158,8 +170,8 @@ def _run_phases(ablation: RunningAblation) -> int:
     context.tracker.log(ablation_id, tags={Tag.COMPLETE: "false"})
     spaces, plan = ablation.spaces.values(), context.plan
     searched = [config for space in spaces for config in space.depths()]
-    context.workspace.warm(searched, plan.folds or plan.splits)
-    context.workspace.warm([space.guide for space in spaces], plan.splits)
+    _fill_cache(ablation, searched, plan.folds or plan.splits)
+    _fill_cache(ablation, [space.guide for space in spaces], plan.splits)
     write_reference_rows(context, board.say)
     failed = _confirm(ablation, _tune(ablation))
     failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
@@ -205,6 +217,12 @@ def _run_study(ablation: RunningAblation, request: StudyRequest) -> int:
         journals=ablation.journals,
     )
     return study.run()
+
+
+def _fill_cache(
+    ablation: RunningAblation, configs: Sequence[RunConfig], splits: Sequence[Split]
+) -> None:
+    fill_cache(configs, splits, ablation.context, ablation.engine, ablation.board)
 
 
 def _tune(ablation: RunningAblation) -> dict[str, sweep.Choice]:
@@ -275,8 +293,12 @@ def _confirm(ablation: RunningAblation, tuned: dict[str, sweep.Choice]) -> int:
     context = ablation.context
     n_seeds = ablation.profile.n_seeds
     settings = confirmation_settings(ablation.spaces, ablation.mode_runs, tuned, n_seeds)
-    context.workspace.warm([setting.config for setting in settings], context.plan.splits)
-    cells = cells_of(settings, len(context.plan.splits), context)
+    tuned_ones = [one for one in settings if one.tuned]
+    guides = [one for one in settings if not one.tuned]
+    splits = context.plan.splits
+    n_tuned = ablation.profile.tuned_splits(len(splits))
+    _fill_cache(ablation, [one.config for one in tuned_ones], splits[:n_tuned])
+    cells = cells_of(guides, len(splits), context) | cells_of(tuned_ones, n_tuned, context)
     adopt_cells(cells, context)
     return run_cells(cells, context, ablation.engine, ablation.board)
 

@@ -15,7 +15,7 @@ from qa_core.targets import TARGETS
 from studies.board import Board, pool_row
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
 from studies.context import Context
-from studies.engine.interface import Engine, Job, Outcome
+from studies.engine.interface import Engine, Job, Outcome, collect
 from studies.space import expected_cost
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def run_cells(cells: Cells, context: Context, engine: Engine, board: Board) -> i
     for job in jobs:
         engine.submit(job)
     failed = 0
-    for _ in jobs:
-        while (outcome := engine.next_outcome(1.0)) is None:
-            pass
+    for outcome in collect(engine, len(jobs)):
         failed += outcome.error is not None
         context.tracker.retire(failures[todo[outcome.job.name]])  # this outcome counts instead
         _ended(outcome, context, board)

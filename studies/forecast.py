@@ -130,11 +130,10 @@ def forecast_ablation(
         }
         tune[mode] = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
         tune[mode] += profile.n_trials * RUN_S if splits.folds else 0.0
-        settings = (2 if splits.folds else 1) * profile.n_seeds
-        cells = settings * len(splits.splits)
-        confirm[mode] = settings * sum(guide.seconds(epochs, split) for split in splits.splits)
-        confirm[mode] += cells * RUN_S
-        checkpoints += cells * guide.checkpoint_bytes
+        of_tuned = splits.splits[: profile.tuned_splits(len(splits.splits))]
+        cells = profile.n_seeds * [*splits.splits, *(of_tuned if splits.folds else ())]
+        confirm[mode] = sum(guide.seconds(epochs, split) + RUN_S for split in cells)
+        checkpoints += len(cells) * guide.checkpoint_bytes
     searched = [config for space in spaces.values() for config in space.depths()]
     guides = [space.guide for space in spaces.values()]
     base = next(iter(spaces.values())).guide

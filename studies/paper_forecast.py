@@ -113,9 +113,9 @@ def forecast_on_paper(
     cached = min(pair[0].depth, int(train.cache_gb / per_depth))
     hours: dict[str, float] = {}
     card: dict[str, float] = {}
-    epochs_of_images = n_images * (profile.n_trials * 3 * POOL * FOLD + 2 * profile.n_cells * TRAIN)
-    scored = n_images * (profile.n_trials * 3 * POOL * FOLD + 4 * profile.n_cells * HELD_OUT)
-    cells = profile.n_trials * 3 + 2 * profile.n_cells
+    epochs_of_images = n_images * (profile.n_trials * 3 * POOL * FOLD + profile.n_cells * TRAIN)
+    scored = n_images * (profile.n_trials * 3 * POOL * FOLD + 2 * profile.n_cells * HELD_OUT)
+    cells = profile.n_trials * 3 + profile.n_cells
     for mode, config in configs.items():
         top = _trainable_flops(config, pair)
         frozen = 0.0 if _is_cached(config, pair[0], cached) else whole - top
@@ -129,7 +129,7 @@ def forecast_on_paper(
     prefix_hours = (n_images * whole / speed + START_S) / 3600
     image = pair[0]
     trained = {mode: _trainable_parameters(config, pair) for mode, config in configs.items()}
-    checkpoints = sum(2 * profile.n_cells * count * 4 for count in trained.values()) / 1e9
+    checkpoints = sum(profile.n_cells * count * 4 for count in trained.values()) / 1e9
     disk = {
         "decoded images": n_images * 3 * image.side**2 / 1e9,
         f"activations, one depth, {train.cache_precision} precision": per_depth,

@@ -107,6 +107,7 @@ def _studies(
     n_splits, n_trials = (
         int(ablation.data.params[name]) for name in (Param.N_SPLITS, Param.N_TRIALS)
     )
+    n_tuned = int(ablation.data.params.get(Param.N_TUNED_SPLITS, n_splits))
     n_seeds = int(ablation.data.params.get(Param.N_SEEDS, 1))
     cells, trials = _by_tags(runs[Kind.CONFIRMATION], Tag.STUDY), _by_tags(runs[Kind.TRIAL])
     references = {run.data.tags[Tag.REFERENCE] for run in runs[Kind.REFERENCE]}
@@ -117,9 +118,9 @@ def _studies(
     for mode in (run.data.tags[Tag.MODE] for run in modes):
         found[TUNE, mode] = (n_trials, trials[(mode,)])
     for run in modes:
-        settings = 2 if run.data.tags.get(Tag.TUNED_IS_GUIDE) == "false" else 1
+        more = n_tuned if run.data.tags.get(Tag.TUNED_IS_GUIDE) == "false" else 0
         mode = run.data.tags[Tag.MODE]
-        found[CONFIRM, mode] = (settings * n_splits * n_seeds, cells[CONFIRM, mode])
+        found[CONFIRM, mode] = ((n_splits + more) * n_seeds, cells[CONFIRM, mode])
     for (study, mode), pool in _by_tags(runs[Kind.POOL], Tag.STUDY).items():
         found[pool_row(study), mode] = (None, pool)
     return found | _designed(runs)

@@ -76,6 +76,19 @@ def check_margin(margin: float) -> float:
     return margin
 
 
+class Foreseen(StrEnum):
+    """What a pilot foresees of the decisions, as parameters of an ablation, by target."""
+
+    DIFFERENCE = "foreseen_difference"
+    """The smallest true difference in SROCC that four of five such ablations call."""
+    MARGIN = "foreseen_margin"
+    """The smallest margin within which four of five call equal modes the same."""
+
+    def of(self, target: str) -> str:
+        """Name of the parameter."""
+        return f"{self}_{target}"
+
+
 StudyName = Literal["depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"]
 """The designed studies, in the order in which they run and are reported."""
 TUNE = "tune"
@@ -152,6 +165,8 @@ class Param:
     BACKBONE_SHA256 = "backbone_sha256"
     IMAGE_DEPTH = "image_depth"
     N_SPLITS = "n_splits"
+    N_TUNED_SPLITS = "n_tuned_splits"
+    """The first so many splits, on which the tuned settings are confirmed."""
     N_SEEDS = "n_seeds"
     MARGIN = "margin"
     """Differences in SROCC below it are of no weight."""

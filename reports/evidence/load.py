@@ -150,6 +150,12 @@ class Ablation:
             return Interval(float(values.mean()), None, None, values.size, 0.95, "none")
         return self.design.interval(values, is_on_validation(metric))
 
+    def n_splits_of(self, setting: str) -> int:
+        """Splits on which a setting is confirmed: the tuned ones on the first of them alone."""
+        planned = int(self.params.get(Param.N_SPLITS, 0))
+        tuned = int(self.params.get(Param.N_TUNED_SPLITS, planned))
+        return tuned if setting == Setting.TUNED else planned
+
     @property
     def n_seeds(self) -> int:
         """Seeds that each split trains with."""
@@ -175,7 +181,10 @@ class Ablation:
         guide = select(self.cells, setting=Setting.GUIDE)
         if setting == Setting.GUIDE:
             return guide
-        kept: Any = guide[guide["mode"].isin(list(self.modes_kept))]
+        kept: Any = guide[
+            guide["mode"].isin(list(self.modes_kept))
+            & (guide["split"] < self.n_splits_of(Setting.TUNED))
+        ]
         return pd.concat([select(self.cells, setting=Setting.TUNED), kept])
 
     def by_split(self, mode: str, measure: str, setting: str = Setting.GUIDE) -> pd.Series:

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import CONFIRM, Kind, Param, Setting
+from qa_core.targets import Target
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -26,8 +27,9 @@ from reports.paper.tables import (
 )
 from reports.text.advice import earned_words, recommendation_words
 from reports.text.missing import missing_sections, on_the_cover
+from reports.text.resolution import Resolution, find_resolution, resolution_words
 from reports.text.time_taken import is_planned, plan_rows
-from reports.text.wording import protocol_words, resolution, verdict_in_words
+from reports.text.wording import protocol_words, verdict_in_words
 from reports.verdicts.decide import PRIMARY, Verdict
 from reports.verdicts.results import Entry
 
@@ -35,8 +37,6 @@ LONGEST_PROMPT = 180
 LONGEST_VALUE = 60
 LONGEST_COMMAND = 700
 WORST_IMAGES = 12
-LARGEST_DIFFERENCE = 2.0
-"""Of two rank correlations."""
 _VERSIONS = ("python", "torch", "open_clip", "optuna", "mlflow")
 _ON_COVER = {
     "profile", "protocol", "data_name", "data_version", "data_sha256", "n_images", "n_prompts",
@@ -72,6 +72,8 @@ def build_content(
     guide, tuned = verdicts
     modes, baselines = results["guide_modes"], results["baselines"]
     data_name = page_text(ablation.params.get(Param.DATA_NAME, "unnamed data"), LONGEST_VALUE)
+    size = _family_size(results)
+    resolutions = {t: find_resolution(ablation, t, size) for t in ablation.targets}
     return table_content(ablation, results, guide) | {
         "lang": language(),
         "banner": banner(ablation),
@@ -79,7 +81,7 @@ def build_content(
         "subtitle": say("An ablation of fine-tuning modes on {data}", data=data_name),
         "facts": cover_facts(ablation),
         "notes": [*on_the_cover(ablation), *_notes(ablation)],
-        "resolution": [_resolution_words(ablation, t, results) for t in ablation.targets],
+        "resolution": [resolution_words(ablation, t, found) for t, found in resolutions.items()],
         "verdict": [
             recommendation_words(results["recommendation"]),
             *_earned(ablation, results["comparisons"]["guide"]),
@@ -92,7 +94,7 @@ def build_content(
         "missing": missing_sections(ablation, results, guide, not_drawn),
         "worst": worst_cases(ablation),
         "tuning": [row for one in _with_arms(ablation) for row in tuning_rows(one)],
-        "configuration": _configuration(ablation),
+        "configuration": _configuration(ablation, resolutions),
         "commands": [
             [f"{label(mode)}, {say(setting)}", page_text(command, LONGEST_COMMAND)]
             for one in _with_arms(ablation)
@@ -201,13 +203,15 @@ def _with_arms(ablation: Ablation) -> list[Ablation]:
     return [ablation] if ablation.arms is None else [ablation, ablation.arms]
 
 
-def _configuration(ablation: Ablation) -> list[list[str]]:
+def _configuration(
+    ablation: Ablation, resolutions: Mapping[Target, Resolution | None]
+) -> list[list[str]]:
     """What is not on the cover: settings, then versions, then what was planned beside the fact."""
     elsewhere = (*_ON_COVER, *_VERSIONS)
     settings = [k for k in sorted(ablation.params) if k not in elsewhere and not is_planned(k)]
     versions = [k for k in _VERSIONS if k in ablation.params]
     pairs = [[k, page_text(ablation.params[k], LONGEST_VALUE)] for k in settings + versions]
-    return pairs + plan_rows(ablation)
+    return pairs + plan_rows(ablation, resolutions)
 
 
 def cover_facts(ablation: Ablation) -> list[list[str]]:
@@ -262,23 +266,6 @@ def _notes(ablation: Ablation) -> list[str]:
 def _family_size(results: dict[str, Any]) -> int:
     """Contrasts of the primary family."""
     return sum(one.get("family") == PRIMARY for one in results["comparisons"]["guide"])
-
-
-def _resolution_words(ablation: Ablation, target: str, results: dict[str, Any]) -> str:
-    if not ablation.decides:
-        return say("{target}: unknown, since this protocol decides no claim", target=target)
-    found = resolution(ablation, target, _family_size(results))
-    if found.single is not None and found.single > LARGEST_DIFFERENCE:
-        return say("{target}: none, these splits are too few to see any", target=target)
-    if found.single is None or found.family is None:
-        return say("{target}: unknown, since no two modes share two splits", target=target)
-    return say(
-        "{target}: {single} for one comparison planned beforehand, {family} at the strictest step "
-        "of Holm’s family",
-        target=target,
-        single=format_score(found.single),
-        family=format_score(found.family),
-    )
 
 
 def pooled_rows(

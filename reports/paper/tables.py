@@ -9,6 +9,7 @@ import pandas as pd
 
 from qa_core.measures import catalogue
 from qa_core.measures.catalogue import Measure
+from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, has_label, label
 from reports.language import say
@@ -75,11 +76,18 @@ def main_table(
     moved = {mode: entries for mode, entries in tuned.items() if mode not in ablation.modes_kept}
     if moved:
         rows = [_row(mode, entries, target) for mode, entries in moved.items()]
-        groups.append({"title": say("Tuned setting, where tuning moved it"), "rows": rows})
+        groups.append({"title": _tuned_title(ablation), "rows": rows})
     rows = [_row(name, entries, target) for name, entries in baselines.items()]
     if rows:
         groups.append({"title": say("References"), "rows": rows})
     return groups
+
+
+def _tuned_title(ablation: Ablation) -> str:
+    n_splits = ablation.n_splits_of(Setting.TUNED)
+    if n_splits == ablation.n_splits_of(Setting.GUIDE):
+        return say("Tuned setting, where tuning moved it")
+    return say("Tuned setting, where tuning moved it, on the first {n} splits", n=str(n_splits))
 
 
 def _row(name: str, entries: dict[str, Entry], target: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import Param, Setting
+from qa_core.records.schema import Setting
 from qa_core.targets import TARGETS
 from reports.evidence.frames import REFERENCE_ORDER, select
 from reports.evidence.load import Ablation
@@ -75,12 +75,12 @@ def _cells_left(ablation: Ablation | None) -> list[str]:
     """Modes or arms, and settings, of which not all splits finished."""
     if ablation is None:
         return []
-    planned = int(ablation.params.get(Param.N_SPLITS, 0))
     items: list[str] = []
     for mode in ablation.modes["mode"]:
         for setting in (Setting.GUIDE,) if mode in ablation.modes_kept else Setting:
             runs = select(ablation.cells, mode=mode, setting=setting)["split"].value_counts()
             done = int((runs >= ablation.n_seeds).sum())
+            planned = ablation.n_splits_of(setting)
             if done < planned:
                 items.append(
                     say(

@@ -1,39 +1,17 @@
-"""The verdict in plain words, computed from the results; and the smallest effect to be seen."""
+"""The verdict in plain words, computed from the results."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
 
-import numpy as np
-
-from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION, SROCC
+from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
-from qa_core.records.schema import Param, Setting
+from qa_core.records.schema import Param
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
-from reports.inference.decisions import ALPHA
-from reports.inference.power import smallest_difference
 from reports.language import say, say_all, say_list
 from reports.text.standing import standing_in_words
 from reports.verdicts.decide import Verdict
-from reports.verdicts.measured import measure_pair
 from reports.verdicts.results import Entry
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """The smallest true SROCC difference that this run calls in four of five repetitions.
-
-    Attributes:
-        target: The target.
-        single: At .05 for one contrast planned beforehand.
-        family: At Holm's strictest step, .05 over the family's size; None where m is 0.
-    """
-
-    target: str
-    single: float | None
-    family: float | None
 
 
 def protocol_words(ablation: Ablation) -> str:
@@ -54,26 +32,6 @@ def protocol_words(ablation: Ablation) -> str:
             "{protocol}, {n_splits} splits, each testing a generator on unseen prompts", **facts
         ),
     }.get(facts["protocol"], say("{protocol}, {n_splits} prompt-disjoint splits", **facts))
-
-
-def resolution(ablation: Ablation, target: str, family_size: int) -> Resolution:
-    """Smallest difference to be seen, from the median error of all pairs of modes."""
-    if not ablation.decides:
-        return Resolution(target, None, None)
-    pairs = (
-        measure_pair(ablation, first, second, SROCC.logged(target), Setting.GUIDE)
-        for first, second in combinations(ablation.mode_names, 2)
-    )
-    estimates = [pair.estimate for pair in pairs if pair.estimate is not None]
-    if not estimates:
-        return Resolution(target, None, None)
-    error = float(np.median([estimate.error for estimate in estimates]))
-    degrees = min(estimate.degrees for estimate in estimates)
-    return Resolution(
-        target,
-        smallest_difference(error, degrees),
-        smallest_difference(error, degrees, alpha=ALPHA / max(family_size, 1)),
-    )
 
 
 def verdict_in_words(

@@ -17,7 +17,7 @@ from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
 from studies.board import Board, pool_row
 from studies.context import Context
-from studies.engine.interface import Engine, Job
+from studies.engine.interface import Engine, Job, collect
 from studies.space import expected_cost
 
 VARIED = ("lr", "residual_scale_q", "residual_scale_c")
@@ -124,9 +124,7 @@ def score_together(
     board.expect(row, mode_name(configs[0]), len(stacks), len(found), sum(job.cost for job in jobs))
     for job in jobs:
         engine.submit(job)
-    for _ in jobs:
-        while (outcome := engine.next_outcome(1.0)) is None:
-            pass
+    for outcome in collect(engine, len(jobs)):
         work = outcome.job.work
         assert isinstance(work, ProbeStack)
         if outcome.error is not None:

@@ -14,6 +14,7 @@ from qa_core.modes import mode_config, mode_name
 from qa_core.records.schema import Kind, StudyListing, StudyPoint, Tag
 from qa_core.records.tracking import RunRecord
 from studies.board import Board
+from studies.cache_fill import fill_cache
 from studies.cells import cells_of, run_cells
 from studies.confirmation import ConfirmationWork, ModeSetting
 from studies.context import Context
@@ -75,7 +76,8 @@ class DesignedStudy:
             points = [point for point in points if len(point.candidates) == 1]
         points = [p for p in points if p.train_share <= context.plan.largest_share]
         splits = (*context.plan.folds, *context.plan.splits[: self.n_splits])
-        context.workspace.warm([config for point in points for config in point.candidates], splits)
+        candidates = [config for point in points for config in point.candidates]
+        fill_cache(candidates, splits, context, self.engine, self.board)
         failed, chosen = self._choose(points, run_id)
         context.tracker.log(run_id, tags=self._listing(chosen).to_tags())
         cells = cells_of([one.setting for one in chosen], self.n_splits, context)

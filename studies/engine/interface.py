@@ -1,5 +1,6 @@
 """What a study needs of whatever runs its jobs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -93,3 +94,15 @@ class Engine(Protocol):
     def running(self) -> list[str]:
         """Names of the jobs that run now."""
         ...
+
+
+def collect(engine: Engine, count: int) -> Iterator[Outcome]:
+    """The next outcomes of an engine, as many as were submitted.
+
+    Raises:
+        InfrastructureError: Going on makes no sense.
+    """
+    for _ in range(count):
+        while (outcome := engine.next_outcome(1.0)) is None:
+            pass
+        yield outcome
