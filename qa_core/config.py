@@ -7,7 +7,7 @@ default depends on the mode and the backbone is None here and filled by `qa_core
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from qa_core.errors import UserError
 from qa_core.targets import TARGETS, Target
@@ -462,4 +462,3 @@ def _as_tuple(value: Any) -> Any:
 
 
 _DEFAULT = RunConfig()
-ALL_FUSION_INPUTS: tuple[FusionInput, ...] = get_args(FusionInput)

@@ -1,8 +1,8 @@
 """Statistics on paired splits: pure functions on arrays.
 
-Verdicts rest on the Nadeau-Bengio interval and Holm's adjustment alone. The sign-flip test, the
-interquartile mean with its bootstrap and the share of splits won describe the splits at hand:
-re-splits of one data set overlap, so these are too sure of themselves as inference.
+Verdicts rest on `reports.inference` and Holm's adjustment alone. The sign-flip test, the
+interquartile mean and the share of splits won only describe the splits at hand: re-splits of one
+data set overlap, so that as inference these would claim too much.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ class Interval:
         high: Upper bound; None likewise.
         n: Number of values behind the estimate.
         level: Nominal coverage in (0, 1).
-        kind: "nadeau_bengio" or "prompt_bootstrap" or "stratified_bootstrap".
+        kind: What it rests on: an `EstimateKind`, "prompt_bootstrap", or "none".
         p: Two-sided p value against the null that the caller named; None where undefined.
     """
 
@@ -76,69 +76,6 @@ def paired_differences(first: ArrayLike, second: ArrayLike) -> FloatArray:
     if left.shape != right.shape:
         raise ValueError(f"not paired: {left.size} values against {right.size}")
     return left - right
-
-
-def standard_error(values: ArrayLike, variance_factor: float) -> float:
-    """Nadeau-Bengio standard error: sqrt(variance_factor) times the SD (n - 1) of the values."""
-    vector = as_vector(values)
-    if variance_factor <= 0:
-        raise ValueError("the variance factor is 1/J + n_test/n_train, so it is above 0")
-    return float(np.std(vector, ddof=1) * np.sqrt(variance_factor))
-
-
-def nadeau_bengio_interval(
-    values: ArrayLike, variance_factor: float, level: float = 0.95, null: float = 0.0
-) -> Interval:
-    """Mean over J overlapping splits with the corrected resampled t interval, J - 1 degrees.
-
-    Nadeau and Bengio, "Inference for the Generalization Error" (Machine Learning 52, 2003),
-    section 3, equation 9: the variance of the mean is estimated by (1/J + n_test/n_train) times
-    the sample variance, the second term standing for the correlation rho/(1 - rho) of splits
-    that share training data. It assumes that this correlation is n_test over all that could be
-    drawn into a test part.
-
-    Args:
-        values: One value a split, (J,); for a comparison, paired differences.
-        variance_factor: 1/J + n_test/(n_eligible - n_test), counted in prompts.
-        level: Coverage in (0, 1).
-        null: The value that p tests the mean against.
-
-    Returns:
-        The interval; bounds and p are None with a single split, whose spread is unknown.
-    """
-    vector = as_vector(values)
-    mean, n = float(np.mean(vector)), int(vector.size)
-    if n < 2:
-        return Interval(mean, None, None, n, level, "nadeau_bengio")
-    if float(np.ptp(vector)) == 0.0:  # equal values: rounding must not make a spread of them
-        mean = float(vector[0])
-        p = 1.0 if mean == null else 0.0
-        return Interval(mean, mean, mean, n, level, "nadeau_bengio", p)
-    error = standard_error(vector, variance_factor)
-    half = _t_quantile(0.5 + level / 2, n - 1) * error
-    p = 2 * _t_tail(abs(mean - null) / error, n - 1)
-    return Interval(mean, mean - half, mean + half, n, level, "nadeau_bengio", p)
-
-
-def smallest_effect(
-    sd: float, n: int, variance_factor: float, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """The true mean difference that the corrected t test calls with the given power.
-
-    The usual normal-theory sum (t_{1 - alpha/2} + t_{power}) * standard error, with n - 1 degrees
-    of freedom for both quantiles.
-    """
-    quantiles = _t_quantile(1 - alpha / 2, n - 1) + _t_quantile(power, n - 1)
-    return float(quantiles * sd * np.sqrt(variance_factor))
-
-
-# SciPy ships no types; these two keep the untyped calls in one place.
-def _t_quantile(share: float, degrees: int) -> float:
-    return float(stats.t.ppf(share, degrees))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _t_tail(value: float, degrees: int) -> float:
-    return float(stats.t.sf(value, degrees))  # pyright: ignore[reportUnknownMemberType]
 
 
 def holm(p_values: ArrayLike) -> FloatArray:
@@ -209,31 +146,6 @@ def share_of_splits_won(first: ArrayLike, second: ArrayLike) -> float:
     """Share of splits in which the first is ahead, a tie counting half; in [0, 1]."""
     differences = paired_differences(first, second)
     return float(np.mean((np.sign(differences) + 1.0) / 2.0))
-
-
-def stratified_bootstrap(
-    strata: Sequence[ArrayLike],
-    statistic: Statistic,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Percentile interval of a statistic, resampling within each stratum and pooling.
-
-    Agarwal et al. (2021), section 4.1: runs are drawn with replacement within their own task.
-    Splits of one data set overlap, so on them this interval only describes.
-    """
-    vectors = [as_vector(stratum) for stratum in strata]
-    pooled = np.concatenate(vectors)
-    rng = np.random.default_rng(seed)
-    draws = np.empty(n_resamples)
-    for i in range(n_resamples):
-        drawn = [v[rng.integers(0, v.size, v.size)] for v in vectors]
-        draws[i] = statistic(np.concatenate(drawn))
-    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
-    return Interval(
-        statistic(pooled), float(low), float(high), int(pooled.size), level, "stratified_bootstrap"
-    )
 
 
 def prompt_bootstrap(

@@ -4,6 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from corrected_t import corrected_t
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from reports.inference.estimates import (
@@ -14,7 +18,6 @@ from reports.inference.estimates import (
     training_variance,
 )
 from reports.inference.influence import Scored, score_part
-from reports.statistics import nadeau_bengio_interval
 
 VALUES = np.array([0.01, 0.03, -0.01, 0.02, 0.05])
 K = 5
@@ -35,12 +38,44 @@ def test_replicates_are_the_ordinary_paired_t() -> None:
 def test_resplits_are_nadeau_and_bengios_interval() -> None:
     found = from_resplits(VALUES, 0.4)
     assert found is not None
-    expected = nadeau_bengio_interval(VALUES, 0.4, 0.9, 0.01)
+    expected = corrected_t(VALUES, 0.4, 0.9, 0.01)
     own = found.interval(0.9, 0.01)
     assert (own.mean, own.low, own.high, own.p) == pytest.approx(
         (expected.mean, expected.low, expected.high, expected.p)
     )
     assert (own.n, own.level, own.kind) == (5, 0.9, "nadeau_bengio")
+
+
+@settings(deadline=None)  # the shared machine may stall
+@given(
+    arrays(np.float64, st.integers(2, 12), elements=st.floats(-1, 1, width=32)),
+    st.floats(0.01, 1.0),
+)
+def test_an_interval_excludes_the_null_exactly_where_p_is_small(
+    values: np.ndarray, factor: float
+) -> None:
+    found = from_resplits(values, factor)
+    assert found is not None
+    low, high = found.bounds()
+    if abs(found.p() - 0.05) > 1e-6:
+        assert (found.p() < 0.05) == (low > 0 or high < 0)
+
+
+def test_resplits_cover_under_the_overlap_that_they_assume() -> None:
+    """Splits correlated at n_test/n_eligible = .2/.7 need 1/J + .4, and then cover 95 %."""
+    rng, rho, splits, repeats = np.random.default_rng(0), 0.2 / 0.7, 10, 4000
+    shared = rng.normal(size=(repeats, 1)) * np.sqrt(rho)
+    values = shared + rng.normal(size=(repeats, splits)) * np.sqrt(1 - rho)
+    factor = 1 / splits + rho / (1 - rho)
+    estimates = [from_resplits(row, factor) for row in values]
+    bounds = [found.bounds() for found in estimates if found is not None]
+    covered = np.mean([low <= 0 <= high for low, high in bounds])
+    assert 0.935 < covered < 0.965
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        from_resplits([0.1, float("nan")], 0.4)
 
 
 def test_equal_values_leave_nothing_open_and_one_value_everything() -> None:

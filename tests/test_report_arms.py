@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corrected_t import corrected_t
 from report_fixture import ARMS, MODES, Made, make_ablation
 
 from reports.build import build_report
@@ -14,7 +15,7 @@ from reports.figures.arms.line import compute_line
 from reports.figures.catalogue import draw_arms
 from reports.paper.arms import arm_content
 from reports.paper.published import PAPERS, published_content
-from reports.statistics import holm, nadeau_bengio_interval
+from reports.statistics import holm
 from reports.verdicts.arms import arm_gains, arm_results
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import decide
@@ -59,7 +60,7 @@ def test_gains_are_paired_with_the_mode_and_adjusted_in_a_family_of_their_own(
     for gain in gains:
         measure = f"test_srocc_{gain.target}"
         own, other = ablation.arms.by_split(gain.arm, measure), ablation.by_split(gain.of, measure)
-        plain = nadeau_bengio_interval((own - other).to_numpy(float), ablation.variance_factor(4))
+        plain = corrected_t((own - other).to_numpy(float), ablation.variance_factor(4))
         assert (gain.interval.low, gain.interval.high) == pytest.approx((plain.low, plain.high))
         p_values.append(plain.p)
     np.testing.assert_allclose(np.array([gain.p for gain in gains], float), holm(p_values))

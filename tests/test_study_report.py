@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from corrected_t import corrected_t
 from report_fixture import Made, _Writer, make_ablation
 from test_claims import MODES, ORDERED, make, verdicts
 
@@ -18,7 +19,6 @@ from reports.evidence.studies import ORDER, Study
 from reports.figures.studies.heads import compute_head_grid
 from reports.figures.studies.knob import compute_by_mode
 from reports.figures.studies.variants import compute_variants
-from reports.statistics import nadeau_bengio_interval
 from reports.verdicts.decide import Verdict
 
 SPLITS = 5
@@ -166,7 +166,7 @@ def test_curves_use_the_studys_own_variance_factor() -> None:
     (curve,) = data.curves
     assert list(curve.points) == [0, 2, 3, 4, 6, 8, 9, 10, 12]
     values = depths(9, 4).values("test_srocc_quality", freeze_layers=9).to_numpy(float)
-    expected = nadeau_bengio_interval(values, FACTOR)
+    expected = corrected_t(values, FACTOR)
     assert (curve.points[9.0].low, curve.points[9.0].high) == pytest.approx(
         (expected.low, expected.high)
     )

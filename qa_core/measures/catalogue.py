@@ -51,7 +51,6 @@ class Measure:
         needs_scale: Whether predictions must be on the scale of the ratings: it is then undefined
             for zero-shot scores and for predictions of others.
         of_references: Whether it exists for what no mode predicted.
-        better: Which way is better; empty where neither is.
         by_epoch: Metric under which every epoch logs it (without target); empty for none.
         metric: Metric under which a finished run logs it (without target); by default `test_` and
             the name for what is computed from predictions, else the name.
@@ -64,7 +63,6 @@ class Measure:
     heading: str = ""
     needs_scale: bool = False
     of_references: bool = False
-    better: Literal["higher", "lower", ""] = ""
     by_epoch: str = ""
     metric: str = ""
     per_target: bool = True
@@ -128,36 +126,31 @@ def _small(of: Rated) -> Value:
     return metrics.small_correction_share(of.delta, of.scale), _NO_DELTA
 
 
-SROCC = Measure("srocc", agreement(metrics.srocc), "SROCC", of_references=True, better="higher",
+SROCC = Measure("srocc", agreement(metrics.srocc), "SROCC", of_references=True,
                 by_epoch="val_srocc")  # fmt: skip
-PLCC = Measure("plcc", agreement(metrics.plcc), "PLCC", of_references=True, better="higher",
-               by_epoch="val_plcc")  # fmt: skip
-BASE_SROCC = Measure("base_srocc", _of_base, better="higher")
-GAP = Measure("train_val_gap", better="lower", by_epoch="train_val_gap",
-              metric="train_val_gap_best")  # fmt: skip
+PLCC = Measure("plcc", agreement(metrics.plcc), "PLCC", of_references=True, by_epoch="val_plcc")
+BASE_SROCC = Measure("base_srocc", _of_base)
+GAP = Measure("train_val_gap", by_epoch="train_val_gap", metric="train_val_gap_best")
 """At the best checkpoint; a metric of its own, because every epoch logs the bare name."""
-GAP_LAST = Measure("train_val_gap_last", heading="gap, last", better="lower")
+GAP_LAST = Measure("train_val_gap_last", heading="gap, last")
 SATURATION = Measure("delta_saturation", _saturation, "saturated", by_epoch="delta_saturation",
                      unit="share")  # fmt: skip
 SMALL = Measure("delta_small", _small, by_epoch="delta_small", unit="share")
 CLAMPED = Measure("clamped", lambda of: (metrics.clamped_share(of.prediction), "no rows"),
-                  better="lower", by_epoch="clamped", unit="share")  # fmt: skip
-RETENTION = Measure("alignment_retention", heading="retention", better="higher", per_target=False)
-R_AT_1 = Measure("retention_r_at_1", heading="R@1 ratio", better="higher", per_target=False)
-PARAMETERS = Measure("trainable_parameters", heading="parameters", better="lower",
-                     per_target=False, unit="count")  # fmt: skip
-EPOCH_SECONDS = Measure("seconds_per_epoch", heading="s an epoch", better="lower",
-                        per_target=False, unit="seconds")  # fmt: skip
+                  by_epoch="clamped", unit="share")  # fmt: skip
+RETENTION = Measure("alignment_retention", heading="retention", per_target=False)
+R_AT_1 = Measure("retention_r_at_1", heading="R@1 ratio", per_target=False)
+PARAMETERS = Measure("trainable_parameters", heading="parameters", per_target=False, unit="count")
+EPOCH_SECONDS = Measure("seconds_per_epoch", heading="s an epoch", per_target=False, unit="seconds")
 
 MEASURES = (
     SROCC,
     PLCC,
     Measure("plcc_fitted", lambda of: metrics.plcc_fitted(of.prediction, of.mos), "PLCC fitted",
-            of_references=True, better="higher"),
-    Measure("krocc", agreement(metrics.krocc), "KROCC", of_references=True, better="higher"),
-    Measure("rmse", error(metrics.rmse), "RMSE", needs_scale=True, of_references=True,
-            better="lower"),
-    Measure("within_generator_srocc", _within_generators, of_references=True, better="higher"),
+            of_references=True),
+    Measure("krocc", agreement(metrics.krocc), "KROCC", of_references=True),
+    Measure("rmse", error(metrics.rmse), "RMSE", needs_scale=True, of_references=True),
+    Measure("within_generator_srocc", _within_generators, of_references=True),
     BASE_SROCC,
     GAP,
     GAP_LAST,
@@ -165,14 +158,12 @@ MEASURES = (
     SMALL,
     CLAMPED,
     RETENTION,
-    Measure("alignment_retention_matched", heading="matched", better="higher", per_target=False),
-    Measure("alignment_retention_shuffled", heading="shuffled", better="higher",
-            per_target=False),
+    Measure("alignment_retention_matched", heading="matched", per_target=False),
+    Measure("alignment_retention_shuffled", heading="shuffled", per_target=False),
     R_AT_1,
     PARAMETERS,
     EPOCH_SECONDS,
-    Measure("peak_memory_mb", heading="MB at peak", better="lower", per_target=False,
-            unit="count"),
+    Measure("peak_memory_mb", heading="MB at peak", per_target=False, unit="count"),
 )  # fmt: skip
 """All, in the order of tables."""
 

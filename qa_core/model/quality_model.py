@@ -1,6 +1,5 @@
 """The quality model: two CLIP towers, heads on their embeddings, every part returned by name."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -148,14 +147,6 @@ class QualityModel(nn.Module):
         """The scales now, by name; empty for direct prediction."""
         named = self.heads.named_children()
         return {n: float(m().detach()) for n, m in named if isinstance(m, ResidualScale)}
-
-    def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Named parameters outside CLIP."""
-        return (
-            (name, parameter)
-            for name, parameter in self.named_parameters()
-            if not name.startswith("backbone.")
-        )
 
     def embed_images(self, batch: Batch) -> Tensor:
         """L2-normalised image embeddings (batch, embed_dim)."""

@@ -86,11 +86,6 @@ class LocalEngine:
         """Names of the jobs that run now."""
         return [worker.attempt.job.name for worker in self._pool if worker.attempt]
 
-    @property
-    def process_ids(self) -> list[int]:
-        """Process ids of the workers that run a job."""
-        return [worker.process.pid for worker in self._pool if worker.attempt]
-
     def submit(self, job: Job) -> None:
         """Queue a job; the most expensive one starts first, equals in order."""
         self._queue.put(Attempt(job))
