@@ -1,4 +1,4 @@
-"""The whole ablation: data in, PDF out. Run again, it goes on where it stopped."""
+"""The whole ablation, from data to PDF; run again, it goes on where it stopped."""
 
 import subprocess
 import sys
@@ -34,8 +34,8 @@ class AblationArgs(DataFlags):
     profile: Literal["smoke", "default", "full"] = "default"
     """smoke: two minutes, proves nothing; default: ten splits; full: for a night or a GPU."""
     protocol: ProtocolName = "auto"
-    """How images are split (auto: the embedded benchmark's replicates; below 100 prompts
-    grouped_kfold, else honest)."""
+    """How images are split (auto: replicates for the embedded benchmark, grouped_kfold below 100
+    prompts, honest from 100 on)."""
     backbone: str = "qa-tiny"
     """An open_clip model name, or a folder with open_clip_config.json and weights."""
     pretrained: str = "default"
@@ -44,32 +44,34 @@ class AblationArgs(DataFlags):
     tokenizer: Path | None = None
     """Folder with tokenizer.json (default: the backbone's own)."""
     image_view: ImageView = "whole"
-    """whole: resized to the model's square; padded: its aspect ratio kept; crops: whole and windows
-    at native resolution, some at random in training, all in testing, averaged."""
+    """whole: resize to the model's square; padded: the same with the aspect ratio kept; crops: the
+    whole and windows at native resolution (training draws some, testing averages all)."""
     engine: EngineName = "local"
     """local: processes of this machine; ray: the cluster at RAY_ADDRESS (docs/cluster.md)."""
     workers: int = 0
-    """Workers at a time, one thread each (default: one a GPU, without any one a core)."""
+    """Worker processes, of one thread each (default: one per GPU, without a GPU one per core)."""
     out: Path = Path("runs/ablation")
     """Where report.pdf, results.json, mlflow.db and artifacts go."""
     cache: Path = Path(".cache")
-    """Decoded images and frozen activations, shared by all runs and safe to delete."""
+    """Folder of decoded images and activations of frozen layers, shared by all runs; safe to
+    delete."""
     arms: str = ""
-    """Further arms beside the four modes, as in lp_ft,llrd,ema; all for all of them."""
+    """Arms (variants of the modes) to run as well, as in lp_ft,llrd,ema; all: every one."""
     seeds: int = 1
-    """Seeds that each split of the confirmation trains with; their mean is its result."""
+    """Training seeds per split of the confirmation; a split's result is their mean."""
     margin: float = MARGIN
-    """Differences in SROCC below it count as none; the verdict "the same" is held against it."""
+    """Differences in SROCC below this count as none: within it two modes are "the same"."""
     cache_gb: float = 20.0
-    """Room for frozen activations in 10^9 bytes; what does not fit is computed at every step."""
+    """Disk space for activations of frozen layers, in 10^9 bytes; freeze depths that do not fit are
+    computed at every step."""
     cache_precision: CachePrecision = "full"
-    """half: frozen activations in half precision, in half the room."""
+    """full: store activations of frozen layers in float32; half: in float16, half the space."""
     tracking_uri: str | None = None
-    """An MLflow server that holds the runs, http://HOST:PORT; needs --optuna_storage beside it."""
+    """MLflow server for the runs, http://HOST:PORT; requires --optuna_storage."""
     optuna_storage: str | None = None
-    """A PostgreSQL database that holds the trials, postgresql://USER@HOST:PORT/DATABASE."""
+    """PostgreSQL database for the trials, postgresql://USER@HOST:PORT/DATABASE."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:
@@ -110,7 +112,7 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
 
 
 def build_report(out: Path, tracking_uri: str | None = None) -> None:
-    """Build the report of a folder, in a process of its own: what we loaded would only weigh.
+    """Build the report of a folder, in a process of its own, which need not hold torch and data.
 
     Raises:
         UserError: It could not be built.
@@ -132,7 +134,7 @@ def build_report(out: Path, tracking_uri: str | None = None) -> None:
 
 
 def publish_overview(stores: "Stores") -> None:
-    """Bring MLflow's pages up to date: report, descriptions, ready views."""
+    """Update MLflow's pages: report, descriptions and prepared views."""
     from reports.mlflow_pages.overview import publish
 
     publish(stores.open_tracker(), stores.out)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 FEW_SPLITS, MANY_SPLITS = 10, 20
-"""Splits of the profiles default and full, of which any can be named."""
+"""Number of splits to choose from, as in the profiles default and full."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class BaselineArgs:
     recipe: Literal["plenty", "scarce", "quick"] | None = None
     """The guide's recipe for this much data; flags given beside it override it."""
     protocol: ProtocolName = "auto"
-    """How images are split (auto: the embedded benchmark's replicates; below 100 prompts
-    grouped_kfold, else honest)."""
+    """How images are split (auto: replicates for the embedded benchmark, grouped_kfold below 100
+    prompts, honest from 100 on)."""
     split: int = 0
     """Which of the protocol's splits, from 0."""
     split_seed: int = 0
@@ -41,11 +41,12 @@ class BaselineArgs:
     output_dir: Path = Path("outputs/baseline")
     """Where checkpoints and mlflow.db go."""
     cache_dir: Path = Path(".cache")
-    """Decoded images and frozen activations, shared by all runs and safe to delete."""
+    """Folder of decoded images and activations of frozen layers, shared by all runs; safe to
+    delete."""
     resume_from: Path | None = None
-    """The …_last.pt of the same run, to go on from."""
+    """The …_last.pt of the same run, to resume from."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:

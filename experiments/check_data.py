@@ -1,4 +1,4 @@
-"""A look at rated images before anything is trained on them: a summary, problems and notes."""
+"""A check of rated images before anything is trained on them: summary, problems and notes."""
 
 import sys
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckArgs(DataFlags):
-    """Summarise rated images; tell problems (exit code 1 if any) and notes with their rows."""
+    """Summarise rated images and list problems (exit code 1 if any) and notes, with their rows."""
 
     backbone: str = "qa-tiny"
-    """The open_clip model, or folder, whose context prompts are measured against."""
+    """open_clip model or folder, whose context length the prompts are checked against."""
     tokenizer: Path | None = None
     """Folder with tokenizer.json (default: the backbone's own)."""
     cache: Path = Path(".cache")
     """Where the embedded benchmark is rendered."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def _counted(found: "list[Finding]", word: str) -> str:
 
 
 def _look(config: RunConfig, cache: Path) -> "tuple[list[Finding], list[Finding]]":
-    """Problems, which training stumbles over, and notes, which it gets over."""
+    """Problems, which would stop training, and notes, which would not."""
     from rich.progress import Progress
 
     from qa_core.backbones.backbone import load_tokenizer

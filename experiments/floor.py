@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qa_core.config import ProtocolName
 
 N_SPLITS = 100
-"""Of the protocols that draw any number: enough for the third digit, and still seconds."""
+"""Splits of protocols that can draw any number: exact to the third digit within seconds."""
 
 WORDS = {Target.QUALITY: "quality", Target.CONSISTENCY: "alignment"}
 
@@ -27,7 +27,7 @@ class FloorArgs(DataFlags):
     cache: Path = Path(".cache")
     """Where the embedded benchmark is rendered."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_core.config import RunConfig, with_settings
-from qa_core.data.splits import FOLDS, SplitPlan, plan_splits, stream
+from qa_core.data.splits import FOLDS, IntervalKind, SplitPlan, plan_splits, stream
 from qa_core.modes import mode_config
 from qa_core.records.schema import Foreseen
 from qa_core.targets import TARGETS, Target
@@ -63,7 +63,7 @@ def foresee_power(
         plan: The planned splits.
         margin: Of "the same".
     """
-    if plan.interval == "prompt_bootstrap" or len(plan.splits) < 2:
+    if plan.interval == IntervalKind.PROMPT_BOOTSTRAP or len(plan.splits) < 2:
         return {}
     small = _few_prompts(workspace, plan)
     groups = small.table.frame["group"].to_numpy(str)

@@ -1,4 +1,4 @@
-"""What an ablation will take, before it starts: time, disk and memory, by mode."""
+"""Forecast of an ablation: time, disk and memory, by mode."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlanArgs(AblationArgs):
-    """Say what an ablation will take; give it the same flags."""
+    """Forecast time, disk and memory of an ablation; takes the same flags."""
 
     cards: int = 0
-    """Forecast on paper for so many H100 cards, without data; 0 tries this machine for a moment."""
+    """Forecast on paper for this many H100 cards, without data; 0: try each mode briefly here."""
     n_images: int | None = None
-    """Images of the data set, for a plan on paper."""
+    """Number of images, for a forecast on paper."""
 
 
 def main() -> None:
-    """Parse the command line and print the plan."""
+    """Parse the command line and print the forecast."""
     args = cli.parse(PlanArgs, str(PlanArgs.__doc__))
     if args.cards < 0:
         raise UserError(f"--cards {args.cards} is negative.")
     if (args.cards == 0) != (args.n_images is None):
         raise UserError(
-            "A plan on paper needs both --cards and --n_images; leave out both or none."
+            "A forecast on paper needs both --cards and --n_images; give both or neither."
         )
     if args.n_images is not None:
         print_on_paper(args, args.n_images)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def print_calibrated(args: PlanArgs) -> None:
-    """Print what this machine will take, by trying every mode for a moment."""
+    """Try every mode briefly on this machine, and print the forecast."""
     from experiments.pilot import foresee_power  # torch: --help must not wait
     from studies.context import Setup, open_workspace
     from studies.engine.machines import open_machines
@@ -64,7 +64,7 @@ def print_calibrated(args: PlanArgs) -> None:
 
 
 def print_forecast(forecast: "Forecast", workers: int) -> None:
-    """Print a calibrated forecast."""
+    """Print the forecast for this machine."""
     from rich.console import Console
     from rich.table import Table
 
@@ -99,7 +99,7 @@ def print_power(powers: "dict[Target, Power]", margin: float) -> None:
 
 
 def print_on_paper(args: PlanArgs, n_images: int) -> None:
-    """Print what an architecture would take on H100 cards."""
+    """Print a forecast for H100 cards, computed from the architecture."""
     from studies.paper_forecast import SHARE_OF_PEAK, backbone_spec, forecast_on_paper
     from studies.space import all_spaces
 

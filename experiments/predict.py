@@ -26,14 +26,14 @@ class PredictArgs:
     """Score images; those that cannot be read are listed and skipped."""
 
     checkpoint: Path
-    """A best checkpoint of experiments/baseline.py or of an ablation; an ablation's folder is its
-    champion."""
+    """A best checkpoint of experiments/baseline.py or of an ablation; or an ablation's folder, for
+    its champion."""
     images: str
     """A folder, an image, a file with one path a line, or - for such lines on standard input."""
     prompts: Path | None = None
-    """A CSV with name,prompt, or a text file: lines of a path, a tab and its prompt, one prompt
-    for all images, or one a line for each. Without it, each line of --images is a path, a tab, and
-    its prompt; a checkpoint that scores quality alone needs none."""
+    """A CSV with name,prompt; or a text file with one prompt for all images, one line per image, or
+    lines of a path, a tab and a prompt. Without it, each line of --images holds a path, a tab and a
+    prompt. Not needed where the checkpoint scores quality alone."""
     out: Path = Path("scores.csv")
     """The CSV to write."""
     sheet: Path | None = None
@@ -41,11 +41,11 @@ class PredictArgs:
     sort_by: Literal["q", "c"] = "q"
     """The score that the sheet is sorted by."""
     sheet_images: int = 400
-    """The most images on the sheet: as many of the highest as of the lowest."""
+    """Most images on the sheet: half of them the highest, half the lowest."""
     device: str = "auto"
     """cpu, cuda, or auto."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def predict(args: PredictArgs) -> None:
 
 @contextlib.contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A file beside it that takes its name when all is well, or when interrupted.
+    """A temporary file that replaces the file of this name on success, or when interrupted.
 
     What was there stays until then. A device or a pipe is written as it is.
     """
@@ -134,7 +134,7 @@ def _with_progress(scorer: "Scorer", pairs: Iterator[tuple[Path, str]]) -> Itera
     """Each pair with what was found of it, a bar moving along; pairs are read when needed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    given, fed = itertools.tee(pairs)  # at most as far apart as the scorer decodes ahead
+    given, fed = itertools.tee(pairs)  # the scorer decodes so many images ahead
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("scoring", total=None)

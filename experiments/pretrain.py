@@ -69,8 +69,8 @@ STAGES = (
     Stage(steps=2500, lr=1.5e-3, warmup=150, horizon=3300, full_from=2500, alike=1),
     Stage(steps=1050, lr=8e-4, warmup=50, horizon=1050, full_from=890, alike=4),
 )
-"""Any scenes first: colours, backgrounds and quality tell those of a batch apart. Then look-alikes,
-which only shape, count, size and relation tell apart."""
+"""First any scenes: those of a batch differ in colours, backgrounds and quality. Then look-alikes,
+which differ only in shape, count, size and relation."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How far an ablation is: one that runs now, here or elsewhere, or stopped yesterday."""
+"""Progress of an ablation, running here or elsewhere, or stopped."""
 
 import time
 from dataclasses import dataclass
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StatusArgs:
-    """Show how far an ablation is. Only reads, also while it runs."""
+    """Show the progress of an ablation. It only reads, so the ablation may be running."""
 
     out: Path = Path("runs/ablation")
     """Folder of the ablation."""
     tracking_uri: str | None = None
-    """MLflow store, or server with an experiment of OUT's name; by default OUT/mlflow.db."""
+    """MLflow store or server (default: OUT/mlflow.db); on a server, the experiment has OUT's
+    name."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def table_of(state: "AblationState") -> "Table":
     """A row a study and mode."""
     from studies.board import count_table
 
-    table = count_table(("done", "of", "running", "failed", "pruned", "best"))
+    table = count_table(("done", "of", "running", "failed", "pruned", "best\nSROCC"))
     for row in state.rows:
         total = "?" if row.total is None else str(row.total)
         best = "" if row.best is None else f"{row.best:.3f}"

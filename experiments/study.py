@@ -15,11 +15,12 @@ class StudyArgs(AblationArgs):
     """Run one study, and add it to the report."""
 
     study: Literal["tune", StudyName]
-    """Which one; tune searches, the others draw a curve on the confirmation splits."""
+    """Name of the study. tune searches each mode's settings; the others measure a curve on the
+    splits of the confirmation."""
     splits: int | None = None
-    """Use the first so many splits (default: all of the profile)."""
+    """Use only this many splits, the first ones (default: all of the profile)."""
     epochs: int | None = None
-    """Epochs of each cell (default: the profile's)."""
+    """Epochs of each run (default: the profile's)."""
 
 
 def main() -> None:

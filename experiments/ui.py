@@ -1,4 +1,4 @@
-"""MLflow's pages on an ablation, with links to its ready views."""
+"""MLflow's pages on an ablation, with links to prepared views."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ class UiArgs:
     port: int = 5000
     """Port to listen on."""
     debug: bool = False
-    """Show the traceback of a mistake as well."""
+    """Show the traceback of an error as well."""
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def publish_links(out: Path, base: str) -> dict[str, str]:
-    """Bring the pages up to date; returns links by what they show.
+    """Update the pages; returns links by what they show.
 
     Raises:
         UserError: The folder holds no runs.

@@ -1,4 +1,4 @@
-"""What the embedded benchmark and backbone are worth before anything is fine-tuned (`make worth`).
+"""What the embedded benchmark and backbone score before any fine-tuning (`make worth`).
 
 SROCC is the mean over test parts: of the replicates; or, while the benchmark is being built, of
 grouped 5-fold inside the tuning pool (`--pool_only`), which reads no score of any other prompt.

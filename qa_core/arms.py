@@ -1,4 +1,4 @@
-"""The four canonical modes, their control and further arms, one record each; all else reads these.
+"""The four canonical modes, their control and further arms: one record each, read by all else.
 
 A mode is a set of flags with a name. An arm is a mode with a few flags more: it is tuned and
 confirmed as the modes are, with as many trials and epochs, and is compared with the mode that it
@@ -87,8 +87,9 @@ CONTROLS: dict[str, Mode] = {
         flags={"residual_learning": False, "matched_direct": True},
     ),
 }
-"""Controls by name, run beside the modes in every ablation. Residual less matched direct is what
-the bound earns; matched direct less traditional is what the skip and the start earn."""
+"""Controls by name, run beside the modes in every ablation. Residual minus matched direct is what
+the bound contributes; matched direct minus traditional is what the skip connection and the start
+contribute."""
 
 BASELINE = "traditional"
 """The mode beside which figures set the others: direct prediction, nothing frozen."""

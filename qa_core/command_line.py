@@ -1,4 +1,4 @@
-"""What every command line of this project does alike: parse, and tell a user's mistake kindly."""
+"""What all command lines share: parsing flags, and one sentence for a user's mistake."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from qa_core.errors import in_words
 Args = TypeVar("Args")
 
 _SAME_SIGNAL_S = 1.0
-"""A second signal within so many seconds is the same one: `make` passes on to its children what the
-terminal has sent them already."""
+"""A second signal within this many seconds is ignored: the terminal sends Ctrl-C to `make` and to
+the command, and `make` then sends it to the command once more."""
 
 
 def parse(args_type: type[Args], description: str, argv: Sequence[str] | None = None) -> Args:
@@ -53,9 +53,9 @@ def run(main: Callable[[], None], interrupted: str = "") -> None:
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, and either of them, sent again, at once.
+    """Let SIGTERM end this process as Ctrl-C does; a second signal ends it at once.
 
-    For commands that survive a power cut, so that nobody has to wait for an orderly end.
+    For commands that lose nothing when killed, so that nobody has to wait for an orderly end.
     """
     first: float | None = None
 

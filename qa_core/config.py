@@ -69,8 +69,8 @@ class BackboneConfig:
     """open_clip tag, a weights file, `none` (random), or `default` (the embedded weights, the
     folder's, or a published tag's)."""
     tokenizer: str | None = None
-    """Folder with tokenizer.json (default: the backbone's own, fetched where it is not open_clip's
-    or the folder's)."""
+    """Folder with tokenizer.json (default: the backbone's own, downloaded if it is neither
+    open_clip's nor in the folder)."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class HeadConfig:
     use_two_branch: bool = False
     """Direct mode: c is the mean of the fusion head and sigmoid(s * cos + t)."""
     matched_direct: bool = False
-    """Direct mode: the inputs, capacity and start of the residual heads, without their bound."""
+    """Direct prediction with the inputs, capacity and start of the residual heads, without their
+    bound."""
     dropout: float = 0.1
     """Dropout inside the MLP heads."""
     antonym_prompts: bool = False
@@ -204,7 +205,7 @@ class OptimConfig:
     """AdamW and its schedule."""
 
     lr: float | None = None
-    """Rate of CLIP; with --freeze_clip that of the heads (default: by mode and backbone)."""
+    """Learning rate of CLIP; with --freeze_clip, of the heads (default: by mode and backbone)."""
     lr_head: float | None = None
     """Learning rate of the heads, a and b (default 1e-3)."""
     weight_decay: float = 0.01
@@ -245,11 +246,11 @@ class KeepConfig:
     layer_decay: float = 1.0
     """Factor on the learning rate from each block to the one below it; 1: all alike."""
     ema_decay: float = 0.0
-    """Decay a step of an average of the weights, which is what is tested; 0: no average."""
+    """Decay per step of a moving average of the weights, which is then evaluated; 0: none."""
     wise_ft: bool = False
-    """Interpolate CLIP's weights with the pretrained ones, how far chosen on validation."""
+    """WiSE-FT: interpolate CLIP's weights with the pretrained ones; validation chooses how far."""
     lora_rank: int = 0
-    """Train low-rank changes of CLIP's matrices, of this rank, instead of CLIP; 0: CLIP."""
+    """LoRA: train changes of this rank to CLIP's matrices instead of CLIP itself; 0: off."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -295,13 +296,14 @@ class TrainConfig:
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto."""
     threads: int | None = None
-    """CPU threads of this run (default: all cores); results are identified with it."""
+    """CPU threads of this run (default: all cores); the number is part of a result's identity."""
     cache: bool = True
-    """Decode once, compute what is frozen once, and keep both; off: again at every step."""
+    """Decode images and compute frozen layers once, and keep both; off: at every step."""
     cache_precision: CachePrecision = "full"
-    """full: activations in float32; half: in float16, half the room."""
+    """full: store activations of frozen layers in float32; half: in float16, half the space."""
     cache_gb: float = 20.0
-    """Room for activations in 10^9 bytes; depths that do not fit are computed at every step."""
+    """Disk space for activations of frozen layers, in 10^9 bytes; freeze depths that do not fit are
+    computed at every step."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -325,9 +327,9 @@ class DataConfig:
     data_root: str | None = None
     """The data set's folder, as unpacked; for csv, a folder with data.csv."""
     test_dataset: DatasetName | None = None
-    """Another data set, to test on what was trained on the first."""
+    """A second data set, to test a model on that was trained on the first."""
     test_root: str | None = None
-    """The other data set's folder."""
+    """The second data set's folder."""
     image_base_dir: str | None = None
     """Folder that image names are relative to (default: the table's own, or found)."""
     mos_range_q: tuple[float, float] | None = None
@@ -339,12 +341,12 @@ class DataConfig:
     label_scale_c: float | None = None
     """Shorthand for --mos_range_c 0 S."""
     columns: tuple[str, ...] = ()
-    """The table's columns by our names, where they differ: name=image prompt=caption ..."""
+    """Columns that the table calls otherwise, as OURS=THEIRS: name=image prompt=caption ..."""
     image_view: ImageView = "whole"
-    """whole: resized to the model's square; padded: its aspect ratio kept; crops: whole and windows
-    at native resolution, some at random in training, all in testing, averaged."""
+    """whole: resize to the model's square; padded: the same with the aspect ratio kept; crops: the
+    whole and windows at native resolution (training draws some, testing averages all)."""
     num_workers: int = 2
-    """Threads that decode images, once, into the store."""
+    """Threads that decode images into the cache."""
 
     def __post_init__(self) -> None:
         """Check ranges and doubled flags."""

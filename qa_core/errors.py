@@ -1,4 +1,4 @@
-"""What is the user's to mend, and how the machine's own failures are told in words."""
+"""Errors that a user can mend, and sentences for failures of disk, memory, network or database."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ _IN_STORES = {
     " another folder.",
     "database is locked": "Another process holds the MLflow store: wait for it to end.",
 }
-"""What SQLite says inside errors of SQLAlchemy, MLflow and Optuna, and what to say of it."""
+"""Messages of SQLite inside errors of SQLAlchemy, MLflow and Optuna, and our sentence for each."""
 
 
 class UserError(Exception):
@@ -27,7 +27,7 @@ class UserError(Exception):
 
 
 def in_words(error: BaseException) -> str | None:
-    """One or two sentences on an error of the user or the machine; None for a fault of ours."""
+    """One or two sentences on an error of the user or the machine; None for a bug."""
     if isinstance(error, UserError):
         return str(error)
     text = str(error)
@@ -52,6 +52,6 @@ def _in_files(error: OSError) -> str:
 
 
 def last_line(traceback: str) -> str:
-    """What a traceback ends with: the error itself."""
+    """The last line of a traceback: the error itself."""
     lines = traceback.strip().splitlines()
     return lines[-1] if lines else ""

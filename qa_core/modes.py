@@ -87,7 +87,7 @@ class BackboneSpec:
 
 
 def recommended_rates(config: RunConfig, spec: BackboneSpec) -> LearningRates:
-    """What `--lr` should be: by what is frozen, by backbone, and by the flags of modes and arms."""
+    """Recommended `--lr` for what is frozen, the backbone, and the flags of modes and arms."""
     factors = [
         record.rate_factor
         for record in (*MODES.values(), *ARMS.values())
@@ -99,7 +99,7 @@ def recommended_rates(config: RunConfig, spec: BackboneSpec) -> LearningRates:
 def has_flags(config: RunConfig, record: Mode) -> bool:
     """Whether a configuration has the flags of a mode or arm.
 
-    What tuning may change has them at any value but the default.
+    A flag that tuning may change counts as set at any value but its default.
     """
     own, default = config.flat(), RunConfig().flat()
     return all(
@@ -133,7 +133,7 @@ def freezing_of(name: str) -> Freezing:
 
 
 def mode_name(config: RunConfig) -> str:
-    """The mode of a configuration, or a name of the same form for other mixtures.
+    """The mode of a configuration, or a name of the same form where it is none of the modes.
 
     Where several modes fit, it is the one with the most flags.
     """

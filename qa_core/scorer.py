@@ -1,8 +1,8 @@
 """Scoring images with what was trained: `Scorer.load(path).score(images, prompts)`.
 
-A score depends on its image, its prompt and the checkpoint alone: among few images to the last
-digit, among many to 1e-6. Matrix products round differently in batches of other shapes, so few are
-scored one at a time, and many in batches of one shape, to which the last is filled up.
+A score depends on its image, its prompt and the checkpoint alone: to the last digit when few images
+are scored, to 1e-6 when many are. Matrix products round differently in batches of different shapes,
+so few images are scored one at a time, and many in batches of one shape; the last batch is padded.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ ImageSource = Path | str | bytes | Image.Image
 """An image file, its bytes, or an opened image."""
 
 BATCH, MANY = 32, 64
-"""Images in a pass, and from how many on images pass together."""
+"""Images a batch, and the number of images from which on batches are used."""
 DECODERS, AHEAD = 4, 64  # threads, and how many decoded images may wait
 TEXTS_KEPT = 4096
 
@@ -125,7 +125,7 @@ class Scorer:
     def stream(
         self, pairs: Iterable[tuple[ImageSource, str]]
     ) -> Iterator[dict[str, float] | Unreadable]:
-        """A score or an `Unreadable` for each (image, prompt), in order, in flat memory."""
+        """A score or an `Unreadable` for each (image, prompt), in order, in constant memory."""
         pairs = iter(pairs)
         first = list(itertools.islice(pairs, MANY))
         batch = BATCH if len(first) == MANY else 1
@@ -156,7 +156,7 @@ class Scorer:
         self, waiting: Sequence[tuple[np.ndarray | Unreadable, str]], batch: int
     ) -> list[dict[str, float] | Unreadable]:
         good = [(pixels, text) for pixels, text in waiting if not isinstance(pixels, Unreadable)]
-        with _threads(self._threads):  # as in training: more would wait for each other
+        with _threads(self._threads):  # as many as in training; more would only wait for each other
             scores = iter(self._scores([p for p, _ in good], [text for _, text in good], batch))
         return [d if isinstance(d, Unreadable) else next(scores) for d, _ in waiting]
 
@@ -177,7 +177,7 @@ class Scorer:
         return [self._row({n: v[i] for n, v in values.items()}) for i in range(len(pixels))]
 
     def _texts(self, prompts: list[str], batch: int) -> Tensor:
-        """Embeddings (texts, embed_dim) that prompts need, each kept for its next image."""
+        """Embeddings (texts, embed_dim) of prompts, kept for later images with the same one."""
         texts = self.model.texts.of(prompts)
         new = [text for text in dict.fromkeys(texts) if (batch, text) not in self._kept]
         for start in range(0, len(new), batch):
@@ -212,7 +212,7 @@ class Scorer:
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """So many of torch's threads, and afterwards as many as there were."""
+    """A context with this many of torch's threads; afterwards there are as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -103,7 +103,8 @@ def run_studies(
         context = Context(workspace, plan, tracker)
         if only is None and _is_complete(run, arms):
             board.say("everything is there already")
-            close_parents(tracker, "FINISHED")  # open where it was killed in its last moment
+            close_parents(tracker, "FINISHED")  # a command killed just before its end left them
+            # open
             return 0
         spaces = all_spaces(arms, setup.base, workspace.spec)
         with (
@@ -125,7 +126,7 @@ def run_studies(
 
 
 def _open_ablation(stores: Stores, params: dict[str, Any]) -> tuple[Tracker, Any]:
-    """The ablation's run, this command's alone, and the way to write into it."""
+    """The tracker and the run of the ablation, locked for this command."""
     tracker = stores.open_tracker()
     run = parent_runs.open_ablation_run(tracker, params, stores.place)
     stores.claim(tracker, run)
@@ -138,7 +139,7 @@ def _is_complete(run: Any, arms: Sequence[str]) -> bool:
 
 
 def _context_opener(setup: Setup, context: Context) -> OpenContext:
-    """What workers call to hold what this process holds."""
+    """The function with which a worker opens the same context as this process."""
     tracker, here = context.tracker, conditions(context.workspace, context.plan)
     return functools.partial(
         open_context, setup, tracker.uri, tracker.experiment_id, context.ablation_id, here
@@ -148,7 +149,7 @@ def _context_opener(setup: Setup, context: Context) -> OpenContext:
 def _log_plan(
     context: Context, spaces: dict[str, ModeSpace], profile: Profile, workers: int, board: Board
 ) -> None:
-    """Try every mode for a moment, and write down how long all of it will take."""
+    """Try every mode briefly, and log how long the whole ablation will take at most."""
     board.say("planning: trying every mode for a moment")
     expected = forecast_ablation(context.workspace, spaces, context.plan, profile, workers)
     context.tracker.log(context.ablation_id, params=expected.params())
@@ -283,8 +284,13 @@ def _trial_ended(ablation: RunningAblation, outcome: Outcome, result: TrialResul
         context, started = ablation.context, time.time() - outcome.wall_s
         context.tracker.write(work.record(context, result, started))
     value = result.value if result.state == "COMPLETE" else None
-    text = f"{result.state.lower()}"
-    text += f" {result.value:.4f}" if result.folds else f": {last_line(result.error or 'unknown')}"
+    if result.folds:
+        n_folds = (
+            f"{len(result.folds)} of the tuning pool's {len(ablation.context.plan.folds)} folds"
+        )
+        text = f"{result.state.lower()}, mean SROCC {result.value:.4f} on {n_folds}"
+    else:
+        text = f"{result.state.lower()}: {last_line(result.error or 'unknown')}"
     ablation.board.ended(outcome, text, value, failed=result.error is not None)
 
 

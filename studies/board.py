@@ -1,4 +1,4 @@
-"""What a person sees while studies run: a live table on a terminal, else a line an event."""
+"""The progress display of studies: a live table on a terminal, elsewhere a line per event."""
 
 import time
 from collections.abc import Sequence
@@ -39,10 +39,15 @@ def pool_row(study: str) -> str:
     return f"{study}-pool"
 
 
+def on_a_fold(srocc: float) -> str:
+    """A score on the tuning pool, in words: validation SROCC, mean of the targets."""
+    return f"SROCC {srocc:.4f} on a fold of the tuning pool"
+
+
 class Board:
     """Progress of all studies; a context manager.
 
-    Job names start with study and mode (`tune residual 3`), by which outcomes find their row.
+    Job names start with study and mode (`tune residual 3`), which say the row of an outcome.
     """
 
     def __init__(self, console: Console | None = None):
@@ -80,7 +85,7 @@ class Board:
         return [] if self._engine is None else self._engine.running
 
     def note(self, text: str) -> None:
-        """Something passing: in the table, or now and then a line."""
+        """Show a passing remark: in the table, or as a line now and then."""
         self._note = text
         if self._live is None and time.monotonic() - self._noted > NOTE_EVERY_S:
             self.say(text)
@@ -102,7 +107,7 @@ class Board:
     def ended(
         self, outcome: Outcome, text: str, value: float | None = None, failed: bool = False
     ) -> None:
-        """Count a job's end and tell of it; `value` competes for the best of its study."""
+        """Count a job that has ended and print a line; the row shows the best `value` so far."""
         study, mode, *_ = outcome.job.name.split(" ")
         row = self._rows[study, mode]
         row.done += not failed
@@ -128,7 +133,7 @@ class Board:
         """The table as it is now."""
         running = self.running
         caption = f"running: {', '.join(running)}{self.time_left()}" if running else self._note
-        table = count_table(("done", "running", "failed", "of", "best"))
+        table = count_table(("done", "running", "failed", "of", "best\nSROCC"))
         table.caption = caption
         for (study, mode), row in self._rows.items():
             now = sum(name.startswith(f"{study} {mode} ") for name in running)

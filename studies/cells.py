@@ -1,7 +1,7 @@
-"""The designed cells of a confirmation or a study: which are there, and computing the others.
+"""The cells of the confirmation or of a designed study: find the finished, compute the others.
 
-A cell is done when a finished run with its identity exists, whoever made it, so what two of them
-ask for is computed once.
+A cell is one setting of a mode on one split. It is done when a finished run with its identity
+exists, so a cell that several studies contain is computed once.
 """
 
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from qa_core.errors import last_line
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Kind, Tag, is_confirmation
 from qa_core.targets import TARGETS
-from studies.board import Board, pool_row
+from studies.board import Board, on_a_fold, pool_row
 from studies.confirmation import CellResult, ConfirmationWork, ModeSetting, is_settled
 from studies.context import Context
 from studies.engine.interface import Engine, Job, Outcome, collect
@@ -83,12 +83,12 @@ def _ended(outcome: Outcome, context: Context, board: Board) -> None:
         board.ended(outcome, f"diverged: {result.diverged}", failed=True)
         return
     selection = result.metrics["best_selection"]
-    words = f"pool {selection:.4f}" if work.setting.on_pool else _srocc_words(result.metrics)
+    words = on_a_fold(selection) if work.setting.on_pool else _srocc_words(result.metrics)
     board.ended(outcome, words, selection)
 
 
 def adopt_cells(cells: Cells, context: Context) -> None:
-    """Make those that a study computed cells of the confirmation; the study lists identities."""
+    """Hand cells that a study computed to the confirmation; the study still lists them."""
     done = context.tracker.finished(Kind.CONFIRMATION)
     for identity in cells.keys() & done.keys():
         run, work = done[identity], cells[identity]

@@ -62,7 +62,7 @@ class ModeSetting:
 
     @property
     def of_seed(self) -> str:
-        """What tells its runs from those of the first seed, after their name."""
+        """Ending of the names of its runs, to tell further seeds from the first."""
         seed = self.config.train.seed
         return f" seed {seed}" if seed else ""
 
@@ -78,11 +78,11 @@ class ModeSetting:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell came to.
+    """The result of a cell.
 
     Attributes:
         metrics: Its final measures.
-        diverged: Why it has none and would have none if it were tried again, or None.
+        diverged: Why training diverged, which it would again; None where it did not.
     """
 
     metrics: dict[str, float]
@@ -158,7 +158,7 @@ class ConfirmationWork:
         return f"{setting.mode} {setting.name} {part} {self.split}{setting.of_seed}"
 
     def tags(self, identity: str) -> dict[str, str]:
-        """What the run is found by."""
+        """Tags by which the run is found."""
         return {
             Tag.STUDY: self.setting.study,
             Tag.MODE: self.setting.mode,
@@ -196,7 +196,7 @@ class ConfirmationWork:
 
 
 def is_settled(run: "Run") -> bool:
-    """Whether a cell's run needs no other: it has finished, or diverged and would do so again."""
+    """Whether a cell need not be run again: it finished, or diverged, which it would repeat."""
     return is_finished(run) or run.data.tags.get(Tag.FAILURE) == DIVERGED
 
 

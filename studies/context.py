@@ -93,7 +93,7 @@ def open_context(
         tracker_uri: Address of the MLflow store.
         experiment_id: The experiment.
         ablation_id: Run id of the ablation.
-        driver: What `conditions` are at the driver's, to be the same here; None skips the check.
+        driver: `conditions` of the driver, which must be the same here; None skips the check.
 
     Raises:
         InfrastructureError: They differ.
@@ -106,9 +106,9 @@ def open_context(
 
 
 def conditions(workspace: "Workspace", plan: SplitPlan) -> dict[str, str]:
-    """What of a process determines results and may differ from machine to machine, by name.
+    """What determines results and may differ from machine to machine, by name.
 
-    The decoded images are those that the first run of all will open.
+    Of the decoded images, those that the first run will open are hashed.
     """
     from qa_core.training.identity import RESULTS_VERSION, device_name, library_versions
 
@@ -127,7 +127,7 @@ def refuse_differences(driver: dict[str, str], worker: dict[str, str]) -> None:
     """Refuse a worker whose results would not be those of the driver's machine.
 
     Raises:
-        InfrastructureError: They would not; it names what in.
+        InfrastructureError: They would not; the message names the cause.
     """
     for name, there in driver.items():
         if name != "host" and worker[name] != there:

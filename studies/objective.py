@@ -17,12 +17,12 @@ from qa_core.records.tracking import RunRecord
 from studies.context import Context
 
 KNOBS = ("freeze_layers", "residual_scale_q", "residual_scale_c", "lr")
-"""What adaptive search may change in the modes, as far as a mode has it."""
+"""Settings that the adaptive search may change, in the modes that have them."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial found.
+    """The result of a trial.
 
     Attributes:
         folds: Best epoch's selection metric of each fold that was run.

@@ -16,7 +16,7 @@ from studies.profiles import Profile
 H100_BF16_PEAK = 989e12
 """Dense bf16 operations a second (NVIDIA H100 SXM data sheet)."""
 SHARE_OF_PEAK = 0.35
-"""An assumption, not a measurement: what transformers of this size commonly reach."""
+"""An assumption, not a measurement: the share that transformers of this size commonly reach."""
 BYTES = {"full": 4, "half": 2}
 """Bytes of a number that is kept."""
 PROMPT_TOKENS = 20

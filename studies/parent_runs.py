@@ -1,4 +1,4 @@
-"""The runs that hold others: one for the ablation, one for each mode."""
+"""The parent runs in MLflow: one for the ablation, one for each mode."""
 
 import contextlib
 import importlib.metadata
@@ -55,7 +55,7 @@ MUST_AGREE = {
     Param.DEVICE: "the device",
     Param.LEFT_OUT_OF_CACHE: "what CACHE_GB leaves out",
 }
-"""Parameters of an ablation that a later session in the same folder has to share, in words."""
+"""Parameters that must not change when an ablation is continued, and what messages call them."""
 
 
 def ablation_params(
@@ -154,7 +154,8 @@ def open_ablation_run(tracker: Tracker, params: dict[str, Any], place: str) -> "
     run_id = tracker.start(RunRecord(name, Kind.ABLATION, tags=tags, params=params))
     data, sha256 = params[Param.DATA_NAME], params[Param.DATA_SHA256]
     tracker.log_dataset(run_id, data, sha256, params[Param.N_IMAGES], data)
-    tracker.log(run_id, tags={Tag.ABLATION_ID: run_id})  # the last thing: now it is whole
+    tracker.log(run_id, tags={Tag.ABLATION_ID: run_id})  # written last, as the sign that the run is
+    # complete
     return tracker.client.get_run(run_id)
 
 
@@ -167,7 +168,7 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) ->
         place: Folder or server, in words.
 
     Raises:
-        UserError: They differ; it names what in.
+        UserError: They differ; the message names the parameters.
     """
     there = {Param.N_SEEDS: "1"} | there  # earlier versions noted less
     noted = [name for name in MUST_AGREE if name in there]

@@ -1,4 +1,4 @@
-"""How much an ablation does."""
+"""Sizes of an ablation: splits, trials, epochs, studies."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Profile:
         studies: Designed studies that follow the confirmation.
         n_seeds: Seeds that each split of the confirmation trains with; its result is their mean.
         n_tuned_splits: The tuned settings are confirmed on the first so many splits (None: all).
-        margin: Differences in SROCC below it count as none: the report decides "the same" by it.
+        margin: Differences in SROCC below it count as none; the verdict "the same" uses it.
     """
 
     n_splits: int

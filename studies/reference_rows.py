@@ -1,4 +1,4 @@
-"""What the modes have to beat, and cannot beat: a row a reference and split, beside them always."""
+"""Reference rows of each split: zero-shot, ridge and floor to beat, and the raters' ceiling."""
 
 import dataclasses
 import tempfile

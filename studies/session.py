@@ -1,4 +1,4 @@
-"""One command at work on an ablation: its runs open while it lasts, and none left open after it."""
+"""One command on an ablation: it marks the parent runs RUNNING, and ends them when it ends."""
 
 import contextlib
 import time
@@ -15,7 +15,7 @@ from studies.space import ModeSpace
 
 @contextlib.contextmanager
 def open_session(tracker: Tracker, spaces: dict[str, ModeSpace]) -> Iterator[dict[str, str]]:
-    """Run ids of the modes, whose runs and the ablation's are open meanwhile."""
+    """A context with the parent runs marked RUNNING; gives the run ids of the modes."""
     started, ablation_id = time.monotonic(), tracker.ablation_id
     assert ablation_id is not None
     tracker.close_orphans()
@@ -47,7 +47,7 @@ def close_parents(tracker: Tracker, status: str) -> None:
 
 @contextlib.contextmanager
 def ends_told(place: str, board: Board) -> Iterator[None]:
-    """Say in a sentence why the work ended before its time, and how to go on.
+    """Say in a sentence why a command stopped early, and how to go on.
 
     Raises:
         UserError: Disk or stores failed, ours or a worker's.

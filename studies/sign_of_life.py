@@ -1,4 +1,4 @@
-"""A sign, now and then, from the process that drives an ablation, for `make status` anywhere."""
+"""A heartbeat in MLflow of the process that drives an ablation, for `make status` to read."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ from studies.board import Board
 TAG = "sign_of_life"
 EVERY_S = 10.0
 FRESH_S = 6 * EVERY_S
-"""A driver elsewhere that gave no sign for so long is taken for dead."""
+"""Seconds without a heartbeat after which a driver on another machine is taken for dead."""
 
 
 @dataclass(frozen=True)
 class Sign:
-    """What a driver said last.
+    """The last heartbeat of a driver.
 
     Attributes:
         host: Its machine.
@@ -50,12 +50,13 @@ class Sign:
 
 @contextlib.contextmanager
 def signs_of_life(tracker: Tracker, board: Board) -> Iterator[None]:
-    """Write who drives the tracker's ablation, and what runs, every few seconds meanwhile."""
+    """A context that logs, every few seconds, who drives the ablation and which jobs run."""
     ended = threading.Event()
 
     def go_on() -> None:
         while True:
-            with contextlib.suppress(Exception):  # a sign missed; real work will tell of it
+            with contextlib.suppress(Exception):  # missed once; if the store is gone, the jobs will
+                # report it
                 _write(tracker, board)
             if ended.wait(EVERY_S):
                 return

@@ -1,4 +1,4 @@
-"""What adaptive search may change in a mode: its knobs, their ranges, and the guide's values."""
+"""The settings that tuning may change in a mode (its knobs), and their ranges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

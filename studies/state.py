@@ -1,4 +1,4 @@
-"""How far ablations are, by MLflow alone: one that runs, here or elsewhere, or has stopped."""
+"""Progress of ablations, read from MLflow alone: running here or elsewhere, or stopped."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DRIVER = "postgresql+psycopg"
 _STORAGE_TAG = "optuna_storage"
 _TO_CONNECT_S = 10
-# A driver's machine that loses its power lets go of the ablation within a minute.
+# If the driver's machine loses power, its lock on the ablation ends within a minute.
 _KEEPALIVE = " ".join(
     f"-c tcp_keepalives_{name}={seconds}"
     for name, seconds in (("idle", 30), ("interval", 10), ("count", 3))
@@ -73,7 +73,7 @@ class Stores:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the ablation against any other command, of this machine or another.
+        """A context with the ablation locked against other commands, on this machine or another.
 
         Raises:
             UserError: Another one is at work on it, or server or database do not answer.
@@ -111,9 +111,9 @@ def stores_of(
     optuna_storage: str | None,
     environment: MutableMapping[str, str] = os.environ,
 ) -> Stores:
-    """The stores that flags name; passwords move from the addresses to where clients look for them.
+    """The stores that flags name; passwords are moved from addresses to environment variables.
 
-    So no address that is shown or recorded holds one.
+    So no address that is shown or logged contains one.
 
     Raises:
         UserError: The flags make no sense.
@@ -154,7 +154,7 @@ def _plain(address: str) -> str:
 
 @contextlib.contextmanager
 def sole_session(address: str, name: str) -> Iterator[None]:
-    """Hold a database's lock of this name, which the database lets go when we are gone.
+    """A context with a database's lock of this name; it ends with the connection.
 
     Raises:
         UserError: Another session holds it, or the database cannot be reached.

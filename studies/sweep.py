@@ -23,7 +23,7 @@ from studies.objective import TrialResult
 from studies.space import ModeSpace
 
 ROUND = 4
-"""Trials a round; the sampler starts up on the first."""
+"""Trials a round; those of the first are drawn at random."""
 FOLDS = 3
 
 MakeJob = Callable[[ModeSpace, int, dict[str, Any], tuple[float | None, ...]], Job]
@@ -142,9 +142,9 @@ class ModeSweep:
         return {trial.number: trial.params for trial in self._open}
 
     def _catch_up(self, earlier: Sequence[FrozenTrial]) -> None:
-        """Bring the study in memory, of which samplers ask, to the end of the earlier rounds.
+        """Add the trials of earlier rounds to the study in memory, which samplers read.
 
-        It is kept from round to round: to copy all earlier trials each time grows quadratically.
+        It is kept from round to round, because copying all trials each time takes quadratic time.
         """
         for trial in self._open:
             recorded = earlier[trial.number]

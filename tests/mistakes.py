@@ -151,7 +151,7 @@ commands(
 )
 commands("a data set without its folder", "experiments.floor", "--data", "agiqa3k")
 commands("a negative number of workers", "experiments.ablation", "--workers", "-1")
-commands("half of a plan on paper", "experiments.plan", "--cards", "8")
+commands("half of a forecast on paper", "experiments.plan", "--cards", "8")
 commands("a study without name", "make", "study")
 commands("a study of no split", "experiments.study", "--study", "depth", "--splits", "0")
 

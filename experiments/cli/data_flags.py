@@ -1,4 +1,4 @@
-"""The flags that say which rated images, alike on every command line."""
+"""The flags that choose the rated images, the same on every command line."""
 
 import difflib
 import re
@@ -15,20 +15,20 @@ class DataFlags:
     """Which rated images; the embedded benchmark without any flag."""
 
     data: Path | None = None
-    """Folder with data.csv and its images, or beside --data_root a data set's name: agiqa3k,
-    aigciqa2023, agiqa1k, pku_aigiqa4k, aigiqa20k, evalmuse40k, evalmi50k, qeval100k,
+    """Folder with data.csv and its images; or, with --data_root, the name of a published data set:
+    agiqa3k, aigciqa2023, agiqa1k, pku_aigiqa4k, aigiqa20k, evalmuse40k, evalmi50k, qeval100k,
     genai_bench."""
     data_root: Path | None = None
     """The folder of the data set that --data names, as unpacked."""
     data_test: Path | None = None
-    """Another data set, to test on: a folder with data.csv, or a name beside --data_test_root."""
+    """A second data set to test on: a folder with data.csv; or, with --data_test_root, a name."""
     data_test_root: Path | None = None
     """The folder of the data set that --data_test names."""
     table: Path | None = None
     """Table (CSV, .xlsx, JSON, JSON lines, parquet) with name,prompt,mos_quality,mos_align, instead
     of --data."""
     columns: tuple[str, ...] = ()
-    """The table's columns by our names, where they differ: name=image prompt=caption ..."""
+    """Columns that the table calls otherwise, as OURS=THEIRS: name=image prompt=caption ..."""
     images: Path | None = None
     """Folder that image names are relative to (default: the table's own, or found)."""
     range_q: str | None = None

@@ -1,4 +1,4 @@
-"""The words of one run: its configuration before, a line an epoch, and the checkpoint's path."""
+"""What one run prints: its configuration, a line per epoch, and the checkpoint's path."""
 
 from typing import TYPE_CHECKING
 

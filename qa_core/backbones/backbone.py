@@ -1,7 +1,8 @@
 """A pretrained CLIP, opened up: each tower as stem, blocks and tail.
 
-A tower can be entered after any block, so that what is frozen below need be computed only once, and
-texts are cut to the longest prompt of a batch where attention is causal, which makes it exact.
+A run can start from the tokens after any block, so that the frozen blocks below are computed only
+once. Where attention is causal, texts are cut to the longest prompt of a batch; there the cut
+changes nothing but the time.
 """
 
 import hashlib
@@ -42,11 +43,11 @@ class Backbone(nn.Module):
         text: The text tower.
         fixed: Parameters that are constants, as sine-cosine positions are.
         image_size: Side of the input images in pixels.
-        sha256: Hash of all weights, of a tokenizer that came with files, and of an architecture
-            that open_clip does not know by the name.
+        sha256: Hash of all weights; of the tokenizer too where it came as files, and of the
+            architecture where open_clip has another one, or none, under this name.
 
     Raises:
-        UserError: A tower cannot be opened; it says which can.
+        UserError: A tower cannot be opened; the message names the kinds that can.
     """
 
     pixel_mean: Tensor
@@ -105,7 +106,7 @@ class Backbone(nn.Module):
 
 
 def average_views(embeddings: Tensor) -> Tensor:
-    """One L2-normalised embedding (..., embed_dim) of an image's (..., views, embed_dim)."""
+    """L2-normalised mean (..., embed_dim) over the views of embeddings (..., views, embed_dim)."""
     return normalize(embeddings.mean(dim=-2), dim=-1)
 
 
@@ -113,15 +114,15 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     """Load a backbone through open_clip.
 
     Raises:
-        UserError: The name, the weights or the architecture cannot be used; the sentence says
-            what can.
+        UserError: The name, the weights or the architecture cannot be used; the message says what
+            can.
     """
     blueprint = find_blueprint(config)
     return Backbone(load_model(config, blueprint).float(), blueprint)
 
 
 def rebuild_backbone(blueprint: Blueprint) -> Backbone:
-    """A backbone with random weights, for a checkpoint's own to be laid over."""
+    """A backbone with random weights, which those of a checkpoint then replace."""
     return Backbone(build_model(blueprint).float(), blueprint)
 
 
@@ -135,7 +136,7 @@ def _sha256(module: nn.Module, blueprint: Blueprint) -> str:
     digest, tokenizer = hashlib.sha256(), blueprint.tokenizer
     if tokenizer is not None:
         digest.update(f"{tokenizer.vocabulary}{tokenizer.settings}".encode())
-    if not blueprint.is_named:  # an activation or a number of heads is no weight, and decides
+    if not blueprint.is_named:  # it changes the output of the same weights
         digest.update(json.dumps(blueprint.architecture, sort_keys=True).encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())

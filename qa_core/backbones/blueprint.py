@@ -1,4 +1,4 @@
-"""What a backbone is built from, weights apart, and where its weights come from."""
+"""A backbone's architecture and tokenizer without its weights, and where the weights come from."""
 
 import contextlib
 import json
@@ -51,11 +51,11 @@ class Blueprint:
 
     @property
     def is_named(self) -> bool:
-        """Whether the architecture is what open_clip knows by the name."""
+        """Whether open_clip has this very architecture under the name."""
         return self.architecture == open_clip.get_model_config(self.name)
 
     def plain(self) -> dict[str, Any]:
-        """Plain values, from which `restore` makes it again."""
+        """The blueprint as plain values, which `restore` turns back into one."""
         tokenizer = None if self.tokenizer is None else vars(self.tokenizer)
         return {"name": self.name, "architecture": self.architecture, "tokenizer": tokenizer}
 
@@ -64,7 +64,8 @@ class Blueprint:
         """The blueprint of plain values.
 
         Raises:
-            UserError: It names parts that would be fetched; a stranger's checkpoint must not ask.
+            UserError: It names parts that would be downloaded, which a stranger's checkpoint must
+                not cause.
         """
         text, image = (
             values["architecture"].get(f"{tower}_cfg", {}) for tower in ("text", "vision")
@@ -95,7 +96,7 @@ def find_blueprint(config: BackboneConfig) -> Blueprint:
 
 
 def unsupported(name: str) -> UserError:
-    """The mistake of naming a model whose towers cannot be opened; it says which can."""
+    """The error for a model whose towers cannot be opened; it names models that can be used."""
     return UserError(
         f"--backbone {name} is not supported. Image towers that are: open_clip's ViT (ViT-*, CLIPA,"
         " CoCa), timm's ViT and EVA (SigLIP, SigLIP2, EVA01, EVA02, PE-Core, ViTamin,"
@@ -165,7 +166,7 @@ def load_model(config: BackboneConfig, blueprint: Blueprint) -> nn.Module:
     """The model that a configuration names, with its weights.
 
     Raises:
-        UserError: The weights cannot be had, or are not all there; the sentence says what to do.
+        UserError: The weights cannot be obtained or are incomplete; the message says what to do.
     """
     name, weights = config.backbone, config.pretrained
     folder = Path(name) if Path(name).is_dir() else None
@@ -217,7 +218,7 @@ def _file(weights: str) -> Path:
 
 
 def _from_files(blueprint: Blueprint, files: list[Path]) -> nn.Module:
-    """A model with the weights of files, of which nothing is executed."""
+    """A model with weights read from files; nothing in the files is executed."""
     folder = Path(blueprint.name)
     pixels = _folder_pixels(folder) if folder.is_dir() else _published_pixels(blueprint.name)
     model = build_model(blueprint, pixels)
@@ -227,7 +228,7 @@ def _from_files(blueprint: Blueprint, files: list[Path]) -> nn.Module:
 
 
 def _published_pixels(name: str) -> dict[str, Any]:
-    """Mean and deviation of pixels on which all published weights of a model agree; else none."""
+    """Pixel mean and standard deviation that all published weights of a model share, or nothing."""
     name = quick_gelu.base_name(name)
     tags = open_clip.list_pretrained_tags_by_model(name)
     configs = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
@@ -271,7 +272,7 @@ def _how_to_fetch(name: str, tag: str) -> str:
 
 @contextlib.contextmanager
 def _quiet_open_clip() -> Iterator[None]:
-    """Silence open_clip's own note on random weights: ours says it louder."""
+    """Silence open_clip's warning about random weights: this project prints one of its own."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

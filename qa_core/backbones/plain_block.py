@@ -34,7 +34,7 @@ def plain_block(block: Any, tokens: Tensor, causal: bool = False) -> Tensor:
 
 
 def block_at(block: Any, tokens: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What a block makes of one position of each row (batch, width), exactly.
+    """Output (batch, width) of a block at one position of each row, exactly.
 
     The embedding is read at one position, so in the last block the others are keys and values only:
     their queries and their MLP, five sixths of the block, are never computed.

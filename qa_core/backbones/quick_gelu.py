@@ -1,6 +1,7 @@
-"""Which activation weights were trained with: GELU, or OpenAI's x · sigmoid(1.702 x).
+"""The activation that weights were trained with: GELU, or OpenAI's x · sigmoid(1.702 x).
 
-The two give other networks of the same weights, and a state dict does not tell which it was.
+With the wrong one the same weights compute other embeddings, and a state dict does not say which is
+right.
 """
 
 import json
@@ -44,7 +45,7 @@ def of_file(name: str, file: Path) -> bool:
         file: The weights.
 
     Raises:
-        UserError: It cannot be known; it says how to name either.
+        UserError: It cannot be known; the message says how to name either one.
     """
     for known in (_published(name, file), _described(file.parent), _openais(file)):
         if known is not None:
@@ -61,7 +62,7 @@ def of_file(name: str, file: Path) -> bool:
 
 
 def _published(name: str, file: Path) -> bool | None:
-    """By the hash that addresses of published files hold, in whole or its start."""
+    """From the hash, whole or its beginning, that download addresses of published files contain."""
     hashes: dict[str, bool] = {}
     for tag in open_clip.list_pretrained_tags_by_model(name):
         url = open_clip.get_pretrained_cfg(name, tag).get("url") or ""
@@ -74,7 +75,7 @@ def _published(name: str, file: Path) -> bool | None:
 
 
 def _described(folder: Path) -> bool | None:
-    """By the description that published folders hold beside their weights."""
+    """From the description that published folders have beside the weights."""
     described = _json(folder / "open_clip_config.json").get("model_cfg")
     if isinstance(described, dict):
         return bool(described.get("quick_gelu"))
@@ -84,7 +85,7 @@ def _described(folder: Path) -> bool | None:
 
 
 def _openais(file: Path) -> bool | None:
-    """By what OpenAI's archives alone hold beside their weights."""
+    """From entries that only OpenAI's archives have beside the weights."""
     if not zipfile.is_zipfile(file):
         return None
     content = torch.load(file, map_location="meta", weights_only=True)

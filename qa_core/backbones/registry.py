@@ -14,12 +14,12 @@ TINY_MERGES = _FOLDER / f"{TINY_NAME}-bpe.txt.gz"
 
 
 def register_tiny() -> None:
-    """Make `qa-tiny` a model name that open_clip knows; again is the same as once."""
+    """Register `qa-tiny` as a model name of open_clip; calling it twice does no harm."""
     if TINY_NAME not in open_clip.list_models():  # adding one reads all configurations again
         open_clip.add_model_config(TINY_CONFIG)
 
 
 def tiny_tokenizer() -> Any:
-    """open_clip's tokenizer with the merges of `qa-tiny`; single bytes carry any other script."""
+    """open_clip's tokenizer with the merges of `qa-tiny`; other scripts are spelled in bytes."""
     register_tiny()
     return open_clip.get_tokenizer(TINY_NAME, bpe_path=str(TINY_MERGES))

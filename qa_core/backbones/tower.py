@@ -12,13 +12,13 @@ Member = nn.Module | nn.Parameter
 RAW = "raw"
 EMBEDDING = "embedding"
 Boundary = int | str
-"""A place in a tower: `RAW` pixels or token ids, k tokens after the stem and k blocks, or the
-normalised `EMBEDDING`."""
+"""A place in a tower: `RAW` (pixels or token ids), a number k (the tokens after the stem and k
+blocks) or `EMBEDDING` (the normalised embedding)."""
 
 
 @dataclass(frozen=True)
 class TowerEntry:
-    """Where a batch enters the two towers; what lies below is not run."""
+    """The place at which a batch enters each tower; the layers before it are not run."""
 
     image: Boundary = RAW
     text: Boundary = RAW
@@ -38,7 +38,7 @@ def tower_groups(
 
 
 def present(*members: Member | None) -> list[Member]:
-    """Those that a tower has."""
+    """The members that are not None."""
     return [member for member in members if member is not None]
 
 

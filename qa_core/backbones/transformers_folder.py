@@ -35,7 +35,7 @@ _DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     | {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
     | {"vocab_size": 32000, "max_position_embeddings": 64},
 }
-"""What a `config.json` leaves out is what the library's classes start from."""
+"""Defaults of the library's classes, for settings that a `config.json` leaves out."""
 _ACTIVATIONS = {
     "quick_gelu": None,
     "gelu": {},
@@ -171,7 +171,7 @@ _SIGLIP_NAME = re.compile(r"siglip_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(ge
 
 
 def register_image_tower(architecture: dict[str, Any]) -> None:
-    """Let timm know the image tower that an architecture of ours names; again is as once."""
+    """Register the image tower of an architecture with timm; twice does no harm."""
     name = architecture.get("vision_cfg", {}).get("timm_model_name") or ""
     match = _SIGLIP_NAME.fullmatch(name)
     if match is None:

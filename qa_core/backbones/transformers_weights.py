@@ -55,7 +55,7 @@ _QUERY = re.compile(r"(.+\.attn\.)q_proj\.(weight|bias)")
 def from_transformers(state: StateDict) -> StateDict:
     """A state dict by open_clip's names; one that has them already is returned as it is.
 
-    Names that are not known stay, so that loading names them.
+    Unknown names are kept, so that the error on loading lists them.
     """
     if not any(name.startswith(("vision_model.", "text_model.")) for name in state):
         return state

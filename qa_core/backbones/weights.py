@@ -24,7 +24,7 @@ _NAMES = [f"{stem}{suffix}" for suffix in SUFFIXES for stem in _STEMS]
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
-"""What OpenAI's archives, and no others, hold beside their weights."""
+"""Entries that OpenAI's archives, and no others, have beside the weights."""
 _SHOWN = 4
 
 
@@ -67,7 +67,7 @@ def _listed(index: Path) -> list[Path]:
 
 
 def read_state(files: Sequence[Path]) -> StateDict:
-    """The state dict of files, wrappers around it taken off, by open_clip's names.
+    """The state dict that files hold, by open_clip's names and without wrappers around it.
 
     Raises:
         UserError: A file holds something else than weights.

@@ -1,4 +1,4 @@
-"""What a look at a rated table finds before anything is trained on it."""
+"""What is wrong or worth knowing in a rated table, before anything is trained on it."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

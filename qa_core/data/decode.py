@@ -1,8 +1,8 @@
 """One image file as the model sees it: upright, RGB, and in the views that a run asks for.
 
-Files are a stranger's: only formats that Pillow decodes by itself are opened (an EPS, whatever its
-name, would start Ghostscript), an image that would take too much memory is refused by its header,
-and whatever goes wrong is that file's.
+Files may come from strangers: only formats that Pillow decodes by itself are opened (an EPS,
+whatever its name, would start Ghostscript), an image that would take too much memory is refused by
+its header, and any failure is reported for that file.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from PIL import Image, ImageOps
 from qa_core.config import ImageView
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
-"""What is opened; a file's content counts, not its name."""
+"""Formats that are opened; a file's content counts, not its name."""
 SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .tif .tiff .gif .avif".split())
-"""Ends of names by which a folder's images are found; others are tried where a table names them."""
+"""Endings by which images are found in a folder; a file that a table names may have any other."""
 
 MAX_MEMORY = 2_000_000_000
 _PIXEL_BYTES, _ODD_PIXEL_BYTES = 16, 24
-"""What a pixel takes at most while decoding: RGB and grey; modes that are converted."""
+"""Most bytes that a pixel takes while decoding: RGB and grey; modes that are converted."""
 _LARGE = 16_000_000
 _ONE_LARGE = threading.Lock()
 """Images of more pixels are decoded one at a time, so that threads do not add their memory up."""
@@ -111,7 +111,7 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
 
 
 def count_frames(path: Path) -> int:
-    """How many pictures a file holds that moves; 1 for any other.
+    """Number of frames of an animated file; 1 for any other.
 
     Raises:
         UnreadableImage: It cannot be told.

@@ -1,4 +1,4 @@
-"""What is found wrong or worth knowing in rows of a table, gathered so that it is told at once."""
+"""What is wrong or worth knowing in rows of a table, collected to be reported together."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Which prompts are the same but for how they are written: what a split keeps together."""
+"""Prompts that differ only in how they are written: a split keeps them together."""
 
 import unicodedata
 
 
 def group_of(prompt: str) -> str:
-    """The prompt without what is no other prompt: case, spacing, invisible and final signs.
+    """A prompt without differences that do not matter: case, spacing, invisible and final signs.
 
     Compatible characters are one (Unicode's NFKC, so composed and decomposed accents too), those
     without width (category Cf) are left out, and so is punctuation at the end.

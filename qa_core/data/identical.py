@@ -14,7 +14,7 @@ from qa_core.data.rated_table import RatedTable
 
 
 def first_copies(paths: Sequence[Path]) -> np.ndarray:
-    """The first row (n,) that holds the same bytes as each row; its own where none before does.
+    """For each row, the first row (n,) whose file has the same bytes.
 
     Only files of equal size are read; files that are empty or cannot be read are like no other.
     """

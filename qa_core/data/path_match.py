@@ -1,4 +1,4 @@
-"""Rows of one list meet files of another by their paths, never by order or luck."""
+"""Matching the rows of a list to files by their paths, never by their order."""
 
 from collections.abc import Iterable
 

@@ -20,13 +20,13 @@ from qa_core.data.splits import (
 from qa_core.errors import UserError
 
 TEST_SHARE = 0.2
-"""Of all images, in the test part of `common`."""
+"""Share of all images in the test part of `common`."""
 
 VALIDATION_SHARE = 0.1
-"""Of the training prompts, where an official split names no validation part."""
+"""Share of the training prompts in validation, where an official split names no such part."""
 
 VALIDATION_DRAWS = 3
-"""How often that part is drawn: so many models are tested on the one test part."""
+"""How often that validation part is drawn: as many models are tested on the one test part."""
 
 _COMMON, _DRAW, _GENERATOR = 100, 101, 102  # streams of random numbers apart from those of `splits`
 

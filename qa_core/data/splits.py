@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from qa_core.config import ProtocolName
 
 FOLDS = 5
-"""Of grouped 5-fold, each tested once a repeat."""
+"""Folds of grouped k-fold; each is tested once per repeat."""
 
 POOL_SHARE, VALIDATION_SHARE = 0.3, 1 / 8
-"""Of all prompts, those in the tuning pool; of those not tested, those in the validation part."""
+"""Shares: of all prompts, in the tuning pool; of the prompts not tested, in the validation part."""
 
 TUNING_FOLDS = 3
 REPEATS_WITHOUT_POOL = 4
 
 MIN_PROMPTS_FOR_POOL = 100
-"""Below it, `auto` sets no pool apart and repeats four times."""
+"""Below this many prompts `auto` has no tuning pool and repeats four times."""
 
 MIN_PROMPTS = {"honest": 10, "grouped_kfold": FOLDS}
 
@@ -34,7 +34,7 @@ class IntervalKind(StrEnum):
     PAIRED_T = "paired_t"
 
 
-# Streams of random numbers: what one draws never shifts another.
+# Separate streams of random numbers, so that a draw from one never shifts another.
 _POOL, _FOLDS, _SPLIT, _REPEAT, _SUBSET, _SHARE = range(6)
 
 _NONE: Rows = np.empty(0, dtype=np.int64)

@@ -1,8 +1,9 @@
-"""The frozen prefix, computed once: tokens at a block boundary, or embeddings, kept on disk.
+"""Output of the frozen layers, computed once and kept on disk: tokens after a block, or embeddings.
 
 Files are content-addressed by the backbone's weights, the inputs, the boundary and the precision,
-written to a temporary name and renamed. Of several processes that miss the same file one computes
-it and the others wait; a file that does not match the hash in its note is computed again.
+written to a temporary name and renamed. If several processes need the same missing file, one
+computes it and the others wait. A file that does not match the hash noted beside it is computed
+again.
 """
 
 import contextlib
@@ -31,7 +32,8 @@ ProgressListener = Callable[[str], None]
 
 _BATCH = 64
 _AT_ONCE = 4
-"""Batches that are computed side by side; each holds its activations at all boundaries."""
+"""Batches that are computed at the same time; each holds its activations at all boundaries in
+memory."""
 
 _Values = dict[Boundary, Tensor]
 _Slice = tuple[slice, _Values]
@@ -195,15 +197,15 @@ def _fill(
 
 
 def _in_order(slices: list[slice], compute: Callable[[slice], _Values]) -> Iterator[_Slice]:
-    """What each slice computes, in order, several at once on as many cores.
+    """The results of all slices, in order; several are computed at once, one core each.
 
-    Each has one thread, so that its digits do not depend on how many cores there are.
+    A slice has one thread, so that its digits do not depend on the number of cores.
     """
     workers, before = min(_AT_ONCE, len(os.sched_getaffinity(0))), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for start in range(0, len(slices), workers):  # no more in memory than are at work
+            for start in range(0, len(slices), workers):  # hold no slice in memory before its turn
                 window = slices[start : start + workers]
                 yield from zip(window, pool.map(compute, window), strict=True)
     finally:

@@ -49,8 +49,8 @@ def plan_cache(
 ) -> CachePlan:
     """The boundaries that fit into `gb`: embeddings first, then depths from the top down.
 
-    The top saves most for the same room. The rule looks at no study or run, so that a run is
-    computed the same way wherever it is asked for.
+    The deeper a boundary, the more computation it saves for the same size. The rule does not depend
+    on the study or the run, so that a run is computed the same way whoever asks for it.
 
     Args:
         backbone: The backbone.

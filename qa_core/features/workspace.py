@@ -147,7 +147,7 @@ class Workspace:
         return cls(table, opener(table), backbone, kept, device, progress, opener)
 
     def holding(self, split: Split) -> tuple["Workspace", Split]:
-        """The workspace of the blocks that hold a split's rows, and the split in rows of that."""
+        """The workspace of the blocks that a split uses, and the split in its row numbers."""
         blocks = self.table.blocks
         if blocks is None:
             return self, split
@@ -190,7 +190,7 @@ class Workspace:
         return Workspace(table, images, self.backbone, self.cache_dir, self.device, self._progress)
 
     def fresh_backbone(self, config: RunConfig) -> Backbone:
-        """The pretrained backbone, what this configuration trains copied; the rest is shared."""
+        """The pretrained backbone; what this configuration trains is a copy, the rest shared."""
         frozen = plan_freezing(config, self.backbone).frozen
         groups = self.backbone.groups()
         shared = [self.backbone.tokenizer, *(m for name in frozen for m in groups[name])]
@@ -206,7 +206,7 @@ class Workspace:
         return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, views)
 
     def entry(self, config: RunConfig) -> TowerEntry:
-        """Where runs enter the towers: past all that they freeze, if that is cached."""
+        """Where runs enter the towers: after their frozen layers, if those are cached."""
         entry = plan_freezing(config, self.backbone).entry
         cached = config.train.cache and entry.image in self.cache_plan(config).kept
         return entry if cached else FROM_RAW

@@ -50,7 +50,7 @@ class Measure:
         heading: Title of its column in the report's tables; empty for none.
         needs_scale: Whether predictions must be on the scale of the ratings: it is then undefined
             for zero-shot scores and for predictions of others.
-        of_references: Whether it exists for what no mode predicted.
+        of_references: Whether reference rows and predictions of others have it too.
         by_epoch: Metric under which every epoch logs it (without target); empty for none.
         metric: Metric under which a finished run logs it (without target); by default `test_` and
             the name for what is computed from predictions, else the name.
@@ -184,7 +184,7 @@ def of_predictions() -> Sequence[Measure]:
 
 
 def of_references() -> Sequence[Measure]:
-    """Those that exist for what no mode predicted."""
+    """Those that reference rows and predictions of others have too."""
     return [measure for measure in MEASURES if measure.of_references]
 
 

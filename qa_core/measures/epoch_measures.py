@@ -1,4 +1,4 @@
-"""What an epoch is judged by: measures on validation, and the gap of training to it."""
+"""Measures of an epoch: those on validation, and how far training lies above validation."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def validation_measures(columns: Columns, asked: SelectionMetric) -> dict[str, f
         asked: The measure that chooses the checkpoint.
 
     Raises:
-        UserError: The table has not the score that it needs.
+        UserError: The table lacks the score that it needs.
     """
     scores = score_epoch(columns)[0]
     measures = {

@@ -40,7 +40,7 @@ def score_predictions(frame: pd.DataFrame) -> tuple[Scores, Reasons]:
 
 
 def score_reference(frame: pd.DataFrame, off_scale: str = "") -> tuple[Scores, Reasons]:
-    """The measures of a test part that exist for what no mode predicted.
+    """The measures of a test part for a reference, or for predictions of others.
 
     Args:
         frame: Predictions, as for `score_predictions`.

@@ -90,7 +90,7 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
     """The trained model of a checkpoint, in eval mode, and the checkpoint's other content.
 
     A checkpoint that holds the whole backbone needs no other file, not even its tokenizer's; one
-    that holds only what training changed is laid over the same pretrained weights.
+    that holds only what training changed needs the same pretrained weights.
 
     Raises:
         UserError: The checkpoint cannot be read, or was trained on other pretrained weights.

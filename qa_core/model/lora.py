@@ -1,9 +1,10 @@
 """Low-rank adaptation: frozen matrices, and changes of low rank that train in their place.
 
-By torch's own parametrisations, so a weight is what it should be to all who read it: a module's
-forward pass, torch's fused attention, and this project's own. (peft 0.21 cannot do that here. Its
-wrapper of `nn.MultiheadAttention` adds the change to the frozen weights before each pass and takes
-it off afterwards, rounding them every time, and who reads the weights themselves misses it.)
+It uses torch's own parametrisations, so that whatever reads a weight gets the changed one: a
+module's forward pass, torch's fused attention, and this project's own. (peft 0.21 cannot do that
+here. Its wrapper of `nn.MultiheadAttention` adds the change to the frozen weights before each pass
+and takes it off afterwards, rounding them every time, and code that reads the weights directly
+misses the change.)
 """
 
 import math

@@ -124,7 +124,7 @@ class QualityModel(nn.Module):
                 add_low_rank_changes([m for m in members if isinstance(m, nn.Module)], rank)
 
     def hold_clip(self, held: bool) -> None:
-        """Let nothing of CLIP train for the time being, or let it train as planned."""
+        """Freeze all of CLIP for now, or let it train as the freeze plan says."""
         self._held = held
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(not held and f"backbone.{name}" in self.trained)

@@ -1,4 +1,4 @@
-"""Which texts the heads read of a prompt: itself, and perhaps five levels from bad to perfect.
+"""The texts that heads read for a prompt: the prompt, and optionally five levels, bad to perfect.
 
 The levels are those of Peng et al., "AIGC Image Quality Assessment via Image-Prompt Correspondence"
 (CVPRW 2024): how well an image matches its prompt, and how good it is.
@@ -50,7 +50,7 @@ class PromptTexts:
         return [*prompts, *matching, *QUALITY_PROMPTS]
 
     def rows(self, prompts: np.ndarray, n_texts: int) -> np.ndarray:
-        """Which of all `n_texts` texts are those of some prompts (numbers, in order)."""
+        """Numbers, in order, of the texts that belong to some prompts, among all `n_texts`."""
         if not self.levels:
             return prompts
         levels = np.arange(LEVELS)
@@ -75,7 +75,7 @@ PROMPTS_ALONE = PromptTexts()
 
 
 def texts_read_by(head: HeadConfig) -> PromptTexts:
-    """What heads of this configuration read of a prompt."""
+    """Which texts the heads of a configuration read for a prompt."""
     return PromptTexts(levels=head.antonym_prompts)
 
 

@@ -1,4 +1,4 @@
-"""The MLflow store of a folder: created once and whole, opened without chatter."""
+"""The MLflow store of a folder: created in one step, opened without MLflow's own messages."""
 
 import functools
 import logging

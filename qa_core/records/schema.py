@@ -1,7 +1,7 @@
 """What MLflow holds of an ablation: kinds of runs, their tags and parameters, a study's points.
 
-Those who write runs and those who read them share these names. Stores of earlier versions hold the
-very same values, so one that changes needs a translation where it is read.
+The code that writes runs and the code that reads them share these names. Stores of earlier versions
+hold the same values: whoever changes one has to translate the old value where it is read.
 """
 
 import json
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     SINGLE = "single"
     """A run of its own, outside any ablation."""
     ORPHAN = "orphan"
-    """A result that counts no more: half written, or replaced by a second try."""
+    """A result to be ignored: half written, or replaced by a later attempt."""
 
 
 PARENT_KINDS = (Kind.ABLATION, Kind.MODE, Kind.STUDY)
@@ -62,14 +62,14 @@ class Setting(StrEnum):
 
 
 MARGIN = 0.02
-"""Default of an ablation's parameter `margin`: differences in SROCC below it are of no weight."""
+"""Default of an ablation's parameter `margin`: differences in SROCC below it count as none."""
 
 
 def check_margin(margin: float) -> float:
     """The margin.
 
     Raises:
-        UserError: Nothing can lie within it, or everything would.
+        UserError: It is not above 0 and below 1.
     """
     if not 0 < margin < 1:
         raise UserError(f"--margin {margin:g} is not above 0 and below 1.")
@@ -94,7 +94,7 @@ StudyName = Literal["depth", "scale", "data_size", "batch_size", "lr", "variants
 TUNE = "tune"
 """Name of the adaptive search, beside the designed studies."""
 CONFIRM = "confirm"
-"""Name under which the confirmation of the modes asks for cells, as a study does under its own."""
+"""Tag `study` of the cells of the confirmation, where a study's cells have the study's name."""
 
 
 class Tag:
@@ -123,7 +123,7 @@ class Tag:
     CHECKPOINT = "checkpoint"
     RETENTION_BY_CONSTRUCTION = "retention_by_construction"
     ORPHANED = "orphaned"
-    """What an orphan was before."""
+    """The kind that an orphan had before."""
     # of an ablation
     COMPLETE = "complete"
     ARMS = "arms"
@@ -169,7 +169,7 @@ class Param:
     """The first so many splits, on which the tuned settings are confirmed."""
     N_SEEDS = "n_seeds"
     MARGIN = "margin"
-    """Differences in SROCC below it are of no weight."""
+    """Differences in SROCC below it count as none."""
     N_TRIALS = "n_trials"
     EPOCHS = "epochs"
     SPLIT_SEED = "split_seed"
@@ -268,7 +268,7 @@ class StudyPoint:
 
 @dataclass(frozen=True)
 class StudyListing:
-    """What a study's run says that belongs to it; a later command may replace it.
+    """What a study consists of, as its run lists it; a later command may replace the list.
 
     Attributes:
         n_splits: Splits that it uses.

@@ -1,7 +1,7 @@
 """Every run goes to MLflow: one sqlite store a folder, each run written in one batch.
 
-mlflow is imported inside functions, because it takes seconds. Clients get the run id with every
-call, never by MLflow's global state, so that several processes can write to one store.
+mlflow is imported inside functions, because that takes seconds. Every call names its run instead of
+using MLflow's global active run, so that several processes can write to one store.
 """
 
 import dataclasses
@@ -222,7 +222,7 @@ class Tracker:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def reopen(self, run_id: str) -> None:
-        """Mark a run of an earlier session as going on."""
+        """Mark a run of an earlier session as running again."""
         self.client.update_run(run_id, status="RUNNING")
 
     def log_dataset(self, run_id: str, name: str, digest: str, n_images: int, uri: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and a note beside one by which damage is seen."""
+"""Writing files whole or not at all, with a note of the digest by which damage is detected."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
-    """A name to write to; it becomes `file` where the block ends well, and is removed otherwise."""
+    """A temporary name to write to, renamed to `file` if the block succeeds, removed otherwise."""
     # A new name beside it: tempfile's files could not be read by others who share a cache.
     partial = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")
     try:
@@ -46,7 +46,7 @@ def file_sha256(file: Path) -> str:
 
 
 def take_room(file: Path) -> None:
-    """Give a new memory map its blocks on disk.
+    """Reserve the disk space of a new memory map.
 
     Raises:
         OSError: There is no room; without this, writing to the map would kill the process.

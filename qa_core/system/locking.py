@@ -1,4 +1,4 @@
-"""File locks between processes of one machine, let go by the system however a process ends."""
+"""File locks between processes of one machine; the system releases them however a process ends."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""Where a device's memory does not suffice, the same work in smaller pieces."""
+"""Doing the same work in smaller pieces where a device's memory does not suffice."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -32,7 +32,7 @@ def in_pieces_that_fit(rows: int, attempt: Callable[[int], Result]) -> tuple[Res
                     "Not even one image fits into the memory of this device: take a smaller"
                     " --backbone, freeze more of it, or --device cpu."
                 ) from error
-        # Only here is the traceback gone, which holds what did not fit.
+        # Outside `except`: there the traceback still holds the tensors that did not fit.
         rows = -(-rows // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

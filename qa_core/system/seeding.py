@@ -17,13 +17,13 @@ def seed_everything(*parts: object) -> None:
 
 
 def random_state() -> list[Tensor]:
-    """Where torch's generators stand, on the CPU and on every card in use."""
+    """State of torch's random generators, on the CPU and on every card in use."""
     cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return [torch.get_rng_state(), *cards]
 
 
 def restore_random_state(state: list[Tensor]) -> None:
-    """Put torch's generators back to where they stood."""
+    """Restore the state of torch's random generators."""
     torch.set_rng_state(state[0])
     if state[1:]:
         torch.cuda.set_rng_state_all(state[1:])

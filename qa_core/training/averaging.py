@@ -1,4 +1,4 @@
-"""An exponential moving average of the trained weights, in whose place a model can be measured."""
+"""An exponential moving average of the trained weights, with which a model can be evaluated."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The average stands in the place of the weights while inside."""
+        """A context in which the model has the average as its weights."""
         weights = [parameter.data for parameter in self.parameters]
         self._set(self.average)
         try:

@@ -20,7 +20,7 @@ Measures = dict[str, float]
 
 @dataclass(frozen=True)
 class Interpolation:
-    """What was found on the line.
+    """Measures along the line, and the point chosen on it.
 
     Attributes:
         curve: Measures by per cent of the way.
@@ -63,6 +63,6 @@ def interpolate(
 @torch.no_grad()
 def _move(model: QualityModel, ends: dict[str, tuple[Tensor, Tensor]], percent: int) -> None:
     for name, (start, end) in ends.items():
-        # the fine-tuned end itself, to the last digit, and not what rounding makes of it
+        # the fine-tuned weights themselves: interpolating would round them
         there = end if percent == 100 else start.to(end.device).lerp(end, percent / 100)
         model.get_parameter(name).copy_(there)

@@ -32,8 +32,9 @@ class Labels:
 def with_missing_filled(mos: Tensor, prediction: Tensor) -> Tensor:
     """MOS (..., batch), the prediction where there is none: no error there, and no gradient.
 
-    The mean squared error stays one over all images of a batch, so that every rating counts alike,
-    however many of a batch have one, and a batch that is split has the same gradient.
+    The mean squared error is still a mean over all images of a batch. So every rating has the same
+    weight, however many images of a batch have one, and splitting a batch does not change its
+    gradient.
     """
     return torch.where(torch.isnan(mos), prediction.detach(), mos)
 

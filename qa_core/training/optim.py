@@ -94,9 +94,9 @@ def set_lr(optimizer: AdamW, factor: float) -> None:
 class StackedAdamW:
     """AdamW on parameters stacked along a first dimension, each member with its own settings.
 
-    Gradients are clipped by each member's own norm. Every member's slices are a group of their own:
-    its values and moments stay in the processor's cache from the first operation to the last,
-    while those of all members together are many times as large.
+    Gradients are clipped by each member's own norm. Each member's slices form a parameter group of
+    their own: its values and moments then stay in the processor's cache for the whole step, which
+    those of all members together would not fit.
 
     Args:
         parameters: Stacked parameters (members, ...) by name; changed in place.

@@ -1,4 +1,4 @@
-"""How much of CLIP's alignment space survived training: embeds a pool of pairs before and after."""
+"""How much of CLIP's alignment training has kept: embeds a pool of pairs before and after."""
 
 import dataclasses
 from weakref import WeakKeyDictionary
@@ -31,7 +31,7 @@ Embedded = tuple[np.ndarray, np.ndarray]
 """Normalised image and text embeddings (n, embed_dim) each."""
 
 _RENDERED: WeakKeyDictionary[Workspace, Workspace] = WeakKeyDictionary()
-"""By the whole workspace, whose parts all measure retention on the same pairs."""
+"""By the whole workspace: all parts of it measure retention on the same pairs."""
 
 
 def pool_size(spec: BackboneSpec, split: Split) -> int:
@@ -91,7 +91,7 @@ def measure_retention(
 
 
 def _exact(config: RunConfig) -> RunConfig:
-    """The same way into the towers for prompts alone, and without what half precision has cut."""
+    """The configuration without antonym prompts and without half-precision activations."""
     cached = config.train.cache and config.train.cache_precision == "full"
     return with_settings(config, antonym_prompts=False, cache=cached)
 

@@ -1,4 +1,4 @@
-"""The files of one run: the checkpoint of its best epoch, and its last state, to go on from."""
+"""The files of one run: the checkpoint of its best epoch, and its last state to resume from."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def describe(
         workspace: Table, images and backbone that the model was trained with.
         model: The model.
         whole: All weights, or only those that training changed.
-        trained: Stands in for what training changed in the model.
+        trained: Weights to save in place of the model's trained ones.
     """
     if whole:
         state = dict(model.state_dict()) | (trained or {})
@@ -88,7 +88,7 @@ class RunCheckpoints:
         return self.best.with_name(self.best.name.replace("_best", "_last"))
 
     def after_epoch(self, epoch: int, measures: dict[str, float], is_best: bool) -> None:
-        """Write what an epoch is worth keeping."""
+        """Write the checkpoint if the epoch is the best so far, and the last state."""
         if is_best:
             self.save_best(epoch, measures, self.trainer.state.best_state)
         if self.last is not None:
@@ -129,7 +129,7 @@ class RunCheckpoints:
             self.after_epoch(best, trainer.state.history[best], is_best=True)
 
     def kept_words(self) -> str:
-        """What a run that diverged leaves behind, where anyone can find it."""
+        """A sentence on the checkpoints that a diverged run has left."""
         if self.last is None:
             return ""
         state = self.trainer.state

@@ -78,7 +78,7 @@ class Findings:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Let the peak count from now on, where the system can."""
+    """Start measuring peak memory anew, where the system allows it."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
         return

@@ -65,7 +65,7 @@ class TrainingData:
 
 @dataclass
 class TrainerState:
-    """All that a run needs to go on after an epoch, beside model and optimizer.
+    """What a run needs to resume after an epoch, besides model and optimizer.
 
     `improved_epoch` is the last epoch that raised the selection metric by more than
     `--early_stopping_min_delta`; early stopping counts from it.
@@ -125,7 +125,7 @@ class Trainer:
         self.enter_phase(epoch=1)
 
     def enter_phase(self, epoch: int) -> None:
-        """Start what an epoch belongs to: training the heads alone, or all that trains."""
+        """Prepare the phase of an epoch: training the heads alone, or everything that trains."""
         self.probing = epoch <= self.probe_epochs
         self.model.hold_clip(self.probing)
         keep = self.config.keep
@@ -230,7 +230,7 @@ class Trainer:
         return sums
 
     def _gradients(self, pieces: list[np.ndarray], epoch: int) -> dict[str, float]:
-        """Put the gradient of the mean loss over all rows in place; sums of the loss terms."""
+        """Compute gradients of the mean loss over all rows; returns sums of the loss terms."""
         self.optimizer.zero_grad(set_to_none=True)
         total_rows = sum(len(rows) for rows in pieces)
         sums: dict[str, float] = {}
@@ -319,7 +319,7 @@ def predict(
 
 
 def _split_words(config: RunConfig, at_once: int) -> str:
-    """What is said, once, of batches that are split."""
+    """The warning, given once, that batches are split."""
     loss = config.loss
     within = loss.w_plcc or loss.w_rank or loss.use_explanations
     beside = " PLCC, rank and explanation losses are taken within these parts." if within else ""

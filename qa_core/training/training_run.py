@@ -1,4 +1,4 @@
-"""One run from a resolved configuration to its measures: train, choose, and read the test once."""
+"""One run: train, choose the best epoch on validation, read the test part once."""
 
 import math
 import time
@@ -202,7 +202,7 @@ def _explanation_teacher(config: RunConfig, workspace: Workspace) -> Tensor | No
 def _interpolate(
     trainer: Trainer, workspace: Workspace, split: Split, retention: bool
 ) -> Interpolation:
-    """Move the model to the best place, on validation, between pretrained and fine-tuned CLIP."""
+    """Set CLIP to that mean of pretrained and fine-tuned weights that validation prefers."""
 
     def measure() -> dict[str, float]:
         found = trainer.measures()

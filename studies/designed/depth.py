@@ -13,7 +13,7 @@ from studies.designed.study_design import PlannedPoint, StudyDesign, rounded
 
 STEPS = 8
 RATE_FACTORS = (1, 1 / 3, 3)
-"""Of the guide's rate, which comes first: it stays where the others are no better."""
+"""Factors on the guide's rate; its own comes first, and stays where no other is better."""
 
 
 def freeze_depths(image_depth: int) -> list[int]:

@@ -15,7 +15,7 @@ from qa_core.errors import last_line
 from qa_core.modes import mode_name
 from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import RunRecord
-from studies.board import Board, pool_row
+from studies.board import Board, on_a_fold, pool_row
 from studies.context import Context
 from studies.engine.interface import Engine, Job, collect
 from studies.space import expected_cost
@@ -111,7 +111,7 @@ def score_together(
     engine: Engine,
     board: Board,
 ) -> tuple[int, list[list[float]]]:
-    """Failed folds, and the selection metric by fold that went well and member."""
+    """Number of failed folds, and for each other fold the selection metric of every member."""
     row, folds = pool_row(study), range(len(context.plan.folds))
     stacks = [ProbeStack(tuple(configs), fold, study, parent) for fold in folds]
     done = context.tracker.finished(Kind.STACK)
@@ -133,7 +133,8 @@ def score_together(
             continue
         found[work.fold] = outcome.value
         best = max((score for score in outcome.value if score == score), default=None)
-        board.ended(outcome, "all members diverged" if best is None else f"best {best:.4f}", best)
+        words = "all settings diverged" if best is None else f"best {on_a_fold(best)}"
+        board.ended(outcome, words, best)
     return len(stacks) - len(found), [found[fold] for fold in sorted(found)]
 
 

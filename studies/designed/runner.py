@@ -1,4 +1,4 @@
-"""Run a designed study: choose on the pool where it has to, list its cells, compute those missing.
+"""Run a designed study: choose on the pool where needed, list its cells, compute the missing ones.
 
 A study's run in MLflow lists its points with the identities of their cells. So a cell belongs to as
 many studies as ask for it, and the last command decides how many splits and epochs a study has.
@@ -67,7 +67,7 @@ class DesignedStudy:
     journals: Journals
 
     def run(self) -> int:
-        """Compute what is missing and list what belongs; returns the number of failed cells."""
+        """List the study's cells and compute the missing ones; returns the number that failed."""
         spec, context = self.context.workspace.spec, self.context
         run_id = self._open_run()
         base = with_settings(self.base, epochs=self.epochs)

@@ -1,4 +1,4 @@
-"""What all engines do alike: the order of waiting jobs, how often one is tried, how one is run."""
+"""What all engines share: the order of waiting jobs, retries, and running one in a worker."""
 
 import heapq
 import itertools

@@ -57,7 +57,7 @@ _STORES = ("mlflow.", "optuna.storages.", "optuna.exceptions.", "sqlalchemy.", "
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """Why an error is the fault of disk or stores, in words; None where it is anyone else's."""
+    """A sentence where disk or stores have caused an error, else None."""
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
@@ -86,7 +86,7 @@ class Engine(Protocol):
         """The next outcome, or None if there is none within this time.
 
         Raises:
-            InfrastructureError: Going on makes no sense.
+            InfrastructureError: The machine failed, so that no job can run.
         """
         ...
 

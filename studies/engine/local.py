@@ -25,12 +25,12 @@ from studies.engine.processes import GPU_VARIABLE, ONE_THREAD, in_environment, n
 
 _GRACE_S = 5.0
 _UNKNOWN = 255
-"""Exit code of a worker whose server was killed, dead or not."""
+"""Exit code that multiprocessing reports of a worker, dead or alive, whose server was killed."""
 _IMPORTS = "studies.engine.worker_imports"
 
 
 def preload() -> bool:
-    """Begin to import what workers need, in a server that they are forked from; returns at once.
+    """Start the server that workers are forked from, which imports what they need; does not wait.
 
     Returns:
         Whether processes can be forked here; False where they fork badly, or where the path of the
@@ -182,7 +182,7 @@ def interrupts_held() -> Iterator[None]:
 
 
 def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
-    """A worker's life: open the context, then run what comes until the driver is gone."""
+    """A worker's main loop: open the context, then run jobs until the driver is gone."""
     end_with_parent()
     context = functools.cache(open_context)  # a failure is not kept: the next job tries again
     while True:

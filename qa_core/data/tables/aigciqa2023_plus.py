@@ -26,7 +26,7 @@ SCORES = {"mos_quality": "moz1", "mos_align": "moz3"}
 
 
 SAMPLE = 50
-"""How many images tell under which names all of them lie."""
+"""Number of images that are tried to find how all of them are named."""
 
 
 def read_plus(root: Path, image_dir: Path | None, require_images: bool) -> RatedTable:

@@ -30,8 +30,8 @@ def read_aigiqa20k(
     """Read the data set from its folder, which holds `info_train`, `info_val` and `info_test`.
 
     The three tables (.csv or .xlsx) are the official split, kept in the column `part` where the
-    test part is rated. The public has scores of `info_train` alone: parts that are absent or hold
-    none are left out, which a note says.
+    test part is rated. Only the scores of `info_train` are public: parts that are absent or have
+    none are left out, with a note.
 
     Args:
         root: The data set's folder.

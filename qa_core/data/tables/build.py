@@ -1,4 +1,4 @@
-"""From text cells to the one frame: what every reader of a rated table ends with."""
+"""From text cells to a rated table: the last step of every reader."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From a file of rows to columns of text: what every reader of a rated table begins with.
+"""From a file of rows to columns of text: the first step of every reader.
 
 The index of a frame of cells has the rows' numbers in the file, from 0 below the header.
 """
@@ -62,7 +62,7 @@ def _headed(rows: list[list[str]], path: Path) -> pd.DataFrame:
     body = [(rows[number] + [""] * width)[:width] for number in filled[1:]]
     columns = {
         name: [row[place] for row in body] for place, name in enumerate(header) if name
-    }  # what has no name cannot be meant
+    }  # a column without a name cannot be asked for
     return _filled(pd.DataFrame(columns, index=pd.Index(numbers, dtype=int), dtype=str), path)
 
 

@@ -1,4 +1,4 @@
-"""Which column of a table is what: names as we know them, as a user gives them, and near ones."""
+"""Names of a table's columns: ours, those that a user maps to ours, and similar ones."""
 
 import difflib
 import fnmatch
@@ -28,10 +28,10 @@ NEAR: dict[str, tuple[str, ...]] = {
     "part": ("split", "subset", "fold"),
     "rater": ("annotator", "participant", "subject", "observer", "worker", "user"),
 }
-"""Columns that are known, and words that the name of such a column may have elsewhere."""
+"""Our columns, and words that other tables use in the names of such columns."""
 
 PREFIX = "name"
-"""Given as generator: what stands before the first _ or / of an image's name."""
+"""Value for `generator`: take what stands before the first _ or / of an image's name."""
 
 
 def parse_columns(words: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ READER_VERSION = "1"
 TABLE_NAME, IMAGE_FOLDER = "data.csv", "images"
 
 _GENERATORS, _IMAGES_OF_ONE = range(2, 51), 3
-"""How many generators file names may tell of, and the fewest images of each."""
+"""Numbers of generators that file names may suggest, and the fewest images of each."""
 
 
 def read_csv_table(

@@ -1,4 +1,4 @@
-"""Entries of a published JSON file: required to be what its makers say, and as text cells."""
+"""Entries of a published JSON file: checked against its description, and turned into text cells."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the images of a table lie: below which folder, and under which name on disk."""
+"""Finding the images of a table: in which folder, and under which name on disk."""
 
 import os
 from collections.abc import Iterator, Sequence

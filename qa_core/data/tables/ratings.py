@@ -1,4 +1,4 @@
-"""Single ratings, one a row or one a column, brought to their mean, SD and number an image."""
+"""Single ratings, one per row or per column, aggregated to mean, SD and number per image."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""On which scale people rated, and scores brought from it to [0, 1]."""
+"""The scale on which people rated, and mapping its scores to [0, 1]."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NOMINAL_RANGES: tuple[MosRange, ...] = (
 """Usual rating scales, in the order in which they are tried where none is named."""
 
 _ENDS = 0.05
-"""Share of a scale's width within which the values must come to both ends to leave no doubt."""
+"""Share of a scale's width: values closer than this to both ends leave no doubt about the scale."""
 
 _UNLIKE = 0.25
 """Share of a scale's width that values which were rated on it go beyond."""
