@@ -7,7 +7,14 @@ import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
-from timm.models import convnext, eva, fastvit, resnet, swin_transformer, vision_transformer
+from timm.models import (
+    convnext,
+    eva,
+    fastvit,
+    resnet,
+    swin_transformer,
+    vision_transformer,
+)
 from torch import Tensor, nn
 
 from qa_core.backbones.plain_block import block_at, is_plain, plain_block
@@ -46,6 +53,7 @@ class OpenClipVit(ImageTower):
     def embed(self, tokens: Tensor, start: int) -> Tensor:
         """L2-normalised embedding (batch, embed_dim) of tokens that have passed `start` blocks."""
         visual = self._visual
+        # Where only the class token is read, the last block has to compute that position alone.
         reads_one = visual.attn_pool is None and visual.pool_type == "tok"
         if start == self.depth or not (reads_one and is_plain(self.blocks[-1])):
             return super().embed(tokens, start)
@@ -65,6 +73,7 @@ class OpenClipVit(ImageTower):
 class TimmVit(ImageTower):
     """A view of timm's `VisionTransformer` or `Eva`: SigLIP, EVA, PE, ViTamin and others."""
 
+    # Named from above: whatever else a trunk has beside its blocks comes before them.
     _TAIL = ("norm", "attn_pool", "fc_norm", "head_drop", "head")
 
     def __init__(self, visual: TimmModel):
@@ -80,7 +89,7 @@ class TimmVit(ImageTower):
         """Tokens (batch, tokens, width) of normalised pixels (batch, 3, size, size)."""
         trunk = self._trunk
         tokens = trunk._pos_embed(trunk.patch_embed(pixels))
-        if isinstance(trunk, eva.Eva):
+        if isinstance(trunk, eva.Eva):  # gives rotary positions too, which `run_blocks` asks for
             return trunk.norm_pre(tokens[0])
         return trunk.norm_pre(trunk.patch_drop(tokens))
 
@@ -90,6 +99,7 @@ class TimmVit(ImageTower):
         if rope is None:
             return super().run_blocks(tokens, start, stop)
         for index in range(start, stop):
+            # mixed: each block has learnt frequencies of its own
             at = rope[index] if getattr(self._trunk, "rope_mixed", False) else rope
             tokens = self.blocks[index](tokens, rope=at)
         return tokens
@@ -156,8 +166,9 @@ class StageTower(ImageTower):
 
     @torch.no_grad()
     def _token_shapes(self, size: int) -> list[tuple[int, ...]]:
+        # timm does not state the shapes between stages, so a blank picture is passed through
         training = self._visual.training
-        self._visual.eval()  # a blank picture must not count in batch statistics
+        self._visual.eval()  # it must not count in batch statistics
         tokens = self.stem(torch.zeros(1, 3, size, size))
         shapes = [tuple(tokens.shape[1:])]
         for block in self.blocks:
@@ -177,7 +188,7 @@ class StageTower(ImageTower):
     def pool(self, tokens: Tensor) -> Tensor:
         """Embedding (batch, embed_dim), of any length, of the last stage's map."""
         tokens = self._run(self._layout.after, tokens)
-        if self._trunk is self._visual:
+        if self._trunk is self._visual:  # open_clip's own ResNet pools in `after`
             return tokens
         return self._visual.head(self._trunk.forward_head(tokens))
 
@@ -202,6 +213,7 @@ def open_image_tower(visual: Any, size: int) -> ImageTower | None:
         many_pools = getattr(visual, "attn_pool_contrastive", None) is not None
         return None if many_pools or visual.pool_type == "none" else OpenClipVit(visual)
     trunk = visual.trunk if isinstance(visual, TimmModel) else visual
+    # The very class, not a subclass: that may have another forward pass.
     if type(trunk) is eva.Eva:  # dropped patches would have to drop their rotary positions too
         return None if trunk.patch_drop is not None else TimmVit(visual)
     if type(trunk) is vision_transformer.VisionTransformer:
