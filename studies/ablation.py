@@ -5,15 +5,14 @@ Each goes on where it stopped.
 
 import functools
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qa_core.arms import ARMS
 from qa_core.config import RunConfig, with_settings
-from qa_core.data.splits import MIN_PROMPTS_FOR_POOL, Split, SplitPlan
-from qa_core.errors import UserError, last_line
+from qa_core.data.splits import Split, SplitPlan
+from qa_core.errors import UserError
 from qa_core.records.schema import TUNE, Param, Setting, Tag, is_complete
 from qa_core.records.tracking import Tracker
 from studies import parent_runs, sweep
@@ -25,16 +24,16 @@ from studies.confirmation import ModeSetting
 from studies.context import Context, Setup, conditions, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.runner import DesignedStudy
-from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.machines import EngineChoice, OpenContext, open_machines
 from studies.forecast import forecast_ablation
-from studies.objective import TrialResult, TrialWork
 from studies.profiles import Profile, StudyRequest
 from studies.reference_rows import write_reference_rows
+from studies.running_ablation import RunningAblation
 from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
-from studies.space import ModeSpace, all_spaces, expected_cost
+from studies.space import ModeSpace, all_spaces
 from studies.stores import Stores
+from studies.tuning import tune
 
 if TYPE_CHECKING:
     from qa_core.features.workspace import Workspace
@@ -42,31 +41,6 @@ if TYPE_CHECKING:
 
 Foresight = Callable[["Workspace", SplitPlan], dict[str, str]]
 """Tells, as parameters of an ablation, what these splits of these data will show."""
-
-
-@dataclass(frozen=True)
-class RunningAblation:
-    """What the phases share.
-
-    Attributes:
-        profile: Its size.
-        base: The configuration that all modes share.
-        context: Data, splits and the way to MLflow.
-        engine: Runs the jobs.
-        board: Shows progress.
-        spaces: The modes' knobs, by mode.
-        mode_runs: Run ids of the modes.
-        journals: Where Optuna keeps its trials.
-    """
-
-    profile: Profile
-    base: RunConfig
-    context: Context
-    engine: Engine
-    board: Board
-    spaces: dict[str, ModeSpace]
-    mode_runs: dict[str, str]
-    journals: sweep.Journals
 
 
 def run_studies(
@@ -103,8 +77,8 @@ def run_studies(
         context = Context(workspace, plan, tracker)
         if only is None and _is_complete(run, arms):
             board.say("everything is there already")
-            close_parents(tracker, "FINISHED")  # a command killed just before its end left them
-            # open
+            # open where a command was killed just before its end
+            close_parents(tracker, "FINISHED")
             return 0
         spaces = all_spaces(arms, setup.base, workspace.spec)
         with (
@@ -112,17 +86,16 @@ def run_studies(
             machines.start(_context_opener(setup, context)) as engine,
             signs_of_life(tracker, board),
         ):
-            if only is None and Param.PLANNED_WHOLE not in run.data.params:
-                _log_plan(context, spaces, profile, machines.workers, board)
-                if foresee is not None:
-                    board.say("planning: a pilot of linear probes, to foresee what will be decided")
-                    tracker.log(run.info.run_id, params=foresee(workspace, plan))
             board.watch(engine)
             journals = stores.journals(run.info.run_id)
             ablation = RunningAblation(
                 profile, setup.base, context, engine, board, spaces, mode_runs, journals
             )
-            return _run_phases(ablation) if only is None else _run_study(ablation, only)
+            if only is not None:
+                return _run_study(ablation, only)
+            if Param.PLANNED_WHOLE not in run.data.params:
+                _log_plan(ablation, machines.workers, foresee)
+            return _run_phases(ablation)
 
 
 def _open_ablation(stores: Stores, params: dict[str, Any]) -> tuple[Tracker, Any]:
@@ -146,15 +119,19 @@ def _context_opener(setup: Setup, context: Context) -> OpenContext:
     )
 
 
-def _log_plan(
-    context: Context, spaces: dict[str, ModeSpace], profile: Profile, workers: int, board: Board
-) -> None:
-    """Try every mode briefly, and log how long the whole ablation will take at most."""
+def _log_plan(ablation: RunningAblation, workers: int, foresee: Foresight | None) -> None:
+    """Log how long the whole ablation will take at most, and what it will be able to decide."""
+    context, board = ablation.context, ablation.board
     board.say("planning: trying every mode for a moment")
-    expected = forecast_ablation(context.workspace, spaces, context.plan, profile, workers)
+    expected = forecast_ablation(
+        context.workspace, ablation.spaces, context.plan, ablation.profile, workers
+    )
     context.tracker.log(context.ablation_id, params=expected.params())
     minutes = math.ceil(expected.whole_s / 60)
     board.say(f"this will take up to {minutes} minutes if nothing else is at work here")
+    if foresee is not None:
+        board.say("planning: a pilot of linear probes, to foresee what will be decided")
+        context.tracker.log(context.ablation_id, params=foresee(context.workspace, context.plan))
 
 
 def _size_words(name: str, plan: SplitPlan) -> str:
@@ -174,7 +151,7 @@ def _run_phases(ablation: RunningAblation) -> int:
     _fill_cache(ablation, searched, plan.folds or plan.splits)
     _fill_cache(ablation, [space.guide for space in spaces], plan.splits)
     write_reference_rows(context, board.say)
-    failed = _confirm(ablation, _tune(ablation))
+    failed = _confirm(ablation, tune(ablation))
     failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
     if not failed:
         if champion := register_champion(context.tracker):
@@ -186,22 +163,10 @@ def _run_phases(ablation: RunningAblation) -> int:
     return failed
 
 
-def _no_tuning(ablation: RunningAblation) -> dict[str, sweep.Choice]:
-    reason = f"no tuning: fewer than {MIN_PROMPTS_FOR_POOL} prompts leave no pool to tune on"
-    few = ablation.context.plan.n_prompts < MIN_PROMPTS_FOR_POOL
-    if not few or ablation.context.plan.protocol != "grouped_kfold":
-        reason = f"no tuning: protocol {ablation.context.plan.protocol} sets no pool apart"
-    ablation.board.say(f"{reason}; each mode is confirmed at the guide's setting")
-    for run_id in ablation.mode_runs.values():
-        tags = {Tag.TUNED_IS_GUIDE: "true", Tag.TUNED_REASON: reason}
-        ablation.context.tracker.log(run_id, tags=tags)
-    return {}
-
-
 def _run_study(ablation: RunningAblation, request: StudyRequest) -> int:
     """Run one study; returns the number of failed cells."""
     if request.name == TUNE:
-        _tune(ablation)
+        tune(ablation)
         return 0
     there = len(ablation.context.plan.splits)
     n_splits = request.n_splits or there
@@ -224,74 +189,6 @@ def _fill_cache(
     ablation: RunningAblation, configs: Sequence[RunConfig], splits: Sequence[Split]
 ) -> None:
     fill_cache(configs, splits, ablation.context, ablation.engine, ablation.board)
-
-
-def _tune(ablation: RunningAblation) -> dict[str, sweep.Choice]:
-    """Search each mode's knobs on the tuning pool; the choice made for each."""
-    if not ablation.context.plan.folds:
-        return _no_tuning(ablation)
-    board, profile = ablation.board, ablation.profile
-    sweeps = [
-        sweep.ModeSweep(space, ablation.journals.open(mode), profile.n_trials)
-        for mode, space in ablation.spaces.items()
-    ]
-    for one in sweeps:
-        left = profile.n_trials - len(one.trials)
-        cost = left * _trial_cost(ablation, one.space.guide)
-        board.expect(TUNE, one.space.mode, profile.n_trials, len(one.trials), cost)
-    sweep.run_sweeps(
-        sweeps,
-        ablation.engine,
-        functools.partial(_trial_job, ablation),
-        functools.partial(_trial_ended, ablation),
-    )
-    choices: dict[str, sweep.Choice] = {}
-    for one in sweeps:
-        mode = one.space.mode
-        choices[mode] = sweep.choose(one.space, one.trials)
-        run_id = ablation.mode_runs[mode]
-        saved, folds = sweep.folds_saved(one.trials)
-        parent_runs.log_choice(ablation.context.tracker, run_id, one.space, choices[mode])
-        saving = {Tag.FOLDS_PRUNED: str(saved), Tag.FOLDS_OF_TRIALS: str(folds)}
-        ablation.context.tracker.log(run_id, tags=saving)
-        board.say(f"tuned {mode}: {choices[mode].reason}; pruning saved {saved} of {folds} folds")
-    return choices
-
-
-def _trial_cost(ablation: RunningAblation, config: Any) -> float:
-    folds = ablation.context.plan.folds
-    images = sum(len(fold.train) for fold in folds)
-    return expected_cost(config, ablation.context.workspace.spec, images)
-
-
-def _trial_job(
-    ablation: RunningAblation,
-    space: ModeSpace,
-    number: int,
-    values: dict[str, Any],
-    bars: tuple[float | None, ...],
-) -> Job:
-    config = space.config(values)
-    parent = ablation.mode_runs[space.mode]
-    work = TrialWork(space.mode, number, values, config, bars, parent)
-    return Job(f"{TUNE} {space.mode} {number}", work, _trial_cost(ablation, config))
-
-
-def _trial_ended(ablation: RunningAblation, outcome: Outcome, result: TrialResult) -> None:
-    work = outcome.job.work
-    assert isinstance(work, TrialWork)
-    if outcome.error is not None:  # a trial that ended by itself has written its own run
-        context, started = ablation.context, time.time() - outcome.wall_s
-        context.tracker.write(work.record(context, result, started))
-    value = result.value if result.state == "COMPLETE" else None
-    if result.folds:
-        n_folds = (
-            f"{len(result.folds)} of the tuning pool's {len(ablation.context.plan.folds)} folds"
-        )
-        text = f"{result.state.lower()}, mean SROCC {result.value:.4f} on {n_folds}"
-    else:
-        text = f"{result.state.lower()}: {last_line(result.error or 'unknown')}"
-    ablation.board.ended(outcome, text, value, failed=result.error is not None)
 
 
 def _confirm(ablation: RunningAblation, tuned: dict[str, sweep.Choice]) -> int:

@@ -116,24 +116,11 @@ def forecast_ablation(
     """
     small, spec = _noise_workspace(workspace), workspace.spec
     measure_pace(next(iter(spaces.values())).guide, small)  # what a process computes only once
-    tune: dict[str, float] = {}
-    confirm: dict[str, float] = {}
-    paces: dict[int, Pace] = {}
-    checkpoints = 0
-    for mode, space in spaces.items():
-        epochs = space.guide.train.epochs
-        guide = measure_pace(space.guide, small)
-        trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
-        paces |= {
-            _place(space.guide, spec): guide,
-            _place(_middle(space), spec): trial,
-        }
-        tune[mode] = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
-        tune[mode] += profile.n_trials * RUN_S if splits.folds else 0.0
-        of_tuned = splits.splits[: profile.tuned_splits(len(splits.splits))]
-        cells = profile.n_seeds * [*splits.splits, *(of_tuned if splits.folds else ())]
-        confirm[mode] = sum(guide.seconds(epochs, split) + RUN_S for split in cells)
-        checkpoints += len(cells) * guide.checkpoint_bytes
+    modes = {mode: _forecast_mode(space, small, splits, profile) for mode, space in spaces.items()}
+    tune = {mode: found.tune_s for mode, found in modes.items()}
+    confirm = {mode: found.confirm_s for mode, found in modes.items()}
+    paces = {place: pace for found in modes.values() for place, pace in found.paces.items()}
+    checkpoints = sum(found.checkpoint_bytes for found in modes.values())
     searched = [config for space in spaces.values() for config in space.depths()]
     guides = [space.guide for space in spaces.values()]
     base = next(iter(spaces.values())).guide
@@ -147,6 +134,32 @@ def forecast_ablation(
     disk = _disk(workspace, splits, searched, guides) | {"checkpoints": checkpoints / 1e9}
     memory = (workers + 1) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return Forecast(tune, confirm, studies, prefix, whole, disk, memory)
+
+
+@dataclass(frozen=True)
+class _ModeForecast:
+    """What one mode will take of one worker: seconds, bytes of checkpoints, and measured paces."""
+
+    tune_s: float
+    confirm_s: float
+    checkpoint_bytes: int
+    paces: dict[int, Pace]
+
+
+def _forecast_mode(
+    space: ModeSpace, small: "Workspace", splits: SplitPlan, profile: Profile
+) -> _ModeForecast:
+    """Tuning at the pace of a middle freeze depth, confirmation at that of the guide's."""
+    epochs = space.guide.train.epochs
+    guide = measure_pace(space.guide, small)
+    trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
+    paces = {_place(space.guide, small.spec): guide, _place(_middle(space), small.spec): trial}
+    tune_s = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
+    tune_s += profile.n_trials * RUN_S if splits.folds else 0.0
+    of_tuned = splits.splits[: profile.tuned_splits(len(splits.splits))]
+    cells = profile.n_seeds * [*splits.splits, *(of_tuned if splits.folds else ())]
+    confirm_s = sum(guide.seconds(epochs, split) + RUN_S for split in cells)
+    return _ModeForecast(tune_s, confirm_s, len(cells) * guide.checkpoint_bytes, paces)
 
 
 def measure_pace(config: RunConfig, small: "Workspace") -> Pace:

@@ -17,6 +17,7 @@ H100_BF16_PEAK = 989e12
 """Dense bf16 operations a second (NVIDIA H100 SXM data sheet)."""
 SHARE_OF_PEAK = 0.35
 """An assumption, not a measurement: the share that transformers of this size commonly reach."""
+SPEED = H100_BF16_PEAK * SHARE_OF_PEAK
 BYTES = {"full": 4, "half": 2}
 """Bytes of a number that is kept."""
 PROMPT_TOKENS = 20
@@ -105,38 +106,43 @@ def forecast_on_paper(
         n_images: Images of the data set.
         cards: H100 cards, a worker each.
     """
-    pair = towers(next(iter(configs.values())).clip.backbone)
-    whole = sum(tower.depth * tower.block_flops for tower in pair)
-    speed = H100_BF16_PEAK * SHARE_OF_PEAK
     train = next(iter(configs.values())).train
-    per_depth = n_images * pair[0].tokens * pair[0].width * BYTES[train.cache_precision] / 1e9
-    cached = min(pair[0].depth, int(train.cache_gb / per_depth))
-    hours: dict[str, float] = {}
-    card: dict[str, float] = {}
-    epochs_of_images = n_images * (profile.n_trials * 3 * POOL * FOLD + profile.n_cells * TRAIN)
-    scored = n_images * (profile.n_trials * 3 * POOL * FOLD + 2 * profile.n_cells * HELD_OUT)
-    cells = profile.n_trials * 3 + profile.n_cells
-    for mode, config in configs.items():
-        top = _trainable_flops(config, pair)
-        frozen = 0.0 if _is_cached(config, pair[0], cached) else whole - top
-        passes = (3 * top + frozen) * epochs_of_images + (top + frozen) * scored
-        seconds = config.train.epochs * passes / speed
-        if not top:
-            steps = config.train.epochs * epochs_of_images / config.train.batch_size
-            seconds = steps * PROBE_STEP_S
-        hours[mode] = (seconds + cells * CELL_S) / 3600
-        card[mode] = _card_bytes(config, pair) / 1e9
-    prefix_hours = (n_images * whole / speed + START_S) / 3600
-    image = pair[0]
-    trained = {mode: _trainable_parameters(config, pair) for mode, config in configs.items()}
-    checkpoints = sum(profile.n_cells * count * 4 for count in trained.values()) / 1e9
+    pair = image, text = towers(next(iter(configs.values())).clip.backbone)
+    per_depth = n_images * image.tokens * image.width * BYTES[train.cache_precision] / 1e9
+    cached = min(image.depth, int(train.cache_gb / per_depth))
+    whole = sum(tower.depth * tower.block_flops for tower in (image, text))
+    prefix_hours = (n_images * whole / SPEED + START_S) / 3600
+    hours = {
+        mode: _mode_hours(config, profile, n_images, pair, cached)
+        for mode, config in configs.items()
+    }
+    trained = [_trainable_parameters(config, pair) for config in configs.values()]
     disk = {
         "decoded images": n_images * 3 * image.side**2 / 1e9,
         f"activations, one depth, {train.cache_precision} precision": per_depth,
         f"activations, all {image.depth - 1} depths of the search": per_depth * (image.depth - 1),
-        "checkpoints": checkpoints,
+        "checkpoints": sum(profile.n_cells * count * 4 for count in trained) / 1e9,
     }
+    card = {mode: _card_bytes(config, pair) / 1e9 for mode, config in configs.items()}
     return PaperForecast(hours, prefix_hours + sum(hours.values()) / cards, disk, card, cached)
+
+
+def _mode_hours(
+    config: RunConfig, profile: Profile, n_images: int, pair: tuple[Tower, Tower], cached: int
+) -> float:
+    """Hours of one card for tuning and confirming a mode."""
+    in_trials = n_images * profile.n_trials * 3 * POOL * FOLD
+    trained = in_trials + n_images * profile.n_cells * TRAIN
+    scored = in_trials + 2 * n_images * profile.n_cells * HELD_OUT
+    top = _trainable_flops(config, pair)
+    whole = sum(tower.depth * tower.block_flops for tower in pair)
+    frozen = 0.0 if _is_cached(config, pair[0], cached) else whole - top
+    passes = (3 * top + frozen) * trained + (top + frozen) * scored
+    seconds = config.train.epochs * passes / SPEED
+    if not top:  # the heads alone: a step costs its overhead
+        seconds = config.train.epochs * trained / config.train.batch_size * PROBE_STEP_S
+    n_runs = profile.n_trials * 3 + profile.n_cells
+    return (seconds + n_runs * CELL_S) / 3600
 
 
 def _is_cached(config: RunConfig, image: Tower, cached: int) -> bool:
