@@ -11,6 +11,7 @@ from qa_core import command_line as cli
 from qa_core import modes
 from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
 from qa_core.errors import UserError
+from qa_core.recipes import apply_recipe
 
 if TYPE_CHECKING:
     from qa_core.data.splits import Split
@@ -88,7 +89,7 @@ def _with_recipe(args: BaselineArgs, argv: Sequence[str], spec: modes.BackboneSp
         return args.run
     flat = args.run.flat()
     given = {name: flat[name] for name in _flag_names(argv) if name in flat}
-    return run_config_from_flat(modes.apply_recipe(given, args.recipe, spec))
+    return run_config_from_flat(apply_recipe(given, args.recipe, spec))
 
 
 def _flag_names(argv: Sequence[str]) -> list[str]:
@@ -101,7 +102,7 @@ def _run(
 ) -> "RunResult":
     from rich.progress import Progress
 
-    from qa_core.records.tracking import track_single_run
+    from qa_core.records.single_run import track_single_run
     from qa_core.training.training_run import train_run
 
     epochs = config.train.epochs

@@ -9,7 +9,6 @@ from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.modes import (
     BackboneSpec,
-    apply_recipe,
     canonical_freeze_layers,
     checkpoint_name,
     mode_config,
@@ -17,6 +16,7 @@ from qa_core.modes import (
     resolve,
     warnings,
 )
+from qa_core.recipes import apply_recipe
 
 TINY = BackboneSpec(12, 4, published=False)
 VIT_B = BackboneSpec(12, 12, published=True)

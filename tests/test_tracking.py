@@ -9,7 +9,8 @@ import pytest
 
 from qa_core.records.mlflow_store import open_store
 from qa_core.records.schema import Kind, Tag
-from qa_core.records.tracking import RunRecord, SingleRun, Tracker, as_text
+from qa_core.records.single_run import SingleRun
+from qa_core.records.tracking import RunRecord, Tracker, as_text
 
 
 @pytest.fixture(scope="session")
