@@ -18,7 +18,7 @@ from qa_core.modes import resolve
 from qa_core.scorer import Scorer
 from qa_core.training.losses import plcc_loss, rank_loss, with_missing_filled
 from qa_core.training.stacked_probes import train_probes
-from qa_core.training.trainer import TrainerState
+from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import RunResult, train_run
 
 FLAGS = {"backbone": "narrow-3", "pretrained": "none", "epochs": 2, "threads": 1, "batch_size": 4}

@@ -15,7 +15,7 @@ from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 from qa_core.training.identity import run_identity
 from qa_core.training.stacked_probes import train_probes
-from qa_core.training.trainer import TrainerState
+from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import prepare_run, train_run
 
 PARTS = ["pool"] * 3 + ["train"] * 3 + ["validation"] + ["test"] * 2 + ["reserve"] * 3

@@ -12,7 +12,8 @@ from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
 from qa_core.training.stacked_probes import require_stackable, train_probes
-from qa_core.training.trainer import TrainerState, TrainingDiverged
+from qa_core.training.trainer import TrainingDiverged
+from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import train_run
 
 

@@ -24,7 +24,8 @@ from qa_core.targets import TARGETS, Target
 from qa_core.training import run_checkpoints, trainer
 from qa_core.training.identity import run_identity
 from qa_core.training.retention import measure_retention
-from qa_core.training.trainer import TrainerState, TrainingDiverged, predict
+from qa_core.training.trainer import TrainingDiverged, predict
+from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import RunResult, fit_bases, prepare_run, train_run
 
 TIMES = ("wall_s", "seconds_per_epoch", "peak_memory_mb")

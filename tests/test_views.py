@@ -18,7 +18,8 @@ from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
 from qa_core.training.stacked_probes import train_probes
-from qa_core.training.trainer import TrainerState, predict
+from qa_core.training.trainer import predict
+from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import train_run
 
 

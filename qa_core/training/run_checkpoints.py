@@ -14,7 +14,8 @@ from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import checkpoint_name, mode_name
 from qa_core.training.identity import library_versions
-from qa_core.training.trainer import Trainer, TrainerState, trained_state
+from qa_core.training.trainer import Trainer, trained_state
+from qa_core.training.trainer_state import TrainerState
 
 
 def describe(

@@ -1,8 +1,9 @@
 """Linear probes that differ in head settings or seeds, trained together as one batched computation.
 
-Every member is trained as it would be alone: its own start, order of images, dropout, rates, decay
-and clipping. Only the order of sums differs, so that its last digits depend on which members it is
-stacked with; a study therefore stacks fixed members.
+The heads of a probe are so small that starting an operation takes longer than computing it;
+stacked, one operation serves all members. Every member is trained as it would be alone: its own
+start, order of images, dropout, rates, decay and clipping. Only the order of sums differs, so that
+its last digits depend on which members it is stacked with; a study therefore stacks fixed members.
 """
 
 import copy
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from qa_core.backbones.backbone import average_views
@@ -22,9 +23,11 @@ from qa_core.features.inputs import draw_views, take
 from qa_core.features.workspace import Workspace
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.system.seeding import derived_seed
+from qa_core.training.given_dropout import give_dropout
 from qa_core.training.losses import with_missing_filled
 from qa_core.training.optim import StackedAdamW, lr_factor
-from qa_core.training.trainer import Trainer, TrainerState, TrainingDiverged
+from qa_core.training.trainer import Trainer, TrainingDiverged
+from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import prepare_run
 
 WIDTH = 16
@@ -78,7 +81,7 @@ def _train_stack(
     diverged: dict[int, TrainingDiverged] = {}
     for epoch in range(1, configs[0].train.epochs + 1):
         for member, measures in enumerate(stack.epoch(epoch)):
-            if member in diverged:
+            if member in diverged:  # it stays in the stack, where its NaN reaches no other member
                 continue
             if not np.isfinite(measures["loss"]):
                 sentence = (
@@ -107,20 +110,6 @@ def require_stackable(configs: Sequence[RunConfig]) -> None:
             raise UserError(f"Probes that differ in --{name} cannot be trained together.")
 
 
-class _GivenDropout(nn.Module):
-    """Dropout by a mask (rows, hidden) that is given, scaled by what it keeps."""
-
-    mask: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mask", torch.ones(()), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The masked input (rows, hidden)."""
-        return x * self.mask if self.training else x
-
-
 class _Stack:
     """The heads of all members, every parameter stacked along a first dimension.
 
@@ -134,7 +123,7 @@ class _Stack:
         heads = [trainer.model.heads for trainer in trainers]
         self.kept = tuple(heads[0].state_dict())
         self.template = copy.deepcopy(heads[0])
-        self.hidden = _give_dropout(self.template)
+        self.hidden = give_dropout(self.template)
         stacked, self.buffers = stack_module_state(list(heads))
         self.parameters = {name: _in_order_of_gradient(value) for name, value in stacked.items()}
         self.optimizer = StackedAdamW(self.parameters, [config.optim for config in self.configs])
@@ -143,6 +132,7 @@ class _Stack:
         self._load_data()
 
     def _load_data(self) -> None:
+        # CLIP is frozen, so an image is one short vector, and the whole table fits on the device.
         features = self.data.features
         everything = np.arange(len(features.prompt_of))
         self.views = features.views
@@ -161,7 +151,7 @@ class _Stack:
         subsets = np.stack([trainer.data.train_subset for trainer in self.trainers])
         for member, columns in enumerate(self._columns(subsets)):
             measures[member] |= gap_measures(columns, measures[member]) | losses[member]
-        seconds = (time.perf_counter() - started) / len(measures)
+        seconds = (time.perf_counter() - started) / len(measures)  # of all, shared out evenly
         return [found | {"seconds_per_epoch": seconds} for found in measures]
 
     def validation_measures(self) -> list[dict[str, float]]:
@@ -176,9 +166,11 @@ class _Stack:
         return {f"heads.{n}": everything[n][member].detach().cpu().clone() for n in self.kept}
 
     def _train(self, epoch: int) -> list[dict[str, float]]:
+        """Every member's steps of an epoch; mean losses and the last rate of each."""
         self.template.train()
         seeds = [derived_seed(seed, "epoch", epoch) for seed in self.seeds]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        # A seed fixes order and dropout, so members of one seed share both: draw per seed, once.
         orders = np.stack([self._order(seed, epoch) for seed in self.seeds])  # (seeds, n)
         size, per_epoch = self.configs[0].train.batch_size, self.trainers[0].steps_per_epoch
         total_steps = self.trainers[0].total_steps
@@ -218,6 +210,7 @@ class _Stack:
             parts[f"loss_{target.letter}"] = error.square().mean(dim=1)
             weight: float = getattr(self.configs[0].loss, f"w_{target.letter}")
             loss = loss + weight * parts[f"loss_{target.letter}"]
+        # Members share no parameter, so the gradient of the sum is each one's own gradient.
         gradients = torch.autograd.grad(loss.sum(), list(self.parameters.values()))
         self.optimizer.step(gradients, factors)
         return {name: value.detach() for name, value in (parts | {"loss": loss}).items()}
@@ -248,7 +241,7 @@ class _Stack:
         chosen = torch.from_numpy(np.array(rows))
         img = self.averaged[chosen] if images is None else images
         txt = self.txt[chosen]
-        shared = None if rows.ndim == 1 else 0
+        shared = None if rows.ndim == 1 else 0  # vmap's axis: none where all read the same rows
 
         def one(parameters: dict, buffers: dict, img: Tensor, txt: Tensor) -> dict[str, Tensor]:
             cos = (img * txt).sum(dim=-1)
@@ -276,7 +269,7 @@ class _Stack:
     def _scales(self) -> dict[str, np.ndarray]:
         scales: dict[str, np.ndarray] = {}
         for name in ("residual_scale_q", "residual_scale_c"):
-            if f"{name}.logit" in self.parameters:
+            if f"{name}.logit" in self.parameters:  # learnable; else fixed, or absent
                 scales[name] = torch.sigmoid(self.parameters[f"{name}.logit"]).cpu().numpy()
             elif f"{name}.value" in self.buffers:
                 scales[name] = self.buffers[f"{name}.value"].cpu().numpy()
@@ -291,17 +284,3 @@ def _in_order_of_gradient(value: Tensor) -> Tensor:
     if value.ndim < 3:
         return value
     return value.detach().mT.contiguous().mT.requires_grad_()
-
-
-def _give_dropout(heads: nn.Module) -> dict[str, int]:
-    """Replace every dropout by one whose mask is given; the hidden width of each by name."""
-    hidden: dict[str, int] = {}
-    for name, module in list(heads.named_modules()):
-        if isinstance(module, nn.Sequential):
-            for place, layer in enumerate(module):
-                if isinstance(layer, nn.Dropout):
-                    first = module[0]
-                    assert isinstance(first, nn.Linear)
-                    hidden[f"{name}.{place}"] = first.out_features
-                    module[place] = _GivenDropout()
-    return hidden

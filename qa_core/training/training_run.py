@@ -27,10 +27,10 @@ from qa_core.training.run_findings import Findings, reset_peak_memory
 from qa_core.training.trainer import (
     StepListener,
     Trainer,
-    TrainingData,
     TrainingDiverged,
     probe_epochs,
 )
+from qa_core.training.trainer_state import TrainingData
 
 EpochReport = Callable[[int, dict[str, float], Path | None], None]
 """Told after each epoch: its number, its measures, and the checkpoint if it is the best so far."""
@@ -97,11 +97,22 @@ def train_run(
     started = time.perf_counter()
     workspace, split = workspace.holding(split)
     reset_peak_memory(workspace.device)
-    model, trainer = prepare_run(config, workspace, split)
+    _, trainer = prepare_run(config, workspace, split)
     identity = run_identity(config, workspace, split, "run")
     files = RunCheckpoints(config, workspace, trainer, identity, output_dir, standalone)
     if resume_from is not None:
         files.resume(resume_from)
+    _fit(trainer, files, on_epoch, on_step)
+    return _measure(trainer, files, workspace, split, test, started)
+
+
+def _fit(
+    trainer: Trainer,
+    files: RunCheckpoints,
+    on_epoch: EpochReport | None,
+    on_step: StepListener | None,
+) -> None:
+    """Train to the end, keep files after each epoch, and load the weights of the best one."""
 
     def report(epoch: int, measures: dict[str, float], is_best: bool) -> None:
         files.after_epoch(epoch, measures, is_best)
@@ -109,15 +120,26 @@ def train_run(
             on_epoch(epoch, measures, files.best if is_best else None)
 
     try:
-        state = trainer.fit(report, on_step)
+        trainer.fit(report, on_step)
     except TrainingDiverged as error:
         raise TrainingDiverged(f"{error}{files.kept_words()}") from error
-    model.load_state_dict(state.best_state, strict=False)
-    findings, line = Findings(), None
+    trainer.model.load_state_dict(trainer.state.best_state, strict=False)
+
+
+def _measure(
+    trainer: Trainer,
+    files: RunCheckpoints,
+    workspace: Workspace,
+    split: Split,
+    test: bool,
+    started: float,
+) -> RunResult:
+    """Final measures of a model at its best epoch; weights are interpolated first if asked for."""
+    state, findings, by_percent = trainer.state, Findings(), {}
     best = state.history[state.best_epoch]
-    if config.keep.wise_ft:
+    if trainer.config.keep.wise_ft:
         line = _interpolate(trainer, workspace, split, retention=test)
-        best = line.chosen
+        best, by_percent = line.chosen, line.curve
         findings.metrics["wise_ft_percent"] = line.percent
         files.save_best(state.best_epoch, best)
     findings.add_training(trainer, best, workspace.device)
@@ -125,15 +147,15 @@ def train_run(
     wall = time.perf_counter() - started
     findings.metrics["wall_s"] = wall
     return RunResult(
-        tuple(state.history),
-        state.best_epoch,
-        best["selection"],
-        findings.metrics,
-        {} if line is None else line.curve,
-        findings.undefined,
-        predictions,
-        files.best,
-        wall,
+        history=tuple(state.history),
+        best_epoch=state.best_epoch,
+        best_selection=best["selection"],
+        metrics=findings.metrics,
+        by_percent=by_percent,
+        undefined=findings.undefined,
+        predictions=predictions,
+        checkpoint=files.best,
+        wall_s=wall,
     )
 
 

@@ -59,7 +59,7 @@ class ProbeStack:
     def run(self, context: Context) -> list[float]:
         """Best epoch's selection metric of each member; NaN for one that diverged."""
         from qa_core.training.stacked_probes import train_probes
-        from qa_core.training.trainer import TrainerState
+        from qa_core.training.trainer_state import TrainerState
 
         identity, started = self.identity(context), time.time()
         known = context.tracker.find_finished(Kind.STACK, identity)
