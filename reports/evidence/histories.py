@@ -3,27 +3,31 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from qa_core.measures import catalogue
+from qa_core.targets import TARGETS
+
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.tracking import MlflowClient
 
 _BULK_ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 _RUNS_A_REQUEST = 100  # the server refuses more
 _VALUES_A_REQUEST = 25_000  # and silently cuts there
 
+CURVE_METRICS = ("loss", "loss_q", "loss_c", "selection")
+
 LoggedValue = tuple[str, int, str, float]  # run_id, step, metric, value
 
 
 def metric_histories(
     client: "MlflowClient", run_ids: Sequence[str], keys: Iterable[str]
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Histories as one row a run and step: run_id, epoch and one column a metric.
 
     One request a metric and a hundred runs; asking run by run and metric by metric takes minutes
     for a thousand runs. Steps at which a metric was not logged hold NaN.
     """
-    import pandas as pd
-
     points = [
         point
         for key in keys
@@ -63,3 +67,29 @@ def _history_from_server(credentials: Any, run_ids: list[str], key: str) -> Iter
     )
     for metric in verify_rest_response(response, _BULK_ENDPOINT).json()["metrics"]:
         yield metric["run_id"], int(metric["step"]), key, float(metric["value"])
+
+
+def curves_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
+    """Per-epoch metrics of the cells, epoch 0 = before training."""
+    keys = [
+        key
+        for base in ("train_srocc", *(measure.by_epoch for measure in catalogue.by_epoch()))
+        for key in (f"{base}_{target}" for target in TARGETS)
+        if key in cells
+    ]
+    keys += [key for key in CURVE_METRICS if key in cells]
+    identity = cells[["run_id", "mode", "setting", "split", "seed"]]
+    if not keys:
+        return identity.assign(epoch=0).iloc[:0]
+    return identity.merge(metric_histories(client, list(cells["run_id"]), keys), on="run_id")
+
+
+def lines_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
+    """Measures between pretrained and fine-tuned weights; the step is the per cent of the way."""
+    if "wise_ft_percent" not in cells:
+        return pd.DataFrame()
+    own: Any = cells.dropna(subset=["wise_ft_percent"])
+    keys = [key for key in cells if key.startswith("wise_ft_") and key != "wise_ft_percent"]
+    lines = metric_histories(client, list(own["run_id"]), keys)
+    identity = own[["run_id", "mode", "setting", "split", "seed"]]
+    return identity.merge(lines.rename(columns={"epoch": "percent"}), on="run_id")

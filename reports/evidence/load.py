@@ -1,17 +1,14 @@
 """An ablation read from MLflow into tidy frames; nothing else is ever read."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 import pandas as pd
 
 from qa_core.data.splits import IntervalKind
 from qa_core.errors import UserError
-from qa_core.measures import catalogue
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
 from qa_core.records.schema import (
     MARGIN,
@@ -25,6 +22,7 @@ from qa_core.records.schema import (
     is_kind,
 )
 from qa_core.targets import TARGETS, Target
+from reports.evidence.artifacts import read_artifacts, refuse_mixed
 from reports.evidence.design import Design, is_on_validation
 from reports.evidence.frames import (
     REFERENCE_ORDER,
@@ -37,7 +35,7 @@ from reports.evidence.frames import (
     select,
     trials_frame,
 )
-from reports.evidence.histories import metric_histories
+from reports.evidence.histories import curves_frame, lines_frame
 from reports.evidence.studies import Study, read_studies
 from reports.statistics import FloatArray, Interval
 
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-CURVE_METRICS = ("loss", "loss_q", "loss_c", "selection")
 # Same data and same protocol: what must agree before runs may stand in one table.
 _IDENTITY = (
     Param.PROTOCOL,
@@ -55,7 +52,6 @@ _IDENTITY = (
     Param.BACKBONE_SHA256,
     Param.SPLIT_SEED,
 )
-PREDICTION_TEXT = ("name", "prompt", "group", "generator")
 
 
 @dataclass(frozen=True)
@@ -242,7 +238,7 @@ def _read_runs(
     """An ablation of some of its runs."""
     cells = cells_frame([r for r in own if is_confirmation(r) and is_finished(r)])
     references = references_frame([r for r in own if is_kind(r, Kind.REFERENCE) and is_finished(r)])
-    predictions, thumbnails = _read_artifacts(client, cells, ("mode", "setting"), downloads)
+    predictions, thumbnails = read_artifacts(client, cells, ("mode", "setting"), downloads)
     refuse_mixed(predictions)
     params = parent.data.params
     by_image = _rests_on_prompts(params) or Design.of(params).n_folds
@@ -256,13 +252,13 @@ def _read_runs(
         modes=modes_frame([r for r in own if is_kind(r, Kind.MODE)]),
         trials=trials_frame([r for r in own if is_kind(r, Kind.TRIAL)]),
         cells=cells,
-        curves=_curves_frame(client, cells),
+        curves=curves_frame(client, cells),
         references=references,
         runs=runs_frame(own),
         predictions=predictions,
         thumbnails=thumbnails,
-        lines=_lines_frame(client, cells),
-        reference_predictions=_read_artifacts(client, tested, ("reference",), downloads)[0],
+        lines=lines_frame(client, cells),
+        reference_predictions=read_artifacts(client, tested, ("reference",), downloads)[0],
     )
 
 
@@ -301,105 +297,3 @@ def _choose_parent(runs: list["Run"], tracking_uri: str) -> "Run":
                 "give each its own OUT."
             )
     return max(parents, key=lambda r: (r.info.start_time, r.info.run_id))
-
-
-def _curves_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
-    """Per-epoch metrics of the cells, epoch 0 = before training."""
-    keys = [
-        key
-        for base in ("train_srocc", *(measure.by_epoch for measure in catalogue.by_epoch()))
-        for key in (f"{base}_{target}" for target in TARGETS)
-        if key in cells
-    ]
-    keys += [key for key in CURVE_METRICS if key in cells]
-    identity = cells[["run_id", "mode", "setting", "split", "seed"]]
-    if not keys:
-        return identity.assign(epoch=0).iloc[:0]
-    return identity.merge(metric_histories(client, list(cells["run_id"]), keys), on="run_id")
-
-
-def _lines_frame(client: "MlflowClient", cells: pd.DataFrame) -> pd.DataFrame:
-    """Measures between pretrained and fine-tuned weights; the step is the per cent of the way."""
-    if "wise_ft_percent" not in cells:
-        return pd.DataFrame()
-    own: Any = cells.dropna(subset=["wise_ft_percent"])
-    keys = [key for key in cells if key.startswith("wise_ft_") and key != "wise_ft_percent"]
-    lines = metric_histories(client, list(own["run_id"]), keys)
-    identity = own[["run_id", "mode", "setting", "split", "seed"]]
-    return identity.merge(lines.rename(columns={"epoch": "percent"}), on="run_id")
-
-
-def refuse_mixed(predictions: pd.DataFrame) -> None:
-    """Refuse runs that were tested on other images, or on other opinions of the same.
-
-    Raises:
-        UserError: They come from different data or splits, so they cannot be paired.
-    """
-    if predictions.empty:
-        return
-    scores = [target.mos for target in TARGETS if target.mos in predictions]
-    images: Any = predictions.drop_duplicates(["row", "name", *scores])
-    if images["row"].duplicated().any():
-        raise UserError(
-            "Runs of this ablation tell different images or opinions of the same row "
-            f"({images.loc[images['row'].duplicated(), 'name'].iloc[0][:60]}): they come from "
-            "different data and are never pooled. Give each data set its own OUT."
-        )
-    # a tuned setting is tested outside the tuning pool, the guide's on all
-    for _, own in predictions.groupby(["split", "setting"]):
-        split = own["split"].iloc[0]
-        tested = {run: frozenset(part["row"]) for run, part in own.groupby("run_id")}
-        if len(set(tested.values())) > 1:
-            raise UserError(
-                f"Runs of this ablation tested different images in split {split}: they come from "
-                "different splits and cannot be paired. Give each protocol its own OUT."
-            )
-
-
-def _read_artifacts(
-    client: "MlflowClient", cells: pd.DataFrame, names: tuple[str, ...], downloads: Path | None
-) -> tuple[pd.DataFrame, dict[tuple[str, int], Path]]:
-    """Predictions of all cells in one frame, and the thumbnails that they left."""
-    frames: list[pd.DataFrame] = []
-    thumbnails: dict[tuple[str, int], Path] = {}
-    keys = ["run_id", *names, "split"]
-    for cell in cells.to_dict("records"):
-        folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"], downloads)
-        if (folder / "predictions.csv").exists():
-            told = {key: cell[key] for key in keys} | {"seed": cell.get("seed", 0)}
-            frames.append(_read_predictions(folder / "predictions.csv").assign(**told))
-        for path in sorted((folder / "thumbnails").glob("*.jpg")):
-            if path.stem.isdecimal():  # a row's number; what else may lie there is not ours
-                thumbnails[cell["run_id"], int(path.stem)] = path
-    predictions = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    return predictions, thumbnails
-
-
-def _read_predictions(path: Path) -> pd.DataFrame:
-    """One run's test predictions; a prompt that reads "NA" or "null" stays text."""
-    texts: dict[Hashable, Any] = dict.fromkeys(PREDICTION_TEXT, str)
-    columns = pd.read_csv(path, nrows=0).columns
-    empty = {column: [""] for column in columns if column not in PREDICTION_TEXT}
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
-
-
-def _artifact_folder(client: "MlflowClient", run_id: str, uri: str, downloads: Path | None) -> Path:
-    """Folder with a run's predictions and thumbnails, fetched first where the store is remote.
-
-    Nothing else is fetched: checkpoints are large and are not needed.
-    """
-    from mlflow.artifacts import download_artifacts
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    if urlparse(uri).scheme in ("", "file"):
-        return Path(local_file_uri_to_path(uri))
-    folder = Path(mkdtemp(prefix="report-", dir=downloads))
-    present = {entry.path for entry in client.list_artifacts(run_id)}
-    for name in sorted(present & {"thumbnails", "predictions.csv"}):
-        download_artifacts(
-            run_id=run_id,
-            artifact_path=name,
-            dst_path=str(folder),
-            tracking_uri=client.tracking_uri,
-        )
-    return folder
