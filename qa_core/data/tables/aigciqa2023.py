@@ -71,14 +71,20 @@ def read_aigciqa2023(
         if spread.is_file():
             columns[f"std_{word}"] = _read_vector(spread, "SD", count)
     ranges = dict.fromkeys(TARGETS, range_of(columns["mos_quality"], columns["mos_align"]))
-    forms = [[f"{i}.png" for i in image]]
-    for first in (1, 0):
-        places = zip(makers, prompt, image % IMAGES_A_PROMPT + first, strict=True)
-        forms.append([f"{GENERATORS[g]}/{p:03d}-{j}.png" for g, p, j in places])
-    names, folder = find_names(root, image_dir, forms, require_images)
+    names, folder = find_names(root, image_dir, _forms(makers, prompt), require_images)
     cells = pd.DataFrame({"name": names} | columns).astype(str)
     path = find_table(root, *SCORES["quality"])
     return build_table(cells, path, folder, "aigciqa2023", READER_VERSION, ranges, require_images)
+
+
+def _forms(makers: np.ndarray, prompt: np.ndarray) -> list[list[str]]:
+    """The names (n,) of all images in each form that copies of the set have."""
+    image = np.arange(len(prompt))
+    forms = [[f"{i}.png" for i in image]]
+    for first in (1, 0):  # a prompt's images are numbered from 1, or from 0
+        places = zip(makers, prompt, image % IMAGES_A_PROMPT + first, strict=True)
+        forms.append([f"{GENERATORS[g]}/{p:03d}-{j}.png" for g, p, j in places])
+    return forms
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -69,22 +69,7 @@ def build_table(
     problems = RowProblems(path, cells)
     _check_texts(cells, prompts, problems)
     paths, renamed = locate_images(cells, problems, image_dir, require_images)
-    if prompts is None:
-        prompts, groups = pd.Series("", index=cells.index), cells["name"]
-    else:
-        groups = (
-            cells["group"].where(cells["group"] != "", prompts) if "group" in cells else prompts
-        )
-        groups = groups.map(group_of)
-    frame = pd.DataFrame(
-        {
-            "name": cells["name"].to_numpy(),
-            "image_path": paths,
-            "prompt": prompts.to_numpy(),
-            "group": groups.to_numpy(),
-        },
-        dtype=str,
-    )
+    frame = _texts_frame(cells, prompts, paths)
     used = _add_scores(frame, cells, problems, scores, ranges, extremes or {}, said)
     _add_optional(frame, cells, problems)
     problems.raise_if_any()
@@ -147,6 +132,24 @@ def _prompts(
         " together, each image counts as one."
     )
     return None
+
+
+def _texts_frame(cells: pd.DataFrame, prompts: pd.Series | None, paths: list[str]) -> pd.DataFrame:
+    """Names, files and prompts of the images, and the groups that a split keeps together."""
+    if prompts is None:
+        prompts, groups = pd.Series("", index=cells.index), cells["name"]
+    else:
+        groups = (
+            cells["group"].where(cells["group"] != "", prompts) if "group" in cells else prompts
+        )
+        groups = groups.map(group_of)
+    columns = {
+        "name": cells["name"].to_numpy(),
+        "image_path": paths,
+        "prompt": prompts.to_numpy(),
+        "group": groups.to_numpy(),
+    }
+    return pd.DataFrame(columns, dtype=str)
 
 
 def _check_texts(cells: pd.DataFrame, prompts: pd.Series | None, problems: RowProblems) -> None:

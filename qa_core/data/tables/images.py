@@ -184,11 +184,15 @@ def locate_images(
             if len(found) == 1 and found[0] != name.replace("\\", "/"):
                 renamed.append(f"{clipped(name)} as {clipped(found[0])}")
         paths.append(str(folder / found[0]) if found else "")
-    notes = []
-    if renamed:
-        count = f"{len(renamed)} images have" if len(renamed) > 1 else "1 image has"
-        notes.append(f"{count} another case or ending on disk than in the table: {renamed[0]}.")
-    return paths, notes
+    return paths, _renamed_words(renamed)
+
+
+def _renamed_words(renamed: list[str]) -> list[str]:
+    """A note on images whose name differs on disk, if there are any."""
+    if not renamed:
+        return []
+    count = f"{len(renamed)} images have" if len(renamed) > 1 else "1 image has"
+    return [f"{count} another case or ending on disk than in the table: {renamed[0]}."]
 
 
 def _note_faults(
