@@ -49,7 +49,8 @@ class AblationArgs(DataFlags):
     engine: EngineName = "local"
     """local: processes of this machine; ray: the cluster at RAY_ADDRESS (docs/cluster.md)."""
     workers: int = 0
-    """Worker processes, of one thread each (default: one per GPU, without a GPU one per core)."""
+    """Worker processes, of one thread each (default: one per GPU, or one per core without a
+    GPU)."""
     out: Path = Path("runs/ablation")
     """Where report.pdf, results.json, mlflow.db and artifacts go."""
     cache: Path = Path(".cache")

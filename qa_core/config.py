@@ -331,7 +331,7 @@ class DataConfig:
     test_root: str | None = None
     """The second data set's folder."""
     image_base_dir: str | None = None
-    """Folder that image names are relative to (default: the table's own, or found)."""
+    """Folder that image names are relative to (default: found near the table)."""
     mos_range_q: tuple[float, float] | None = None
     """Nominal range of the quality scores, LOW HIGH."""
     mos_range_c: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""Plans: tried on this machine, and on paper."""
+"""Forecasts: tried on this machine, and on paper."""
 
 import subprocess
 import sys

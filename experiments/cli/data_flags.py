@@ -30,7 +30,7 @@ class DataFlags:
     columns: tuple[str, ...] = ()
     """Columns that the table calls otherwise, as OURS=THEIRS: name=image prompt=caption ..."""
     images: Path | None = None
-    """Folder that image names are relative to (default: the table's own, or found)."""
+    """Folder that image names are relative to (default: found near the table)."""
     range_q: str | None = None
     """Nominal range of the quality scores, LOW:HIGH."""
     range_c: str | None = None
