@@ -1,7 +1,7 @@
 """Designed studies from MLflow: the points that a study lists, with their cells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
@@ -17,7 +17,6 @@ from qa_core.records.schema import (
 )
 from reports.evidence.design import Design
 from reports.evidence.frames import final_metrics, per_split, select
-from reports.statistics import FloatArray, Interval
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -41,6 +40,7 @@ class Study:
         n_listed: Number of points times splits.
         grid: Rate, scale and score on the pool of every setting that trained together, the guide's
             first; empty where the study has no such grid.
+        predictions: Test predictions of all cells where intervals rest on prompts, else empty.
     """
 
     name: str
@@ -50,15 +50,12 @@ class Study:
     cells: pd.DataFrame
     n_listed: int
     grid: tuple[tuple[float, float, float | None], ...] = ()
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def n_splits(self) -> int:
         """Splits that it uses."""
         return self.design.n_splits
-
-    def interval(self, values: FloatArray) -> Interval:
-        """Mean of one value a split on its test part, with its 95 % interval by the design."""
-        return self.design.interval(values)
 
     def values(self, measure: str, **where: object) -> pd.Series:
         """One value a split of the cells whose columns equal these; index = split."""
@@ -98,9 +95,7 @@ def _study(
         name=tags[Tag.STUDY],
         question=tags[Tag.QUESTION],
         epochs=listing.epochs,
-        design=replace(
-            design, n_splits=listing.n_splits, test_factor=listing.variance_factor, n_folds=0
-        ),
+        design=replace(design, n_splits=listing.n_splits, test_factor=listing.variance_factor),
         cells=pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(_COLUMNS)),
         n_listed=sum(len(point.cells) for point in listing.points),
         grid=tuple(row for point in listing.points for row in point.grid),
@@ -117,6 +112,7 @@ def _row(number: int, point: StudyPoint, split: int, run: "Run") -> dict[str, An
         "pool": float("nan") if point.pool is None else point.pool,
         "split": split,
         "run_id": run.info.run_id,
+        "artifact_uri": run.info.artifact_uri,
         "train_share": point.train_share,
         **point.knobs,
     }

@@ -17,6 +17,7 @@ from qa_core.targets import TARGETS, Target
 from reports.evidence.design import Design, as_interval, is_on_validation
 from reports.evidence.frames import kept_together, per_split, select
 from reports.evidence.load import Ablation
+from reports.evidence.studies import Study
 from reports.inference.estimates import Estimate, from_folds
 from reports.inference.influence import Scored, score_part
 from reports.statistics import FloatArray, Interval
@@ -96,6 +97,20 @@ def measure_over_reference(
     """A metric of a mode minus a reference row's, paired by split."""
     row = reference_side(ablation, reference, setting)
     return measure(ablation.design, [(1.0, side_of(ablation, mode, setting)), (-1.0, row)], metric)
+
+
+def side_of_study(study: Study, **where: object) -> Side:
+    """The cells of a study whose columns equal these."""
+    cells = select(study.cells, **where)
+    if study.predictions.empty:
+        return Side(cells, study.predictions)
+    own: Any = study.predictions[study.predictions["run_id"].isin(list(cells["run_id"]))]
+    return Side(cells, own)
+
+
+def measure_study(study: Study, metric: str, **where: object) -> Measured:
+    """A metric of the cells of a study whose columns equal these."""
+    return measure(study.design, [(1.0, side_of_study(study, **where))], metric)
 
 
 def measure(design: Design, sides: Sequence[tuple[float, Side]], metric: str) -> Measured:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import PUBLISHED_RATES, freezing_of
@@ -12,49 +11,48 @@ from reports.evidence.frames import select
 from reports.evidence.studies import Study
 from reports.language import phrase
 from reports.verdicts.contrasts import GUIDE_MODES, Contrast, Evidence, NotTested, contrast_of
-from reports.verdicts.measured import Measured
+from reports.verdicts.measured import Side, measure, side_of_study
 
 EMBEDDED = "qa-tiny"
 BAND = (2 / 3, 5 / 6)
 """Share of the blocks that the guide's advice covers: from 8 of 12 to 20 of 24."""
 GUIDE_BATCH = 32
 
+Sides = list[tuple[float, Side]]
+
 
 def full_catches_up(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Slope of residual − partial freeze over log data size."""
-    study, measure = _study(evidence, "data_size"), SROCC.logged(target)
-    gaps = {
-        share: _values(study, measure, varies="train_share", mode="residual", train_share=share)
-        - _values(
-            study, measure, varies="train_share", mode="residual_partial_freeze", train_share=share
-        )
-        for share in _levels(study, "train_share")
-    }
+    study, metric = _study(evidence, "data_size"), SROCC.logged(target)
+    shares = _levels(study, "train_share")
+    sides: Sides = []
+    for share, weight in zip(shares, _slope_weights(shares), strict=True):
+        where = {"varies": "train_share", "train_share": share}
+        sides.append((weight, _side(study, metric, mode="residual", **where)))
+        rival = _side(study, metric, mode="residual_partial_freeze", **where)
+        sides.append((-weight, rival))
     label = "slope of residual − partial freeze per tenfold data"
-    return [_contrast(study, label, _slopes(gaps))]
+    return [contrast_of(measure(study.design, sides, metric), label)]
 
 
 def probe_enough_small_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """The linear probe − each rival at the smallest share; all hold where the best rival's does."""
-    study, measure = _study(evidence, "data_size"), SROCC.logged(target)
+    study, metric = _study(evidence, "data_size"), SROCC.logged(target)
     least = min(_levels(study, "train_share"), default=1.0)
     where = {"varies": "train_share", "train_share": least}
-    own = _values(study, measure, mode="linear_probe", **where)
-    rivals = [mode for mode in GUIDE_MODES if mode != "linear_probe"]
-    return [
-        _contrast(
-            study,
-            f"linear probe − {rival} at {100 * least:.0f} % of the prompts".replace("_", " "),
-            own - _values(study, measure, mode=rival, **where),
-            null=-evidence.ablation.margin,
-        )
-        for rival in rivals
-    ]
+    own = _side(study, metric, mode="linear_probe", **where)
+    contrasts: list[Contrast] = []
+    for rival in (mode for mode in GUIDE_MODES if mode != "linear_probe"):
+        sides = [(1.0, own), (-1.0, _side(study, metric, mode=rival, **where))]
+        label = f"linear probe − {rival} at {100 * least:.0f} % of the prompts".replace("_", " ")
+        found = measure(study.design, sides, metric)
+        contrasts.append(contrast_of(found, label, null=-evidence.ablation.margin))
+    return contrasts
 
 
 def freeze_band_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Mean of the depths in the band − the depth outside it that is best on the pool."""
-    study, measure = _study(evidence, "depth"), SROCC.logged(target)
+    study, metric = _study(evidence, "depth"), SROCC.logged(target)
     whole = int(evidence.ablation.params[Param.IMAGE_DEPTH])
     depths = _levels(study, "freeze_layers")
     inside = [depth for depth in depths if in_band(depth, whole)]
@@ -62,12 +60,11 @@ def freeze_band_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     if not inside or not outside:
         raise NotTested(phrase("no depth inside the band, or none outside it"))
     rival = _best_on_pool(study, "freeze_layers", outside)
-    band = pd.concat([_values(study, measure, freeze_layers=depth) for depth in inside], axis=1)
-    mean = band.dropna().mean(axis=1)
+    sides = [(1 / len(inside), _side(study, metric, freeze_layers=depth)) for depth in inside]
+    sides.append((-1.0, _side(study, metric, freeze_layers=rival)))
     words = ", ".join(f"{depth:g}" for depth in inside)
     label = f"mean of depths {words} − depth {rival:g} of {whole}"
-    lead = mean - _values(study, measure, freeze_layers=rival)
-    return [_contrast(study, label, lead, in_srocc=True)]
+    return [contrast_of(measure(study.design, sides, metric), label, in_srocc=True)]
 
 
 def in_band(depth: float, image_depth: int) -> bool:
@@ -78,31 +75,27 @@ def in_band(depth: float, image_depth: int) -> bool:
 
 def scale_suits_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Slope of SROCC over log scale with little data − the same with all."""
-    study, measure = _study(evidence, "data_size"), SROCC.logged(target)
+    study, metric = _study(evidence, "data_size"), SROCC.logged(target)
     varies = "train_share,residual_scale"
     shares = _levels(study, "train_share", varies=varies)
     if len(shares) < 2:
         raise NotTested(phrase("needs two shares of the data with several scales"))
-    little, much = (
-        _slopes(
-            {
-                scale: _values(
-                    study, measure, varies=varies, train_share=share, residual_scale=scale
-                )
-                for scale in _levels(study, "residual_scale", varies=varies)
-            }
-        )
-        for share in (shares[0], shares[-1])
-    )
+    scales = _levels(study, "residual_scale", varies=varies)
+    weights = _slope_weights(scales)
+    sides = [
+        (sign * weight, _side(study, metric, varies=varies, train_share=share, residual_scale=at))
+        for sign, share in ((1, shares[0]), (-1, shares[-1]))
+        for at, weight in zip(scales, weights, strict=True)
+    ]
     label = f"slope per tenfold scale, at {100 * shares[0]:.0f} % − at {100 * shares[-1]:.0f} %"
-    return [_contrast(study, label, little - much, above=False)]
+    return [contrast_of(measure(study.design, sides, metric), label, above=False)]
 
 
 def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """In each mode: the best rate inside the range − the best outside, both chosen on the pool."""
     if evidence.ablation.params.get(Param.BACKBONE) == EMBEDDED:
         raise NotTested(phrase("the guide’s ranges are for published backbones"))
-    study, measure = _study(evidence, "lr"), SROCC.logged(target)
+    study, metric = _study(evidence, "lr"), SROCC.logged(target)
     contrasts: list[Contrast] = []
     for mode in GUIDE_MODES:
         rates = PUBLISHED_RATES[freezing_of(mode)]
@@ -114,26 +107,28 @@ def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
                 phrase("no rate inside the range of {mode}, or none outside it", mode=mode)
             )
         own, rival = (_best_on_pool(study, "lr", some, mode=mode) for some in (inside, outside))
-        difference = _values(study, measure, mode=mode, lr=own) - _values(
-            study, measure, mode=mode, lr=rival
-        )
+        sides = [
+            (weight, _side(study, metric, mode=mode, lr=rate))
+            for weight, rate in ((1.0, own), (-1.0, rival))
+        ]
         label = f"{mode}, rate {own:g} − {rival:g}".replace("_", " ")
-        contrasts.append(_contrast(study, label, difference, in_srocc=True))
+        contrasts.append(contrast_of(measure(study.design, sides, metric), label, in_srocc=True))
     return contrasts
 
 
 def batch_size_hardly_matters(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """Each batch size − 32, held against both ends of ± margin (two one-sided tests)."""
     margin = evidence.ablation.margin
-    study, measure = _study(evidence, "batch_size"), SROCC.logged(target)
-    own = _values(study, measure, mode="residual", batch_size=GUIDE_BATCH)
+    study, metric = _study(evidence, "batch_size"), SROCC.logged(target)
+    guide = _side(study, metric, mode="residual", batch_size=GUIDE_BATCH)
     contrasts: list[Contrast] = []
     for size in _levels(study, "batch_size", mode="residual"):
         if size != GUIDE_BATCH:
-            values = _values(study, measure, mode="residual", batch_size=size) - own
+            own = _side(study, metric, mode="residual", batch_size=size)
+            found = measure(study.design, [(1.0, own), (-1.0, guide)], metric)
             label = f"residual, batch {size:g} − {GUIDE_BATCH}"
             for null, above in ((-margin, True), (margin, False)):
-                contrasts.append(_contrast(study, label, values, null, above))
+                contrasts.append(contrast_of(found, label, null, above))
     return contrasts
 
 
@@ -164,13 +159,13 @@ def _levels(study: Study, knob: str, **where: object) -> list[float]:
     return sorted(set(select(study.cells, **where)[knob].dropna().astype(float)))
 
 
-def _values(study: Study, measure: str, **where: object) -> pd.Series:
-    values = study.values(measure, **where)
-    if values.empty:
+def _side(study: Study, metric: str, **where: object) -> Side:
+    """A point of the study, which must have this metric."""
+    if study.values(metric, **where).empty:
         raise NotTested(
-            phrase("{measure} has no value in the {study} study", measure=measure, study=study.name)
+            phrase("{measure} has no value in the {study} study", measure=metric, study=study.name)
         )
-    return values
+    return side_of_study(study, **where)
 
 
 def _best_on_pool(study: Study, knob: str, levels: Iterable[float], **where: object) -> float:
@@ -182,23 +177,10 @@ def _best_on_pool(study: Study, knob: str, levels: Iterable[float], **where: obj
     return max(known, key=lambda level: known[level])
 
 
-def _slopes(by_level: dict[float, pd.Series]) -> pd.Series:
-    """Least-squares slope over log10 of the level, one a split that has all levels."""
-    table = pd.DataFrame(by_level).dropna()
-    if table.empty or table.shape[1] < 2:
+def _slope_weights(levels: Sequence[float]) -> list[float]:
+    """What the least-squares slope over log10 of the level multiplies the values with."""
+    if len(levels) < 2:
         raise NotTested(phrase("needs a split with at least two levels"))
-    slopes = np.polyfit(np.log10(table.columns.to_numpy(float)), table.to_numpy(float).T, 1)[0]
-    return pd.Series(slopes, index=table.index)
-
-
-def _contrast(
-    study: Study,
-    label: str,
-    values: pd.Series,
-    null: float = 0.0,
-    above: bool = True,
-    in_srocc: bool = False,
-) -> Contrast:
-    known = values.dropna()
-    estimate = study.design.estimate(known.to_numpy(float)) if len(known) else None
-    return contrast_of(Measured(known, estimate), label, null, above, in_srocc)
+    x = np.log10(np.asarray(levels, dtype=float))
+    x -= x.mean()
+    return (x / np.sum(x**2)).tolist()

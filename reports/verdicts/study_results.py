@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from qa_core.measures.catalogue import CLAMPED, EPOCH_SECONDS, PLCC, RETENTION, SATURATION, SROCC
-from reports.evidence.frames import per_split
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
+from reports.verdicts.measured import measure_study
 
 Entry = dict[str, Any]
 PER_TARGET, OVERALL = (SROCC, PLCC, SATURATION, CLAMPED), (RETENTION, EPOCH_SECONDS)
@@ -39,9 +39,9 @@ def _points(study: Study, measures: Mapping[str, str]) -> list[Entry]:
         point: Entry = {name: first[name] for name in ("mode", "lr", "pool", "train_share")}
         point["knobs"] = {name: first[name] for name in first["varies"].split(",")}
         for name, metric in measures.items():
-            values = per_split(cells, metric)
-            if len(values):
-                found = study.interval(values.to_numpy(float))
+            measured = measure_study(study, metric, point=first["point"])
+            if len(measured.by_split):
+                found = measured.interval
                 point[name] = {
                     "mean": found.mean, "low": found.low, "high": found.high, "n": found.n,
                     "interval": found.kind,
@@ -52,5 +52,8 @@ def _points(study: Study, measures: Mapping[str, str]) -> list[Entry]:
 
 def study_table(ablation: Ablation) -> pd.DataFrame:
     """One row a study, point and split."""
-    frames = [study.cells.assign(study=name) for name, study in ablation.studies.items()]
+    frames = [
+        study.cells.drop(columns="artifact_uri", errors="ignore").assign(study=name)
+        for name, study in ablation.studies.items()
+    ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["study"])

@@ -9,6 +9,7 @@ from reports.figures import style
 from reports.figures.axes import empty, log_axis, score_axes
 from reports.language import say
 from reports.statistics import Interval
+from reports.verdicts.measured import measure_study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,9 +51,9 @@ def compute_curve(study: Study, knob: str, measure: str, **where: Any) -> dict[f
     points: dict[float, Interval] = {}
     cells = select(study.cells, **where)
     for value in sorted(set(cells[knob].dropna())) if knob in cells else ():
-        found = study.values(measure, **{knob: value}, **where)
-        if len(found):
-            points[float(value)] = study.interval(found.to_numpy(float))
+        found = measure_study(study, measure, **{knob: value}, **where)
+        if len(found.by_split):
+            points[float(value)] = found.interval
     return points
 
 

@@ -14,6 +14,7 @@ from reports.figures.page import Drawn
 from reports.figures.studies.page import ROW
 from reports.language import say
 from reports.statistics import Interval
+from reports.verdicts.measured import measure, side_of_study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,18 +31,18 @@ class VariantsData:
     rows: dict[str, dict[str, Interval]]
 
 
-def compute_variants(study: Study, measure: str, label: str) -> VariantsData:
-    """Difference of a measure from the guide's setting on the same split."""
+def compute_variants(study: Study, metric: str, label: str) -> VariantsData:
+    """Difference of a metric from the guide's setting on the same split."""
     rows: dict[str, dict[str, Interval]] = {}
     modes = sorted(set(study.cells["mode"]), key=mode_rank)
     variants = [v for v in dict.fromkeys(study.cells["variant"]) if v != GUIDE]
     for variant in variants:
         for mode in modes:
-            own = study.values(measure, mode=mode, variant=variant)
-            guide = study.values(measure, mode=mode, variant=GUIDE)
-            difference = (own - guide).dropna().to_numpy(float)
-            if difference.size:
-                rows.setdefault(variant, {})[mode] = study.interval(difference)
+            own = side_of_study(study, mode=mode, variant=variant)
+            guide = side_of_study(study, mode=mode, variant=GUIDE)
+            difference = measure(study.design, [(1.0, own), (-1.0, guide)], metric)
+            if len(difference.by_split):
+                rows.setdefault(variant, {})[mode] = difference.interval
     return VariantsData(label, rows)
 
 
@@ -68,9 +69,9 @@ def draw_page(ablation: Ablation, study: Study) -> Drawn:
     """Differences from the guide's setting in SROCC and in saturation."""
     figure, axes = new_figure(2, len(ablation.targets), 2 * ROW + 0.6, sharey=True)
     for column, target in enumerate(ablation.targets):
-        for row, (measure, words) in enumerate(((SROCC, "test SROCC"), (SATURATION, "saturation"))):
+        for row, (kind, words) in enumerate(((SROCC, "test SROCC"), (SATURATION, "saturation"))):
             label = say("{measure}, {target}: variant − guide", measure=words, target=target)
-            draw_variants(compute_variants(study, measure.logged(target), label), axes[row, column])
+            draw_variants(compute_variants(study, kind.logged(target), label), axes[row, column])
     return figure, say(
         "One detail changed at a time. Above: test SROCC, below: saturation on test, each as "
         "difference from the guide’s setting on the same split."
