@@ -11,7 +11,7 @@ import numpy as np
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split, with_train_share
 from qa_core.modes import freezing
-from qa_core.records.schema import CONFIRM, Kind, Tag, is_finished
+from qa_core.records.schema import CONFIRM, PREDICTIONS_FILE, Kind, Tag, is_finished
 from qa_core.records.tracking import RunRecord
 from qa_core.targets import TARGETS
 from studies.context import Context
@@ -208,7 +208,7 @@ def _artifacts(
     if result.checkpoint is not None:
         files.append((result.checkpoint, "checkpoint"))
     if result.predictions is not None:
-        predictions = folder / "predictions.csv"
+        predictions = folder / PREDICTIONS_FILE
         in_pool = np.isin(result.predictions["row"].to_numpy(), context.plan.pool)
         result.predictions.assign(in_pool=in_pool).to_csv(predictions, index=False)
         files.append((predictions, None))

@@ -21,7 +21,7 @@ from qa_core.measures.references import (
     raters_ceiling,
     ridge_predictions,
 )
-from qa_core.records.schema import Kind, Tag, is_finished
+from qa_core.records.schema import PREDICTIONS_FILE, Kind, Tag, is_finished
 from qa_core.records.tracking import RunRecord
 from qa_core.targets import TARGETS, Target
 from studies.context import Context
@@ -77,7 +77,7 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
 def _write(context: Context, record: RunRecord, predictions: "pd.DataFrame | None") -> None:
     """Write a reference's run, with its predictions where there are any."""
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "predictions.csv"
+        file = Path(scratch) / PREDICTIONS_FILE
         if predictions is not None:
             predictions.to_csv(file, index=False)
             record = dataclasses.replace(record, artifacts=[(file, None)])

@@ -97,6 +97,10 @@ CONFIRM = "confirm"
 """Tag `study` of the cells of the confirmation, where a study's cells have the study's name."""
 
 
+PREDICTIONS_FILE = "predictions.csv"
+"""Artifact of a confirmation or reference: one row a test image."""
+
+
 class Tag:
     """Names of a run's tags."""
 
@@ -163,6 +167,9 @@ class Param:
     PRETRAINED = "pretrained"
     IMAGE_VIEW = "image_view"
     BACKBONE_SHA256 = "backbone_sha256"
+    IMAGES_SHA256 = "images_sha256"
+    """Hash of the decoded images (of the first block of a table in blocks)."""
+    CACHE_PRECISION = "cache_precision"
     IMAGE_DEPTH = "image_depth"
     N_SPLITS = "n_splits"
     N_TUNED_SPLITS = "n_tuned_splits"

@@ -8,40 +8,12 @@ from urllib.parse import urlparse
 
 import pandas as pd
 
-from qa_core.errors import UserError
-from qa_core.targets import TARGETS
+from qa_core.records.schema import PREDICTIONS_FILE
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PREDICTION_TEXT = ("name", "prompt", "group", "generator")
-
-
-def refuse_mixed(predictions: pd.DataFrame) -> None:
-    """Refuse runs that were tested on other images, or on other opinions of the same.
-
-    Raises:
-        UserError: They come from different data or splits, so they cannot be paired.
-    """
-    if predictions.empty:
-        return
-    scores = [target.mos for target in TARGETS if target.mos in predictions]
-    images: Any = predictions.drop_duplicates(["row", "name", *scores])
-    if images["row"].duplicated().any():
-        raise UserError(
-            "Runs of this ablation tell different images or opinions of the same row "
-            f"({images.loc[images['row'].duplicated(), 'name'].iloc[0][:60]}): they come from "
-            "different data and are never pooled. Give each data set its own OUT."
-        )
-    # a tuned setting is tested outside the tuning pool, the guide's on all
-    for _, own in predictions.groupby(["split", "setting"]):
-        split = own["split"].iloc[0]
-        tested = {run: frozenset(part["row"]) for run, part in own.groupby("run_id")}
-        if len(set(tested.values())) > 1:
-            raise UserError(
-                f"Runs of this ablation tested different images in split {split}: they come from "
-                "different splits and cannot be paired. Give each protocol its own OUT."
-            )
 
 
 def read_artifacts(
@@ -53,9 +25,9 @@ def read_artifacts(
     keys = ["run_id", *names, "split"]
     for cell in cells.to_dict("records"):
         folder = _artifact_folder(client, cell["run_id"], cell["artifact_uri"], downloads)
-        if (folder / "predictions.csv").exists():
+        if (folder / PREDICTIONS_FILE).exists():
             told = {key: cell[key] for key in keys} | {"seed": cell.get("seed", 0)}
-            frames.append(_read_predictions(folder / "predictions.csv").assign(**told))
+            frames.append(_read_predictions(folder / PREDICTIONS_FILE).assign(**told))
         for path in sorted((folder / "thumbnails").glob("*.jpg")):
             if path.stem.isdecimal():  # a row's number; what else may lie there is not ours
                 thumbnails[cell["run_id"], int(path.stem)] = path
@@ -83,7 +55,7 @@ def _artifact_folder(client: "MlflowClient", run_id: str, uri: str, downloads: P
         return Path(local_file_uri_to_path(uri))
     folder = Path(mkdtemp(prefix="report-", dir=downloads))
     present = {entry.path for entry in client.list_artifacts(run_id)}
-    for name in sorted(present & {"thumbnails", "predictions.csv"}):
+    for name in sorted(present & {"thumbnails", PREDICTIONS_FILE}):
         download_artifacts(
             run_id=run_id,
             artifact_path=name,

@@ -22,7 +22,7 @@ from qa_core.records.schema import (
     is_kind,
 )
 from qa_core.targets import TARGETS, Target
-from reports.evidence.artifacts import read_artifacts, refuse_mixed
+from reports.evidence.artifacts import read_artifacts
 from reports.evidence.design import Design, is_on_validation
 from reports.evidence.frames import (
     REFERENCE_ORDER,
@@ -36,6 +36,7 @@ from reports.evidence.frames import (
     trials_frame,
 )
 from reports.evidence.histories import curves_frame, lines_frame
+from reports.evidence.pooling import refuse_mixed, settle_doubles
 from reports.evidence.studies import Study, read_studies
 from reports.statistics import FloatArray, Interval
 
@@ -218,16 +219,23 @@ def load_ablation(
     runs = _all_runs(client, tracking_uri, experiment)
     parent = _choose_parent(runs, tracking_uri)
     own = [r for r in runs if r.data.tags.get(Tag.ABLATION_ID) == parent.info.run_id]
-    own = [r for r in own if r.info.run_id != parent.info.run_id]
+    own = settle_doubles([r for r in own if r.info.run_id != parent.info.run_id])
     names = {
         r.data.tags[Tag.MODE] for r in own if is_kind(r, Kind.MODE) and Tag.ARM_OF in r.data.tags
     }
     of_arms = [r for r in own if r.data.tags.get(Tag.MODE) in names]
     of_modes = [r for r in own if r.data.tags.get(Tag.MODE) not in names]
+    design = Design.of(parent.data.params)
+    studies = read_studies(own, design)
+    if design.n_folds:
+        studies = {
+            name: replace(one, predictions=read_artifacts(client, one.cells, (), downloads)[0])
+            for name, one in studies.items()
+        }
     whole = replace(
         _read_runs(client, parent, of_modes, downloads),
         runs=runs_frame([parent, *own]),
-        studies=read_studies(own, Design.of(parent.data.params)),
+        studies=studies,
     )
     return replace(whole, arms=_read_runs(client, parent, of_arms, downloads)) if names else whole
 

@@ -65,6 +65,16 @@ def _runs(ablation: Ablation) -> list[str]:
         items.append(
             say("{n} runs failed; the appendix lists them with their errors", n=str(failed))
         )
+    told: list[str] = [] if ablation.predictions.empty else list(ablation.predictions["run_id"])
+    lost = len(set(ablation.cells["run_id"]) - set(told))
+    if lost:
+        items.append(
+            say(
+                "{n} runs have no predictions any more: figures and intervals that rest on single "
+                "images leave those runs out",
+                n=str(lost),
+            )
+        )
     reasons = sorted({r.removeprefix("no tuning: ") for r in ablation.modes["tuned_reason"] if r})
     if not ablation.is_tuned and reasons:
         items.append(say("No tuning: {reason}", reason=reasons[0]))
