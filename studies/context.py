@@ -106,21 +106,23 @@ def open_context(
 
 
 def conditions(workspace: "Workspace", plan: SplitPlan) -> dict[str, str]:
-    """What determines results and may differ from machine to machine, by name.
-
-    Of the decoded images, those that the first run will open are hashed.
-    """
+    """What determines results and may differ from machine to machine, by name."""
     from qa_core.training.identity import RESULTS_VERSION, device_name, library_versions
 
     return {
         "data": workspace.table.sha256,
-        "decoded images": workspace.holding((*plan.folds, *plan.splits)[0])[0].images_sha256,
+        "decoded images": opened_first(workspace, plan).images_sha256,
         "backbone": workspace.backbone_sha256,
         "device": device_name(workspace.device),
         "results_version": str(RESULTS_VERSION),
         "host": socket.gethostname(),
         **library_versions(),
     }
+
+
+def opened_first(workspace: "Workspace", plan: SplitPlan) -> "Workspace":
+    """What the first run of all will open: the whole table, or its first block."""
+    return workspace.holding((*plan.folds, *plan.splits)[0])[0]
 
 
 def refuse_differences(driver: dict[str, str], worker: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from qa_core.errors import UserError
 from qa_core.records.schema import Kind, Param, Tag
 from qa_core.records.tracking import RunRecord, Tracker, as_text
 from qa_core.targets import TARGETS
+from studies.context import opened_first
 from studies.objective import KNOBS
 from studies.profiles import Profile
 from studies.space import ModeSpace
@@ -36,6 +37,7 @@ MUST_AGREE = {
     Param.RANGE_QUALITY: "RANGE_Q",
     Param.RANGE_CONSISTENCY: "RANGE_C",
     Param.DATA_SHA256: "the data's contents",
+    Param.IMAGES_SHA256: "the images",
     Param.BACKBONE: "BACKBONE",
     Param.PRETRAINED: "PRETRAINED",
     Param.IMAGE_VIEW: "IMAGE_VIEW",
@@ -53,6 +55,7 @@ MUST_AGREE = {
     "numpy": "the version of numpy",
     "scipy": "the version of scipy",
     Param.DEVICE: "the device",
+    Param.CACHE_PRECISION: "CACHE_PRECISION",
     Param.LEFT_OUT_OF_CACHE: "what CACHE_GB leaves out",
 }
 """Parameters that must not change when an ablation is continued, and what messages call them."""
@@ -74,6 +77,7 @@ def ablation_params(
     return {
         Param.PROFILE: profile_name,
         **_data_params(workspace, base),
+        Param.IMAGES_SHA256: opened_first(workspace, plan).images_sha256,
         **_split_params(plan),
         Param.N_TUNED_SPLITS: profile.tuned_splits(len(plan.splits)),
         Param.N_SEEDS: profile.n_seeds,
@@ -88,6 +92,7 @@ def ablation_params(
         Param.RESULTS_VERSION: RESULTS_VERSION,
         Param.MACHINE: _machine(workspace.device),
         Param.DEVICE: device_name(workspace.device),
+        Param.CACHE_PRECISION: base.train.cache_precision,
         Param.LEFT_OUT_OF_CACHE: ",".join(map(str, cache_plan.left_out)),
         Param.NOTES: [*workspace.table.notes, *filter(None, notes)],
         **_versions(),
@@ -175,17 +180,17 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) ->
     changed = [name for name in noted if there[name] != as_text(params[name])]
     if not changed:
         return
-    name = changed[0]
-    others = [MUST_AGREE[other] for other in changed[1:]]
-    beside = f" Also different: {', '.join(others)}." if others else ""
+    differences = [
+        f"{MUST_AGREE[name]} ({_short(there[name])} there, {_short(as_text(params[name]))} now)"
+        for name in changed
+    ]
     raise UserError(
-        f"{place} holds another ablation: {MUST_AGREE[name]} was {_short(there.get(name))} there"
-        f" and is {_short(as_text(params[name]))} now.{beside}"
+        f"{place} holds another ablation, which differs in {', '.join(differences)}."
         " Choose another folder with OUT=, or delete that one."
     )
 
 
-def _short(value: str | None) -> str:
+def _short(value: str) -> str:
     value = value or "none"
     return value if len(value) <= 40 else value[:12] + "…"
 

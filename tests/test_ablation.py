@@ -40,6 +40,6 @@ def test_another_ablation_in_the_folder_is_refused_by_what_differs() -> None:
     with pytest.raises(UserError) as refusal:
         refuse_changes(there, changed, "runs/a")
     assert str(refusal.value) == (
-        "runs/a holds another ablation: PROFILE was smoke there and is default now. Also different:"
-        " the number of epochs. Choose another folder with OUT=, or delete that one."
+        "runs/a holds another ablation, which differs in PROFILE (smoke there, default now), the"
+        " number of epochs (1 there, 8 now). Choose another folder with OUT=, or delete that one."
     )
