@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qa_core.arms import CONTROLS
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
@@ -50,11 +51,16 @@ def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target
 
 
 def _leader(ablation: Ablation, modes: Table, target: str) -> str:
-    """Who has the highest mean, and from whom the splits can tell it apart."""
+    """Which mode has the highest mean, and from whom the splits can tell it apart.
+
+    A control is a rival, but does not lead: nobody would use it.
+    """
     means = _means(modes, target)
-    best = max(means, key=lambda m: means[m])
+    candidates = [mode for mode in means if mode not in CONTROLS] or list(means)
+    best = max(candidates, key=lambda m: means[m])
     start = say(
-        "On {target}, {mode} has the highest mean test SROCC at the guide’s setting, {score}.",
+        "On {target}, {mode} has the highest mean test SROCC of the modes at the guide’s setting, "
+        "{score}.",
         target=target,
         mode=label(best),
         score=with_interval(modes[best][SROCC.key(target)]),
