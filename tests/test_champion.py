@@ -1,6 +1,7 @@
 """The champion: chosen on validation, registered, and answering a real request over loopback."""
 
 import base64
+import io
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from qa_core.errors import UserError
@@ -122,10 +124,35 @@ def test_a_served_model_answers_with_the_same_digits(
         files.append((tmp_path / f"{number}.png").read_bytes())
     rows = [[base64.b64encode(f).decode(), p] for f, p in zip(files, PROMPTS, strict=True)]
     body = json.dumps({"dataframe_split": {"columns": ["image", "prompt"], "data": rows}})
-    request = urllib.request.Request(
-        f"{server}/invocations", body.encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        answered = json.load(reply)["predictions"]
+    status, text = _ask(server, body.encode(), "application/json")
+    assert status == 200
+    answered = json.loads(text)["predictions"]
     expected = Scorer.load(trained[2], "cpu").score(files, PROMPTS)
     assert answered == expected.to_dict("records")
+    for content_type, request in _requests_for_a_file(tmp_path / "0.png"):
+        status, text = _ask(server, request, content_type)
+        assert status == 400 and "Traceback" not in text, text
+
+
+def _ask(server: str, body: bytes, content_type: str) -> tuple[int, str]:
+    request = urllib.request.Request(f"{server}/invocations", body, {"Content-Type": content_type})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def _requests_for_a_file(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Requests that name a file of the server in every format that MLflow's server takes."""
+    for name in (str(file), file.as_uri(), os.path.relpath(file)):
+        frame = pd.DataFrame({"image": [name], "prompt": ["a cat"]})
+        yield "text/csv", frame.to_csv(index=False).encode()
+        for orient in ("records", "split"):
+            key = f"dataframe_{orient}"
+            yield "application/json", json.dumps({key: frame.to_dict(orient=orient)}).encode()
+        yield "application/json", json.dumps({"instances": frame.to_dict("records")}).encode()
+        yield "application/json", json.dumps({"inputs": frame.to_dict("list")}).encode()
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer)
+        yield "application/vnd.apache.parquet", buffer.getvalue()

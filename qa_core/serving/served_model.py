@@ -4,13 +4,17 @@ A request has the columns `image` (the bytes of an image file, base64 in JSON) a
 scores quality alone, `prompt`.
 """
 
+import logging
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from qa_core.errors import UserError
 from qa_core.scorer import Scorer
+from qa_core.serving.request import read_request
 
 
 class ServedScorer(PythonModel):
@@ -26,9 +30,18 @@ class ServedScorer(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """One row of scores for each row of `image` and `prompt`."""
-        prompts = model_input["prompt"].tolist() if "prompt" in model_input else None
-        return self._scorer.score(model_input["image"].tolist(), prompts)
+        """One row of scores for each row of `image` and `prompt`.
+
+        Raises:
+            MlflowException: The request cannot be answered; it says why.
+        """
+        try:
+            return self._scorer.score(*read_request(model_input))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+        except Exception:  # a client gets a sentence; what happened is for this machine alone
+            logging.exception("A request could not be answered.")
+            raise MlflowException("The request could not be answered.") from None
 
 
 set_model(ServedScorer())
