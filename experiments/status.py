@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qa_core import command_line as cli
 from qa_core.errors import UserError
+from qa_core.system.files import sqlite_address
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +41,7 @@ def main() -> None:
     from studies.state import read_states
 
     console = Console(highlight=False, soft_wrap=True)
-    uri = args.tracking_uri or f"sqlite:///{store.resolve()}"
+    uri = args.tracking_uri or sqlite_address(store)
     for state in read_states(Tracker.at(uri, experiment_name(uri, args.out))):
         console.print(f"{state.name}: {'complete' if state.complete else 'not complete'}")
         console.print(driver_words(state, args.out))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from qa_core import command_line as cli
 from qa_core.errors import UserError
+from qa_core.system.files import sqlite_address
 
 HOST = "127.0.0.1"
 _START_LIMIT_S = 120
@@ -102,16 +103,20 @@ def serving(out: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         UserError: It did not start.
     """
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{out.resolve()}/mlflow.db"]
+    command += ["--workers", "1", "--backend-store-uri", sqlite_address(out / "mlflow.db")]
     command += ["--default-artifact-root", (out.resolve() / "artifacts").as_uri()]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    from qa_core.records.mlflow_store import settle_environment
+
+    environment = dict(os.environ)
+    settle_environment(environment)
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with _log_file(out).open("wb") as log:
         server = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | quiet,
+            env=environment,
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
         try:

@@ -12,6 +12,7 @@ from qa_core import command_line
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import experiment_name
 from qa_core.records.schema import check_margin
+from qa_core.system.files import sqlite_address
 
 if TYPE_CHECKING:
     from reports.verdicts.decided import Decided
@@ -187,7 +188,7 @@ def _store_below(out: Path) -> str:
             f"There is no {store}: run `make ablation` first, or give the folder (OUT=, --out) or"
             " the server (TRACKING_URI=, --tracking_uri) that holds one."
         )
-    return f"sqlite:///{store.resolve()}"
+    return sqlite_address(store)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import experiment_name, refuse_silence
 from qa_core.records.tracking import Tracker
+from qa_core.system.files import sqlite_address
 from qa_core.system.locking import sole_owner
 from studies.sweep import Journals
 
@@ -68,7 +69,7 @@ class Stores:
     def journals(self, ablation_id: str) -> Journals:
         """The way to Optuna, where a database may hold many ablations."""
         if self.optuna_storage is None:
-            return Journals(f"sqlite:///{self.out.resolve() / 'optuna.db'}")
+            return Journals(sqlite_address(self.out / "optuna.db"))
         return Journals(self.optuna_storage, f"{self._name} {ablation_id[:8]}/")
 
     @contextlib.contextmanager

@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 
 from qa_core.errors import UserError
-from qa_core.records.mlflow_store import EXPERIMENT, experiment_name, open_experiment
+from qa_core.records.mlflow_store import (
+    EXPERIMENT,
+    experiment_name,
+    open_client,
+    open_experiment,
+    open_store,
+    settle_environment,
+)
 from studies.context import refuse_differences, refuse_far_file
 from studies.engine.interface import InfrastructureError
-from studies.stores import sole_session, stores_of
+from studies.stores import Stores, sole_session, stores_of
 
 OUT = Path("runs/avt")
 
@@ -78,3 +85,35 @@ def test_an_sqlite_file_is_for_one_machine() -> None:
     refuse_far_file("http://h:5000", elsewhere)
     with pytest.raises(InfrastructureError, match="TRACKING_URI"):
         refuse_far_file("sqlite:////out/mlflow.db", elsewhere)
+
+
+def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path: Path) -> None:
+    name = "why? no#1 50%20off ü 名"
+    out = tmp_path / "runs" / name
+    uri = open_store(out)
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    run = client.create_run(experiment.experiment_id)
+    client.log_text(run.info.run_id, "here", "note.txt")
+    Stores(out).journals("0123456789").open("residual")
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {name}
+    assert {"mlflow.db", "optuna.db"} <= {path.name for path in out.iterdir()}
+    assert [path.read_text() for path in out.rglob("note.txt")] == ["here"]
+
+
+def test_the_shells_settings_of_mlflow_do_not_reach_it() -> None:
+    shell = {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
+        "MLFLOW_TRACKING_URI": "http://elsewhere",
+        "MLFLOW_TRACKING_TOKEN": "mine",
+        "MLFLOW_DISABLE_TELEMETRY": "false",
+        "PATH": "/bin",
+    }
+    settle_environment(shell)
+    assert shell.pop("MLFLOW_TRACKING_TOKEN") == "mine" and shell.pop("PATH") == "/bin"
+    assert shell == {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }

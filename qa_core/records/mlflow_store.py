@@ -5,10 +5,12 @@ import logging
 import os
 import urllib.error
 import urllib.request
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_core.errors import UserError
+from qa_core.system.files import sqlite_address
 from qa_core.system.locking import waiting_lock
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "ablation"
 _TO_ANSWER_S = 10.0
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_OF_THE_USER = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
 
 
 def open_store(out: Path) -> str:
@@ -30,7 +38,7 @@ def open_store(out: Path) -> str:
         with waiting_lock(out / ".mlflow.lock"):
             if not store.exists():
                 _create_store(store)
-    return _address(store)
+    return sqlite_address(store)
 
 
 def experiment_name(tracking_uri: str | None, out: Path) -> str:
@@ -89,14 +97,10 @@ def _create_store(store: Path) -> None:
     half = store.with_name("mlflow.db.new")
     half.unlink(missing_ok=True)
     artifacts = (store.parent / "artifacts").as_uri()
-    whole = SqlAlchemyStore(_address(half), artifacts)
+    whole = SqlAlchemyStore(sqlite_address(half), artifacts)
     whole.create_experiment(EXPERIMENT, artifact_location=artifacts)
     whole.engine.dispose()
     os.replace(half, store)
-
-
-def _address(store: Path) -> str:
-    return f"sqlite:///{store}"
 
 
 def open_client(uri: str) -> "MlflowClient":
@@ -121,12 +125,21 @@ def open_client(uri: str) -> "MlflowClient":
         raise UserError(f"{uri} cannot be opened as an MLflow store: {reason}") from error
 
 
+def settle_environment(environment: MutableMapping[str, str]) -> None:
+    """Set what MLflow reads from the environment; take out what the user's shell says besides.
+
+    What tells who the user is at a server, and how to reach its files, stays.
+    """
+    for name in [name for name in environment if name.startswith("MLFLOW_")]:
+        if name == "MLFLOW_TRACKING_URI" or not name.startswith(_OF_THE_USER):
+            del environment[name]
+    environment.update(_SETTINGS)
+
+
 @functools.cache
 def import_quietly() -> None:
     """Import MLflow without its telemetry and remarks about git, database versions and the like."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    settle_environment(os.environ)
     import mlflow  # configures its loggers on import, so they are lowered afterwards
 
     del mlflow

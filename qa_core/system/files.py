@@ -57,3 +57,14 @@ def take_room(file: Path) -> None:
 
 def _note_of(file: Path) -> Path:
     return file.with_suffix(".json")
+
+
+def sqlite_address(file: Path) -> str:
+    """Address of an sqlite file for SQLAlchemy, whatever characters its path has.
+
+    `?`, `#` and `%` would end or change the path, so they are quoted. MLflow makes folders by the
+    address as it stands, unless the address names the driver.
+    """
+    path = str(file.resolve())
+    quoted = path.translate(str.maketrans({"%": "%25", "?": "%3F", "#": "%23"}))
+    return f"sqlite:///{path}" if quoted == path else f"sqlite+pysqlite:///{quoted}"
