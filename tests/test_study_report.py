@@ -14,12 +14,17 @@ from test_claims import MODES, ORDERED, make, verdicts
 
 from reports.build import build_report
 from reports.evidence.design import Design
+from reports.evidence.frames import select
 from reports.evidence.load import load_ablation
 from reports.evidence.studies import ORDER, Study
 from reports.figures.studies.heads import compute_head_grid
 from reports.figures.studies.knob import compute_by_mode
 from reports.figures.studies.variants import compute_variants
+from reports.inference.estimates import from_folds
+from reports.inference.influence import Scored, score_part
+from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import Verdict
+from reports.verdicts.study_contrasts import freeze_band_best
 
 SPLITS = 5
 FACTOR = 1 / SPLITS + 0.4
@@ -71,6 +76,43 @@ def test_the_band_is_held_against_the_depth_that_the_pool_names() -> None:
     assert found.effect == pytest.approx((0.78 + 0.8 + 0.78) / 3 - 0.7, abs=0.005)
     assert found.n == SPLITS
     assert decide(depths(best=2, pool_best=2))["freeze_band_best", "quality"].verdict == "refuted"
+
+
+def test_a_contrast_rests_on_prompts_where_folds_test_every_one() -> None:
+    rng, one = np.random.default_rng(2), depths(best=9, pool_best=4)
+    prompt = np.arange(60).repeat(3)
+    parts: dict[str, pd.DataFrame] = {}
+    for run_id, split in zip(one.cells["run_id"], one.cells["split"], strict=True):
+        tested = prompt[prompt % SPLITS == split]
+        mos = np.random.default_rng(split).uniform(size=tested.size)
+        parts[run_id] = pd.DataFrame({"run_id": run_id, "split": split, "seed": 0, "group": tested,
+                                      "q": mos + rng.normal(0, 0.3, mos.size),
+                                      "mos_quality": mos})  # fmt: skip
+    design = Design(False, SPLITS, FACTOR, FACTOR, n_folds=SPLITS)
+    predictions = pd.concat(parts.values(), ignore_index=True)
+    one = dataclasses.replace(one, design=design, predictions=predictions)
+
+    def scored(depth: int, split: int) -> Scored:
+        (run_id,) = select(one.cells, freeze_layers=depth, split=split)["run_id"]
+        names = sorted({str(k) for k in prompt})
+        numbers = np.searchsorted(names, parts[run_id]["group"].astype(str))
+        found = score_part(parts[run_id]["q"], parts[run_id]["mos_quality"], numbers, 60)
+        assert found is not None
+        return found
+
+    by_fold = [
+        (scored(8, k) + scored(9, k) + scored(10, k)) * (1 / 3) - scored(4, k)
+        for k in range(SPLITS)
+    ]
+    expected = from_folds(by_fold, [0] * SPLITS, SPLITS)
+    ablation = make(ORDERED)
+    params = {"image_depth": "12", "backbone": "qa-tiny"} | ablation.params
+    whole = dataclasses.replace(ablation, params=params, studies={"depth": one})
+    (contrast,) = freeze_band_best(Evidence(whole, "guide"), "quality")
+    assert expected is not None and contrast.estimate is not None
+    assert contrast.estimate.kind == expected.kind == "prompt_influence"
+    assert contrast.mean == pytest.approx(expected.mean)
+    assert contrast.estimate.error == pytest.approx(expected.error)
 
 
 def test_without_a_pool_the_band_stays_untested() -> None:
