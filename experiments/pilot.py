@@ -1,13 +1,14 @@
 """What an ablation will be able to tell apart, from linear probes trained for seconds.
 
-The pilot holds a linear probe with residual heads against one with direct heads, in grouped 5-fold
-over some hundred images. The error that it finds is carried over, prompt by prompt, to the planned
-splits. Modes that train CLIP differ more from training to training, which it cannot know.
+The pilot trains linear probes with residual, matched direct and direct heads, in grouped 5-fold
+over some hundred images. The median error of their differences is carried over, prompt by prompt,
+to the planned splits. Modes that train CLIP differ otherwise, which a pilot of probes cannot know.
 """
 
 import math
 import time
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from qa_core.modes import mode_config
 from qa_core.records.schema import Foreseen
 from qa_core.targets import TARGETS, Target
 from reports.inference.decisions import ALPHA
-from reports.inference.estimates import Estimate, from_folds
+from reports.inference.estimates import from_folds
 from reports.inference.influence import Scored, score_part
 from reports.inference.power import prompts_needed, smallest_difference, smallest_margin
 
@@ -73,11 +74,11 @@ def foresee_power(
     tested = _test_probes(base, small)
     targets = [target for target in TARGETS if target.mos in small.table.frame]
     level = ALPHA / (PER_TARGET * len(targets))
-    pilots = {target: _difference(tested, np.unique(groups), target) for target in targets}
+    errors = {target: _pilot_error(tested, np.unique(groups), target) for target in targets}
     return {
-        target: _power(_planned_error(pilot, n_prompts, plan), plan, margin, level)
-        for target, pilot in pilots.items()
-        if pilot is not None and pilot.error > 0
+        target: _power(_planned_error(error, n_prompts, plan), plan, margin, level)
+        for target, error in errors.items()
+        if error
     }
 
 
@@ -108,49 +109,46 @@ def _few_prompts(workspace: "Workspace", plan: SplitPlan) -> "Workspace":
     return part.subset(np.flatnonzero(place < n_kept))
 
 
-def _test_probes(
-    base: RunConfig, small: "Workspace"
-) -> list[tuple["pd.DataFrame", "pd.DataFrame"]]:
-    """Predictions of both probes on the test part of each fold."""
+def _test_probes(base: RunConfig, small: "Workspace") -> "list[list[pd.DataFrame]]":
+    """Predictions of each probe on the test part of each fold, [fold][probe]."""
     from qa_core.training.training_run import train_run  # torch: --help must not wait
 
     residual = mode_config("linear_probe", base, small.spec)
-    direct = with_settings(residual, residual_learning=False)
+    matched = mode_config("matched_direct", base, small.spec, freeze_clip=True)
+    probes = (residual, matched, with_settings(residual, residual_learning=False))
     folds = plan_splits(small.table.frame["group"].to_numpy(str), "honest", 0, FOLDS).splits
-    tested: list[tuple[pd.DataFrame, pd.DataFrame]] = []
-    for fold in folds:
-        first, second = (
-            train_run(config, small, fold, test=True).predictions for config in (residual, direct)
-        )
-        assert first is not None and second is not None
-        tested.append((first, second))
-    return tested
+    results = [[train_run(probe, small, fold, test=True) for probe in probes] for fold in folds]
+    return [[r.predictions for r in own if r.predictions is not None] for own in results]
 
 
-def _difference(
-    tested: list[tuple["pd.DataFrame", "pd.DataFrame"]], names: np.ndarray, target: Target
-) -> Estimate | None:
-    parts: list[Scored] = []
-    for pair in tested:
-        first, second = (
-            score_part(
-                one[target.prediction], one[target.mos],
-                np.searchsorted(names, one["group"].to_numpy(str)), len(names),
-            )
-            for one in pair
-        )  # fmt: skip
-        if first is not None and second is not None:
-            parts.append(first - second)
-    return from_folds(parts, [0] * len(parts), FOLDS) if parts else None
+def _pilot_error(
+    tested: "list[list[pd.DataFrame]]", names: np.ndarray, target: Target
+) -> float | None:
+    """Median standard error of the differences of two probes; None where none has one."""
+    scored = [[_score(one, names, target) for one in fold] for fold in tested]
+    errors: list[float] = []
+    for first, second in combinations(range(len(tested[0])), 2):
+        pairs = [(own[first], own[second]) for own in scored]
+        parts = [one - other for one, other in pairs if one is not None and other is not None]
+        found = from_folds(parts, [0] * len(parts), FOLDS) if parts else None
+        errors += [] if found is None else [found.error]
+    return float(np.median(errors)) if errors else None
 
 
-def _planned_error(pilot: Estimate, n_prompts: int, plan: SplitPlan) -> float:
+def _score(predictions: "pd.DataFrame", names: np.ndarray, target: Target) -> Scored | None:
+    prompt_of = np.searchsorted(names, predictions["group"].to_numpy(str))
+    return score_part(
+        predictions[target.prediction], predictions[target.mos], prompt_of, len(names)
+    )
+
+
+def _planned_error(error: float, n_prompts: int, plan: SplitPlan) -> float:
     """Standard error of a difference over the planned splits.
 
     A mean over n prompts has the variance v / n. Repeated k-fold tests every prompt; elsewhere a
     split has v / n_test, and the mean over splits so much of it as the variance factor says.
     """
-    of_one = pilot.error**2 * n_prompts
+    of_one = error**2 * n_prompts
     if plan.protocol == "honest":
         return math.sqrt(of_one / plan.n_prompts)
     return math.sqrt(of_one / plan.n_test_prompts * plan.variance_factor)
