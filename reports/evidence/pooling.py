@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from qa_core.errors import UserError
-from qa_core.records.schema import Kind, Tag, is_finished
+from qa_core.records.schema import Kind, Tag, is_confirmation, is_finished, is_kind
 from qa_core.targets import TARGETS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PLACE = (
-    *(Tag.KIND, Tag.STUDY, Tag.MODE, Tag.REFERENCE),
+    *(Tag.KIND, Tag.MODE, Tag.REFERENCE),
     *(Tag.SETTING, Tag.SPLIT, Tag.SEED),
 )
 _OF_THE_MACHINE = ("seconds_per_epoch", "wall_s", "peak_memory_mb")
@@ -29,7 +29,8 @@ def settle_doubles(runs: Sequence["Run"]) -> list["Run"]:
     """
     places: defaultdict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        if is_finished(run) and run.data.tags.get(Tag.KIND) in (Kind.CONFIRMATION, Kind.REFERENCE):
+        # a study finds its cells by identity, so that none of them counts twice
+        if is_finished(run) and (is_confirmation(run) or is_kind(run, Kind.REFERENCE)):
             places[tuple(run.data.tags.get(name, "") for name in _PLACE)].append(run)
     repeated: set[str] = set()
     for place, found in places.items():
