@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PAGE_WIDTH = 6.3  # inches between the margins of the A4 page
 PAGE_HEIGHT = 7.8  # what heading and caption leave of it
-MODES_A_ROW = 4
+MODES_A_ROW = 5
 
 # STIX (see `new_figure`) stands in while matplotlib measures: it is about as wide as the face
 # that Typst sets.
@@ -80,7 +80,7 @@ def per_target(
 def per_target_and_mode(
     ablation: Ablation, extra: float, sharey: bool | str
 ) -> "tuple[Figure, list[tuple[Target, str, Axes, bool]]]":
-    """Axes of each target and mode, at most four in a row, titled with the mode.
+    """Axes of each target and mode, at most five in a row, titled with the mode.
 
     Returns:
         The figure; target, mode, axes, and whether it stands first in its row.
@@ -114,5 +114,5 @@ def mode_legend(figure: "Figure", modes: Sequence[str]) -> None:
                label=style.label(m)) for m in modes
     ]  # fmt: skip
     if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=4, handletextpad=0.2,
+        figure.legend(handles=handles, loc="outside upper left", ncols=MODES_A_ROW, handletextpad=0.2,
                       columnspacing=1.8, borderpad=0.0)  # fmt: skip
