@@ -152,7 +152,7 @@ def named_files(predictions: str) -> dict[str, Path]:
 def _write(decided: "Decided", out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.evidence.commands import command_rows
-    from reports.figures.catalogue import draw_all, draw_arms
+    from reports.figures.catalogue import draw_all, draw_arms, draw_cover
     from reports.paper.arms import arm_content, write_arm_tables
     from reports.paper.content import build_content
     from reports.paper.published import published_content
@@ -167,16 +167,20 @@ def _write(decided: "Decided", out: Path) -> Path:
     write_json(out / "results.json", results)
     write_csv(tables, ablation, results, command_rows(ablation))
     write_arm_tables(tables, ablation, results)
+    cover = draw_cover(ablation, figures)
     drawn, not_drawn = draw_all(ablation, figures)
     of_arms = draw_arms(ablation, figures)
     content = build_content(ablation, results, (decided.guide, decided.tuned), drawn, not_drawn)
     content |= arm_content(ablation, results, of_arms) | published_content(ablation, results)
+    content |= {"cover": cover}
     write_latex(tables, content)
-    files = {f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in (*drawn, *of_arms)}
+    files = {
+        f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in (*cover, *drawn, *of_arms)
+    }
     for number, case in enumerate(content["worst"]):
         picture = f"worst_{number}.jpg"
         files[picture], case["source"] = Path(case["source"]), picture
-    write_pictures(figures, [one["name"] for one in (*drawn, *of_arms)])
+    write_pictures(figures, [one["name"] for one in (*cover, *drawn, *of_arms)])
     (out / "report.pdf").write_bytes(compile_pdf("template.typ", content, files))
     return out / "report.pdf"
 

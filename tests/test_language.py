@@ -17,7 +17,7 @@ from reports.claims import CLAIMS
 from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.catalogue import ARMS as ARM_PAGES
-from reports.figures.catalogue import PAGES
+from reports.figures.catalogue import COVER, PAGES
 from reports.figures.layout import new_figure
 from reports.figures.page import Drawn, Page, draw_pages
 from reports.figures.studies.knob import LABELS as KNOB_LABELS
@@ -58,7 +58,7 @@ def sentences() -> set[str]:
     found |= {measure.heading for measure in MEASURES if measure.heading}
     found |= {*AXES.values(), *KNOBS.values()}
     found |= {text for claim in CLAIMS for text in (claim.question, claim.rule)}
-    found |= {page.question for page in (*PAGES, *ARM_PAGES)}
+    found |= {page.question for page in (*COVER, *PAGES, *ARM_PAGES)}
     found |= {arm.words for arm in ARMS.values()} | set(published.HEADER)
     found |= set(KNOB_LABELS.values())
     found |= words_of_template("template.typ") | words_of_template("side_by_side.typ")

@@ -4,7 +4,11 @@ import pytest
 from test_claims import MODES, make
 from test_verdict_designs import REPLICATES, with_params
 
+from qa_core.measures.catalogue import SATURATION, SROCC
+from qa_core.targets import Target
 from reports.evidence.load import Ablation
+from reports.figures.forest import SHOWN, compute_effects
+from reports.figures.glance import LINES, compute_panel
 from reports.text.advice import earned_words, recommendation_words
 from reports.verdicts.recommend import recommend
 from reports.verdicts.results import comparisons, mode_entries
@@ -69,3 +73,31 @@ def test_a_bound_that_costs_is_told_with_its_sign(target: str) -> None:
     scores = dict.fromkeys(MODES, 0.7) | {"matched_direct": 0.75}
     words = earned_words(comparisons(measured(scores), "guide"), target)
     assert "(residual − matched direct: shown to be below 0)" in words and "earns −.0" in words
+
+
+def test_the_cover_draws_each_contrast_in_its_own_direction() -> None:
+    scores = dict(zip(MODES, (0.60, 0.70, 0.75, 0.70), strict=True)) | {"matched_direct": 0.70}
+    ablation = measured(scores, noise=0.002)
+    rows = comparisons(ablation, "guide")
+    known = {frozenset((r["first"], r["second"])): r for r in rows if r["target"] == "quality"}
+    effects = compute_effects(ablation, "quality")
+    assert [(e.first, e.second) for e in effects] == list(SHOWN)
+    for effect in effects:
+        row = known[frozenset((effect.first, effect.second))]
+        sign = 1 if row["first"] == effect.first else -1
+        ends = sorted((sign * row["low_holm"], sign * row["high_holm"]))
+        assert effect.mean == pytest.approx(sign * row["difference"]["mean"])
+        assert [effect.low, effect.high] == pytest.approx(ends)
+    words = {(e.first, e.second): e.word for e in effects}
+    assert words["residual", "traditional"] == "better"
+    assert words["residual_partial_freeze", "linear_probe"] == "better"
+    assert words["residual", "matched_direct"] == "same"
+
+
+def test_the_cover_shows_a_dash_where_a_measure_is_undefined() -> None:
+    ablation = measured(dict.fromkeys(MODES, 0.7))
+    shown = compute_panel(ablation, SROCC, Target.QUALITY, None)
+    assert set(shown.intervals) == set(MODES) and set(shown.lines) <= set(LINES)
+    assert all(one is not None and one.low is not None for one in shown.intervals.values())
+    undefined = compute_panel(ablation, SATURATION, Target.QUALITY, 0.1)
+    assert set(undefined.intervals.values()) == {None} and not undefined.lines

@@ -7,8 +7,10 @@ from reports.figures import (
     base_delta,
     curves,
     deciles,
+    forest,
     gap,
     generators,
+    glance,
     importance,
     paired,
     saturation,
@@ -49,6 +51,7 @@ STUDIES: dict[str, DrawStudy] = {
     "heads": heads.draw_page,
 }
 """By the study's name; the order is that of the ablation's studies."""
+COVER: tuple[Page, ...] = (glance.PAGE, forest.PAGE)
 ARMS: tuple[Page, ...] = (gains.PAGE, retention.PAGE, line.PAGE)
 
 
@@ -57,6 +60,11 @@ def draw_all(ablation: Ablation, folder: Path) -> tuple[list[dict[str, str]], li
     studies = [study for study in ablation.studies.values() if len(study.cells)]
     of_studies = [study_page(study, STUDIES[study.name]) for study in studies]
     return draw_pages((*PAGES, *of_studies), ablation, folder)
+
+
+def draw_cover(ablation: Ablation, folder: Path) -> list[dict[str, str]]:
+    """Write the figures of the cover; name, question and caption of each that shows any."""
+    return draw_pages(COVER, ablation, folder)[0]
 
 
 def draw_arms(ablation: Ablation, folder: Path) -> list[dict[str, str]]:

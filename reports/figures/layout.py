@@ -114,5 +114,7 @@ def mode_legend(figure: "Figure", modes: Sequence[str]) -> None:
                label=style.label(m)) for m in modes
     ]  # fmt: skip
     if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=MODES_A_ROW, handletextpad=0.2,
-                      columnspacing=1.8, borderpad=0.0)  # fmt: skip
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=MODES_A_ROW, handletextpad=0.2,
+            columnspacing=1.8, borderpad=0.0,
+        )  # fmt: skip

@@ -29,7 +29,7 @@ from reports.text.advice import earned_words, recommendation_words
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.resolution import Resolution, find_resolution, resolution_words
 from reports.text.time_taken import is_planned, plan_rows
-from reports.text.wording import protocol_words, verdict_in_words
+from reports.text.wording import claims_in_words, protocol_words, verdict_in_words
 from reports.verdicts.decide import PRIMARY, Verdict
 from reports.verdicts.results import Entry
 
@@ -82,11 +82,10 @@ def build_content(
         "facts": cover_facts(ablation),
         "notes": [*on_the_cover(ablation), *_notes(ablation)],
         "resolution": [resolution_words(ablation, t, found) for t, found in resolutions.items()],
-        "verdict": [
-            recommendation_words(results["recommendation"]),
-            *_earned(ablation, results["comparisons"]["guide"]),
-            *verdict_in_words(ablation, modes, baselines, guide),
-        ],
+        "recommendation": recommendation_words(results["recommendation"]),
+        "earned": _earned(ablation, results["comparisons"]["guide"]),
+        "claims_in_words": claims_in_words(guide),
+        "in_words": verdict_in_words(ablation, modes, baselines),
         "pooled": pooled_rows(results["pooled_out_of_fold"], ablation.targets),
         "pooled_header": [say("mode"), *(say(t) for t in ablation.targets)],
         "claims": claim_rows(guide, tuned),

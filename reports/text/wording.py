@@ -38,16 +38,14 @@ def verdict_in_words(
     ablation: Ablation,
     modes: dict[str, dict[str, Entry]],
     baselines: dict[str, dict[str, Entry]],
-    claims: Sequence[Verdict],
 ) -> list[str]:
-    """Paragraphs for the cover: who leads, is it earned, gap, bound, alignment, claims."""
+    """Paragraphs: who leads, is it earned, gap, bound, alignment."""
     paragraphs = [
         standing_in_words(ablation, modes, baselines, target) for target in ablation.targets
     ]
     paragraphs.append(_gap_words(ablation, modes))
     paragraphs.append(_bound_words(ablation, modes))
     paragraphs.append(_retention_words(modes))
-    paragraphs.append(_claims_words(claims))
     return [p for p in paragraphs if p]
 
 
@@ -112,8 +110,8 @@ def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
     )
 
 
-def _claims_words(claims: Sequence[Verdict]) -> str:
-    """The guide's claims by verdict, named with the targets on which it fell."""
+def claims_in_words(claims: Sequence[Verdict]) -> str:
+    """The guide's claims by verdict, with the targets on which it fell."""
     sentences = [
         say(
             "The guide’s claims, decided at its own setting, on this data, with Holm over each "

@@ -1,0 +1,108 @@
+"""The modes at a glance, on the cover: test SROCC, gap at the last epoch, delta saturation."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qa_core.measures.catalogue import GAP_LAST, SATURATION, SROCC, Measure
+from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
+from qa_core.records.schema import Setting
+from qa_core.targets import Target
+from reports.evidence.frames import per_split, select
+from reports.evidence.load import Ablation
+from reports.figures import style
+from reports.figures.axes import empty, score_axes
+from reports.figures.layout import new_figure
+from reports.figures.page import Drawn, Page
+from reports.figures.words import describe_bar
+from reports.language import say
+from reports.statistics import Interval
+from reports.verdicts.measured import measure_mode
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS: tuple[tuple[Measure, float | None], ...] = (
+    (SROCC, None),
+    (GAP_LAST, GAP_LIMIT),
+    (SATURATION, BINDING_SHARE),
+)
+"""What is shown, and the limit above which a reader has to act."""
+LINES = ("zeroshot", "ridge", "ceiling")
+
+
+@dataclass(frozen=True)
+class PanelData:
+    """One measure of one target: modes from top to bottom, lines, and a limit."""
+
+    intervals: dict[str, Interval | None]
+    lines: dict[str, float]
+    limit: float | None
+
+
+def compute_panel(
+    ablation: Ablation, measure: Measure, target: Target, limit: float | None
+) -> PanelData:
+    """Mean and interval of each mode at the guide's setting; None where it is undefined."""
+    metric = measure.logged(target)
+    intervals: dict[str, Interval | None] = {}
+    for mode in ablation.mode_names:
+        values = ablation.by_split(mode, metric, Setting.GUIDE)
+        intervals[mode] = None
+        if len(values) and ablation.has_one_part:
+            intervals[mode] = ablation.interval(values.to_numpy(float))
+        elif len(values):
+            intervals[mode] = measure_mode(ablation, mode, metric, Setting.GUIDE).interval
+    rows = {name: select(ablation.references, reference=name) for name in LINES}
+    means = {name: per_split(own, metric) for name, own in rows.items()}
+    lines = {name: float(own.mean()) for name, own in means.items() if len(own)}
+    return PanelData(intervals, lines if measure is SROCC else {}, limit)
+
+
+def draw_panel(data: PanelData, ax: "Axes") -> None:
+    """A row a mode: mark and bar; a dash where the measure is undefined."""
+    known = {mode: one for mode, one in data.intervals.items() if one is not None}
+    if not known:
+        empty(ax, say("undefined for all modes"))
+        return
+    for row, (mode, one) in enumerate(data.intervals.items()):
+        tint = style.colour(mode)
+        if one is None:
+            ax.text(0.02, row, "–", transform=ax.get_yaxis_transform(), va="center",
+                    color=style.MUTED)  # fmt: skip
+            continue
+        if one.low is not None and one.high is not None:
+            ax.plot([one.low, one.high], [row, row], color=tint, lw=1.6)
+        ax.scatter([one.mean], [row], s=26, marker=style.marker(mode), color=tint, zorder=3)
+    for name, at in data.lines.items():
+        ax.axvline(at, color=style.MUTED, lw=0.8, ls=style.REFERENCE_DASHES[name], zorder=0)
+    if data.limit is not None:
+        ax.axvline(data.limit, color=style.LIMIT, lw=0.8, ls=(0, (4, 2)), zorder=0)
+    ax.set_ylim(len(data.intervals) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, -1.02), min(high, 1.02))
+    score_axes(ax, "x")
+
+
+def _draw(ablation: Ablation) -> Drawn:
+    rows = len(ablation.targets)
+    height = rows * (0.5 + 0.155 * len(ablation.mode_names))
+    figure, axes = new_figure(rows, len(PANELS), height, sharey=True)
+    titles = (say("train–validation gap"), say("delta saturation"))
+    for row, target in enumerate(ablation.targets):
+        for ax, (measure, limit) in zip(axes[row], PANELS, strict=True):
+            draw_panel(compute_panel(ablation, measure, target, limit), ax)
+        names = [style.label(mode) for mode in ablation.mode_names]
+        axes[row, 0].set_yticks(range(len(names)), names)
+        axes[row, 0].set_title(say("{target}: test SROCC", target=say(target)))
+        if row == 0:
+            for ax, title in zip(axes[0, 1:], titles, strict=True):
+                ax.set_title(title)
+    return figure, say(
+        "Mark: mean; {bar}. Lines: zero-shot (dotted), ridge (dashed), raters’ ceiling (solid);"
+        " red: the limits of the guide. A dash: undefined.",
+        bar=describe_bar(ablation),
+    )
+
+
+PAGE = Page("glance", "The modes at a glance, at the guide’s setting", _draw)
