@@ -1,8 +1,12 @@
-"""Fixtures that several tests share: a narrow backbone and a small table of images."""
+"""What several tests share: narrow backbones, a small table, a finished ablation; and the order."""
 
+import json
+import multiprocessing
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +15,35 @@ import pytest
 from PIL import Image
 
 from benchmarks.soak import ablation_command
+from qa_core.records.mlflow_store import open_store
+from qa_core.system.locking import waiting_lock
+from studies.engine.local import preload
 
 NARROW_MODELS = Path(__file__).parent / "narrow_models"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
+
+SLOWEST = ("ablation", "engine", "test_baseline_cli", "faults", "test_cluster", "test_readme")
+"""Groups that begin before all others, so that the workers end together."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs all tests of a file, so that what they share is made once; slow files first.
+
+    A file may say otherwise by `xdist_group`: files of one group share a worker.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    last = len(SLOWEST)
+
+    def place(item: pytest.Item) -> int:
+        mark = item.get_closest_marker("xdist_group")
+        assert mark is not None
+        return SLOWEST.index(mark.args[0]) if mark.args[0] in SLOWEST else last
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +85,48 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield write_table(tmp_path_factory.mktemp("table"))
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of all processes of this test run; who makes something in it holds a lock."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def narrow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The narrow model of 3 blocks as a folder, which any process can open by its path."""
+    folder = tmp_path_factory.mktemp("narrow")
+    architecture = json.loads((NARROW_MODELS / "narrow-3.json").read_text())
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": architecture}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def created_store(shared_folder: Path) -> Path:
+    """A folder with an empty store, made once for all processes because it takes seconds."""
+    folder = shared_folder / "store"
+    open_store(folder)
+    return folder
+
+
+@pytest.fixture
+def processes() -> ForkServerContext | SpawnContext:
+    """Starts processes that need not import anything first, where they can be forked.
+
+    Files that use it, or the local engine, belong to the group `engine`: one server for all.
+    """
+    start = multiprocessing.get_context
+    return start("forkserver") if preload() else start("spawn")
+
+
 @dataclass(frozen=True)
 class FinishedAblation:
     """An ablation that nothing disturbed.
 
     Attributes:
-        flags: What its command says beside the folder.
+        flags: What its command says beside the folder and the number of workers.
         out: Its folder.
         said: What it printed.
     """
@@ -72,26 +137,36 @@ class FinishedAblation:
 
 
 @pytest.fixture(scope="session")
-def finished_ablation(tmp_path_factory: pytest.TempPathFactory) -> FinishedAblation:
-    """A smoke ablation of 20 prompts, with a tuning pool, on a backbone of random weights.
+def finished_ablation(shared_folder: Path, narrow_folder: Path) -> FinishedAblation:
+    """A smoke ablation of 20 prompts, with a tuning pool, on a narrow backbone of random weights.
 
-    Tests that use it belong to the group `ablation`, so that one worker makes it, once.
+    The first process of a test run that asks for it makes it, once for all: no test may change it
+    but those of the group `ablation`, which one process runs, and they leave its results alone.
     """
-    folder = tmp_path_factory.mktemp("ablation")
+    folder = shared_folder / "ablation"
+    folder.mkdir(exist_ok=True)
+    with waiting_lock(folder / "lock"):
+        made = folder / "made.json"
+        if not made.is_file():
+            made.write_text(json.dumps(_run_ablation(folder, narrow_folder)))
+    flags, said = json.loads(made.read_text())
+    return FinishedAblation(flags, folder / "out", said)
+
+
+def _run_ablation(folder: Path, backbone: Path) -> tuple[list[str], str]:
+    """Run the ablation below a folder; its flags, and what it printed."""
     values = {
         "profile": "smoke",
         "table": write_table(folder, prompts=20, images_per_prompt=4),
         "range_q": "1:5",
         "range_c": "1:5",
         "protocol": "honest",
+        "backbone": backbone,
         "pretrained": "none",
-        "workers": "1",
         "cache": folder / "cache",
     }
     flags = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    out = folder / "out"
-    done = subprocess.run(
-        ablation_command(out, *flags), capture_output=True, text=True, check=False
-    )
+    command = [*ablation_command(folder / "out", *flags), "--workers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return FinishedAblation(flags, out, done.stdout)
+    return flags, done.stdout

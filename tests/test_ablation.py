@@ -26,7 +26,7 @@ def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) 
     assert kinds["confirmation"] >= 2 * modes
     assert still_running(out) == []
 
-    command = ablation_command(out, *finished_ablation.flags)
+    command = [*ablation_command(out, *finished_ablation.flags), "--workers", "1"]
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0 and "everything is there already" in again.stdout
     assert contents(out) == found

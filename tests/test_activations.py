@@ -1,7 +1,7 @@
 """The frozen prefix on disk: right values, one pass, found again, rebuilt when damaged."""
 
-import multiprocessing
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from qa_core.config import BackboneConfig
 from qa_core.features import activations as module
 from qa_core.features.activations import activations, image_inputs, text_inputs
 from qa_core.features.cache_budget import GB, boundary_bytes, plan_cache
+
+pytestmark = pytest.mark.xdist_group("engine")
 
 PROMPTS = ["a", "a red circle to the left of a large blue star", "two"]
 
@@ -105,12 +107,13 @@ def _open(cache: Path, images: np.ndarray, told: Any) -> None:
     activations(image_inputs(backbone, images, "i"), [1], cache, progress=told.append)
 
 
-def test_processes_that_miss_the_same_file_compute_it_once(tmp_path: Path) -> None:
+def test_processes_that_miss_the_same_file_compute_it_once(
+    processes: ForkServerContext | SpawnContext, tmp_path: Path
+) -> None:
     images = np.zeros((4, 3, 48, 48), np.uint8)
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
+    with processes.Manager() as manager:
         told = manager.list()
-        workers = [context.Process(target=_open, args=(tmp_path, images, told)) for _ in range(2)]
+        workers = [processes.Process(target=_open, args=(tmp_path, images, told)) for _ in range(2)]
         for worker in workers:
             worker.start()
         for worker in workers:

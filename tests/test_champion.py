@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,17 +28,21 @@ from tests.test_scorer import PROMPTS, checkpoint_of, pictures
 
 @pytest.fixture(scope="module")
 def trained(
-    small_table: Path, tmp_path_factory: pytest.TempPathFactory
+    narrow_folder: Path,
+    small_table: Path,
+    created_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Tracker, str, Path]:
-    """A store with a run and a checkpoint of the embedded backbone, which any process can load."""
+    """A store with a run and a checkpoint of a backbone that any process can load."""
     from qa_core.config import run_config_from_flat
     from qa_core.features.workspace import Workspace
 
     folder = tmp_path_factory.mktemp("champion")
     flags = {"data_csv_path": str(small_table), "mos_range_q": (1.0, 5.0)}
-    workspace = Workspace.open(run_config_from_flat(flags | {"pretrained": "none"}), folder)
-    settings = {"backbone": "qa-tiny", "pretrained": "none", "freeze_clip": True}
-    checkpoint = checkpoint_of(workspace, folder, **settings)
+    backbone = {"backbone": str(narrow_folder), "pretrained": "none"}
+    workspace = Workspace.open(run_config_from_flat(flags | backbone), folder)
+    checkpoint = checkpoint_of(workspace, folder, freeze_clip=True, **backbone)
+    shutil.copy(created_store / "mlflow.db", folder)
     tracker = Tracker.open(folder)
     run_id = tracker.start(RunRecord("an ablation", Kind.ABLATION))
     return tracker.of_ablation(run_id), run_id, checkpoint

@@ -20,8 +20,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import write_table
+from conftest import FinishedAblation
 
+from benchmarks.soak import ablation_command
 from qa_core.arms import CONTROLS, MODES
 from qa_core.errors import UserError
 from qa_core.records.schema import Kind
@@ -166,17 +167,15 @@ def differing(one: Any, other: Any, place: str = "") -> list[str]:
 
 
 def test_a_disturbed_cluster_gives_what_one_machine_gives(
-    tmp_path: Path, database: str, server: str, cluster: Cluster
+    finished_ablation: FinishedAblation,
+    tmp_path: Path,
+    database: str,
+    server: str,
+    cluster: Cluster,
 ) -> None:
-    (tmp_path / "data").mkdir()
-    table = write_table(tmp_path / "data", prompts=20, images_per_prompt=4)
-    command = [sys.executable, "-m", "experiments.ablation", "--profile", "smoke"]
-    command += ["--table", str(table), "--range_q", "1:5", "--range_c", "1:5"]
-    command += ["--protocol", "honest", "--pretrained", "none", "--cache", str(tmp_path / "cache")]
-    local, far = tmp_path / "local", tmp_path / "far"
-    subprocess.run([*command, "--out", str(local)], check=True, capture_output=True)
-
-    command += ["--engine", "ray", "--out", str(far), "--tracking_uri", server]
+    far = tmp_path / "far"
+    command = ablation_command(far, *finished_ablation.flags)
+    command += ["--engine", "ray", "--tracking_uri", server]
     secret = quote(PASSWORD, safe="")
     storage = f"postgresql://qa:{secret}@{database}/optuna"
     command += ["--optuna_storage", storage]
@@ -206,7 +205,7 @@ def test_a_disturbed_cluster_gives_what_one_machine_gives(
             cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
     assert process.wait() == 0, shown
     assert killed and len(cluster.list_all_nodes()) == 1
-    assert differing(results(far), results(local)) == []
+    assert differing(results(far), results(finished_ablation.out)) == []
 
     tracker = Tracker.open(far, server)
     assert not tracker.running()

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point
 from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.sweep import Journals
+
+pytestmark = pytest.mark.xdist_group("engine")
 
 TINY = BackboneSpec(image_depth=12, text_depth=4, published=False)
 LARGE = BackboneSpec(image_depth=24, text_depth=12, published=True)
@@ -177,18 +180,20 @@ SCALES = StudyDesign("scale", "two scales?", _two_scales)
 
 
 @pytest.fixture(scope="module")
-def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+def setup(narrow_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Setup:
     """Twenty prompts of noise, random weights, two splits and a pool."""
     folder = tmp_path_factory.mktemp("designed")
     table = write_table(folder, prompts=20, images_per_prompt=4)
-    flags = {"data_csv_path": str(table), "pretrained": "none", "epochs": 2, "threads": 1}
+    backbone = {"backbone": str(narrow_folder), "pretrained": "none"}
+    flags = backbone | {"data_csv_path": str(table), "epochs": 2, "threads": 1}
     return Setup(run_config_from_flat(flags), folder / "cache", "honest", 0, 2, None)
 
 
 @pytest.fixture
-def opened(setup: Setup, tmp_path: Path) -> Callable[[str], Context]:
+def opened(setup: Setup, created_store: Path, tmp_path: Path) -> Callable[[str], Context]:
     """Opens the context of a fresh ablation of this name, or the one that is there."""
     workspace, plan = open_workspace(setup)
+    shutil.copy(created_store / "mlflow.db", tmp_path)
     tracker = Tracker.open(tmp_path)
     return lambda name: Context(workspace, plan, tracker.of_ablation(name))
 

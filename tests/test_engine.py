@@ -23,6 +23,8 @@ from qa_core.errors import UserError
 from studies.engine.interface import InfrastructureError, Job, Outcome, machine_fault
 from studies.engine.local import LocalEngine
 
+pytestmark = pytest.mark.xdist_group("engine")
+
 
 def open_context() -> dict[str, int]:
     """What a worker of these tests loads: its own process id."""

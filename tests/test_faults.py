@@ -15,7 +15,7 @@ from conftest import FinishedAblation
 
 from benchmarks.soak import Session, ablation_command, faults_of
 
-pytestmark = pytest.mark.xdist_group("ablation")
+pytestmark = pytest.mark.xdist_group("faults")
 SEED = 20
 ENOUGH = "256m"
 
@@ -71,7 +71,7 @@ def test_an_ablation_struck_by_every_fault_ends_as_an_undisturbed_one(
 ) -> None:
     rng = np.random.default_rng(SEED)
     out = tmp_path / "out"
-    command = ablation_command(out, *finished_ablation.flags)
+    command = [*ablation_command(out, *finished_ablation.flags), "--workers", "1"]
 
     def session(until: str) -> Session:
         """The command at work, at a random moment after it has said this."""

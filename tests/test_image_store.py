@@ -1,6 +1,5 @@
 """The store of decoded images: right pixels, found again, rebuilt when damaged."""
 
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,8 @@ from qa_core.data import image_store
 from qa_core.data.decode import decode_image
 from qa_core.data.image_store import ImagesOnDemand, images_sha256, open_image_store
 from qa_core.errors import UserError
+
+pytestmark = pytest.mark.xdist_group("engine")
 
 
 def save(path: Path, pixels: np.ndarray, **options) -> Path:
@@ -165,16 +166,15 @@ def _sum(paths: list[Path], cache: Path, queue) -> None:
     queue.put(int(open_image_store(paths, 16, cache, workers=1).sum(dtype=np.int64)))
 
 
-def test_processes_may_open_it_at_once(paths, tmp_path):
+def test_processes_may_open_it_at_once(processes, paths, tmp_path):
     cache = tmp_path / "cache"
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=_sum, args=(paths, cache, queue)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    sums = {queue.get(timeout=60) for _ in processes}
-    for process in processes:
-        process.join()
+    queue = processes.Queue()
+    openers = [processes.Process(target=_sum, args=(paths, cache, queue)) for _ in range(2)]
+    for opener in openers:
+        opener.start()
+    sums = {queue.get(timeout=60) for _ in openers}
+    for opener in openers:
+        opener.join()
     assert sums == {int(sum(decode_image(path, 16).sum(dtype=np.int64) for path in paths))}
     assert len(list((cache / "images").iterdir())) == 2  # no temporary file is left
 

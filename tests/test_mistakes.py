@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,6 @@ from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
-from qa_core.records.mlflow_store import open_store
 from qa_core.training import run_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,10 +61,10 @@ def checkpoint(
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(created_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an MLflow store."""
     folder = tmp_path_factory.mktemp("out")
-    open_store(folder)
+    shutil.copy(created_store / "mlflow.db", folder)
     return folder
 
 

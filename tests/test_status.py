@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import time
 from dataclasses import asdict, replace
@@ -19,9 +20,11 @@ from studies.state import AblationState, Row, read_states
 
 
 @pytest.fixture(scope="module")
-def tracker(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
+def tracker(created_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracker:
     """An ablation in the middle of its work, its driver this process."""
-    whole = Tracker.open(tmp_path_factory.mktemp("status"))
+    folder = tmp_path_factory.mktemp("status")
+    shutil.copy(created_store / "mlflow.db", folder)
+    whole = Tracker.open(folder)
     params = {"n_splits": 2, "n_trials": 3}
     ablation = whole.start(RunRecord("a table smoke", Kind.ABLATION, params=params))
     whole.log(ablation, tags={"ablation_id": ablation})

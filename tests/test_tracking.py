@@ -1,8 +1,8 @@
 """Runs in a real MLflow store: written in one go, found again, and closed when orphaned."""
 
 import json
-import multiprocessing
 import shutil
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,7 @@ from qa_core.records.schema import Kind, Tag
 from qa_core.records.single_run import SingleRun
 from qa_core.records.tracking import RunRecord, Tracker, as_text
 
-
-@pytest.fixture(scope="session")
-def created_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an empty store, made once because it takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    open_store(folder)
-    return folder
+pytestmark = pytest.mark.xdist_group("engine")
 
 
 @pytest.fixture
@@ -129,9 +123,10 @@ def write_some(folder: Path) -> None:
         tracker.write(RunRecord(str(number), Kind.TRIAL, metrics={"objective": float(number)}))
 
 
-def test_two_processes_write_to_one_store_that_neither_found(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_some, args=(tmp_path,)) for _ in range(2)]
+def test_two_processes_write_to_one_store_that_neither_found(
+    processes: ForkServerContext | SpawnContext, tmp_path: Path
+) -> None:
+    writers = [processes.Process(target=write_some, args=(tmp_path,)) for _ in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
