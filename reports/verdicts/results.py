@@ -12,6 +12,7 @@ import pandas as pd
 
 from qa_core.measures import catalogue
 from qa_core.records.schema import Param, Setting
+from qa_core.system.files import written_whole
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.statistics import (
@@ -247,7 +248,8 @@ def build_results(
 def write_json(path: Path, value: object) -> None:
     """Write JSON with sorted keys; a NaN anywhere is an error."""
     text = json.dumps(_plain(value), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8", errors="replace")
+    with written_whole(path) as partial:  # whoever reads it meanwhile finds the one before
+        partial.write_text(text + "\n", encoding="utf-8", errors="replace")
 
 
 def _plain(value: Any) -> Any:
