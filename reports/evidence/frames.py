@@ -36,7 +36,7 @@ def per_split(cells: pd.DataFrame, measure: str) -> pd.Series:
     """One value a split of a metric column, seeds averaged; empty where it was never logged."""
     if measure not in cells:
         return pd.Series(dtype=float)
-    means: Any = cells.dropna(subset=[measure]).groupby("split")[measure].mean()
+    means: Any = cells[["split", measure]].dropna().groupby("split")[measure].mean()
     return means
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,11 @@ class Ablation:
     arms: "Ablation | None" = None
     lines: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    @cached_property
+    def kept(self) -> dict[tuple[str, ...], Any]:
+        """What was selected from its frames, by what it is: they are wide, and asked often."""
+        return {}
+
     @property
     def mode_names(self) -> tuple[str, ...]:
         """Modes with at least one finished cell, the canonical ones first."""
@@ -186,7 +192,14 @@ class Ablation:
 
     def by_split(self, mode: str, measure: str, setting: str = Setting.GUIDE) -> pd.Series:
         """One value a split, seeds averaged first; index = split, undefined splits left out."""
-        return per_split(select(self.settled(setting), mode=mode), measure)
+        return per_split(self.cells_of(mode, setting), measure)
+
+    def cells_of(self, mode: str, setting: str) -> pd.DataFrame:
+        """Cells of a mode at a setting, as `settled` has them."""
+        key = ("cells", mode, setting)
+        if key not in self.kept:
+            self.kept[key] = select(self.settled(setting), mode=mode)
+        return self.kept[key]
 
     def why_undefined(self, mode: str, measure: str) -> str:
         """The reason that the run itself gave for a metric without a value."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,11 +76,6 @@ class Evidence:
 
     ablation: Ablation
     setting: str
-    _settled: pd.DataFrame = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Look the setting's cells up once."""
-        object.__setattr__(self, "_settled", self.ablation.settled(self.setting))
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -95,7 +90,7 @@ class Evidence:
     def scores(self, mode: str, measure: str) -> pd.Series:
         """One value a split of a mode's measure."""
         self._require_resplits()
-        cells = select(self._settled, mode=mode)
+        cells = self.ablation.cells_of(mode, self.setting)
         if cells.empty:
             raise NotTested(phrase("no finished run of {mode}", mode=mode.replace("_", " ")))
         values = per_split(cells, measure)
@@ -184,7 +179,7 @@ class Evidence:
         self._require_resplits()
         curves = self.ablation.curves
         measure = SROCC.curve(target)
-        mine = curves["run_id"].isin(list(select(self._settled, mode=mode)["run_id"]))
+        mine = curves["run_id"].isin(list(self.ablation.cells_of(mode, self.setting)["run_id"]))
         own: Any = curves[mine & (curves["epoch"] >= 1)]
         if own.empty or measure not in own:
             raise NotTested(phrase("no learning curve of {mode}", mode=mode.replace("_", " ")))

@@ -61,14 +61,20 @@ class Measured:
 
 def side_of(ablation: Ablation, mode: str, setting: str) -> Side:
     """A mode at a setting; a tuned one tested on prompts outside the tuning pool alone."""
-    cells = select(ablation.settled(setting), mode=mode)
-    return Side(cells, _tested(ablation.predictions, cells, setting))
+    key = ("side", mode, setting)
+    if key not in ablation.kept:
+        cells = ablation.cells_of(mode, setting)
+        ablation.kept[key] = Side(cells, _tested(ablation.predictions, cells, setting))
+    return ablation.kept[key]
 
 
 def reference_side(ablation: Ablation, reference: str, setting: str) -> Side:
     """A reference row, tested as the modes at that setting are."""
-    rows = select(ablation.references, reference=reference)
-    return Side(rows, _tested(ablation.reference_predictions, rows, setting))
+    key = ("reference side", reference, setting)
+    if key not in ablation.kept:
+        rows = select(ablation.references, reference=reference)
+        ablation.kept[key] = Side(rows, _tested(ablation.reference_predictions, rows, setting))
+    return ablation.kept[key]
 
 
 def _tested(predictions: pd.DataFrame, cells: pd.DataFrame, setting: str) -> pd.DataFrame:
