@@ -1,6 +1,5 @@
 """The files of one run: the checkpoint of its best epoch, and its last state to resume from."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,5 +147,5 @@ class RunCheckpoints:
             "state": trained_state(self.trainer.model),
             "optimizer": self.trainer.optimizer.state_dict(),
             "average": average.state() if average else None,
-            "progress": dataclasses.asdict(self.trainer.state),
+            "progress": dict(vars(self.trainer.state)),  # `asdict` would copy the best weights
         }
