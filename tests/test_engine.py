@@ -24,6 +24,8 @@ from studies.engine.interface import InfrastructureError, Job, Outcome, machine_
 from studies.engine.local import LocalEngine
 
 pytestmark = pytest.mark.xdist_group("engine")
+PATIENCE_S = 180
+"""A server that workers are forked from imports for seconds, on a busy machine for a minute."""
 
 
 def open_context() -> dict[str, int]:
@@ -117,7 +119,7 @@ def engine() -> Iterator[LocalEngine]:
 
 
 def finish(engine: LocalEngine, count: int) -> list[Outcome]:
-    outcomes = [engine.next_outcome(30) for _ in range(count)]
+    outcomes = [engine.next_outcome(PATIENCE_S) for _ in range(count)]
     assert all(outcome is not None for outcome in outcomes)
     return [outcome for outcome in outcomes if outcome is not None]
 
@@ -164,7 +166,7 @@ def test_a_job_that_raises_is_tried_twice(engine: LocalEngine) -> None:
 def test_a_failing_machine_stops_everything(engine: LocalEngine) -> None:
     engine.submit(Job("full", Fail(OSError("No space left on device"))))
     with pytest.raises(InfrastructureError, match="No space left"):
-        engine.next_outcome(30)
+        engine.next_outcome(PATIENCE_S)
 
 
 def busy_worker(engine: LocalEngine, marker: Path) -> int:
