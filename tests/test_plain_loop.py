@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import Compose
 
-from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, Rated
+from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, RatedFiles
 
 
 @pytest.mark.parametrize("blocks", [0, 2, ALL_BLOCKS])
@@ -19,7 +19,7 @@ def test_an_epoch_changes_what_trains_and_nothing_else(
     frame = pd.read_csv(small_table)
     mos = (frame[["mos_quality", "mos_align"]].to_numpy() - 1) / 4
     paths = [small_table.parent / name for name in frame["name"]]
-    rated = Rated(paths, frame["prompt"].tolist(), mos)
+    rated = RatedFiles(paths, frame["prompt"].tolist(), mos)
     clip, _, transform = open_clip.create_model_and_transforms("narrow-3", pretrained=None)
     assert isinstance(transform, Compose)
     tokenizer = open_clip.get_tokenizer("narrow-3")
