@@ -59,6 +59,8 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     """Train as the flags say, telling the user what happens."""
     from qa_core.data.protocols import plan_protocol, resolve_protocol
     from qa_core.features.workspace import Workspace
+    from qa_core.measures.advice import advise
+    from qa_core.measures.references import floor_scores
 
     protocol = resolve_protocol(args.protocol, args.run.data)
     n_splits = FEW_SPLITS if args.split < FEW_SPLITS else MANY_SPLITS
@@ -80,7 +82,11 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
         f" to train, {len(split.validation)} to choose, {len(split.test)} to test\n"
     )
     result = _run(args, config, workspace, split)
-    _print_end(args, result, [] if rate_of_recipe else modes.rate_advice(config, workspace.spec))
+    on_rate = [] if rate_of_recipe else modes.rate_advice(config, workspace.spec)
+    floors = floor_scores(workspace.table.frame, split.train, split.validation)
+    best = result.history[result.best_epoch]
+    said = advise(config, best, len(result.history) - 1, result.best_epoch, floors, on_rate)
+    _print_end(args, result, said)
     return result
 
 
@@ -135,12 +141,9 @@ def _run(
     return result
 
 
-def _print_end(args: BaselineArgs, result: "RunResult", on_rate: list[str]) -> None:
-    from qa_core.measures.advice import advise  # SciPy: --help must not wait for it
-
-    best = result.history[result.best_epoch]
+def _print_end(args: BaselineArgs, result: "RunResult", said: Sequence[str]) -> None:
     print(f"\nbest epoch {result.best_epoch}: {result.checkpoint}")
-    for sentence in advise(best, len(result.history) - 1, result.best_epoch, on_rate):
+    for sentence in said:
         print(f"advice: {sentence}")
     if args.test:
         for name in sorted(n for n in result.metrics if n.startswith("test_")):

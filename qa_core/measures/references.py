@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from qa_core.measures.metrics import rmse, srocc
+from qa_core.targets import TARGETS, Target
 
 STRENGTHS: NDArray[np.float64] = np.logspace(-3, 5, 33)
 """Ridge penalties on standardised features, four to a decade."""
@@ -100,6 +101,26 @@ def pixel_free_floor(
     from_maker = maker.iloc[test_rows].map(maker_effect).fillna(0.0)
     from_prompt = frame["group"].iloc[test_rows].map(prompt_effect).fillna(0.0)
     return (grand + from_maker + from_prompt).to_numpy(dtype=np.float64)
+
+
+def floor_scores(
+    frame: pd.DataFrame, train_rows: NDArray[np.int64], rows: NDArray[np.int64]
+) -> dict[Target, float]:
+    """SROCC of the pixel-free floor on some rows, by target; absent where it is undefined.
+
+    Args:
+        frame: Frame of a rated table.
+        train_rows: Rows (n_train,) to learn the means from.
+        rows: Rows (n,) to score.
+    """
+    floors: dict[Target, float] = {}
+    for target in (target for target in TARGETS if target.mos in frame):
+        mos = frame[target.mos].to_numpy(float)
+        train, rated = (part[~np.isnan(mos[part])] for part in (train_rows, rows))
+        floor = srocc(pixel_free_floor(frame, train, rated, target), mos[rated])
+        if floor is not None:
+            floors[target] = floor
+    return floors
 
 
 def true_ceiling(true: ArrayLike, mos: ArrayLike) -> float | None:
