@@ -28,8 +28,9 @@ class BaselineArgs:
     """Train one model on one split; the test part is read only with --test."""
 
     run: RunConfig = field(default_factory=RunConfig)
-    recipe: Literal["plenty", "scarce", "quick"] | None = None
-    """The guide's recipe for this much data; flags given beside it override it."""
+    recipe: Literal["plenty", "medium", "scarce", "quick"] | None = None
+    """plenty: from 3,000 images on; medium; scarce: below 1,000; quick: a first look. Flags given
+    beside it override it."""
     protocol: ProtocolName = "auto"
     """How images are split (auto: replicates for the embedded benchmark, grouped_kfold below 100
     prompts, honest from 100 on)."""

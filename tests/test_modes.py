@@ -77,6 +77,7 @@ def test_checkpoint_names(flags: dict, name: str) -> None:
 def test_recipes_scale_to_the_depth_and_yield_to_flags() -> None:
     assert apply_recipe({}, "plenty", VIT_L)["freeze_layers"] == 18
     assert apply_recipe({}, "plenty", VIT_B)["freeze_layers"] == 8
+    assert apply_recipe({}, "medium", VIT_B)["freeze_layers"] == 9
     assert apply_recipe({}, "scarce", VIT_B)["freeze_layers"] == 10
     assert apply_recipe({}, "scarce", BackboneSpec(32, 12, True))["freeze_layers"] == 27
     assert apply_recipe({"epochs": 3}, "scarce", VIT_L)["epochs"] == 3
