@@ -1,5 +1,6 @@
 """What all command lines share: parsing flags, and one sentence for a user's mistake."""
 
+import io
 import os
 import signal
 import sys
@@ -38,8 +39,15 @@ def run(main: Callable[[], None], interrupted: str = "") -> None:
         main: The command.
         interrupted: What to do after Ctrl-C, where the interruption itself does not say it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of few letters shows ? for others
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output, as `head` does, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt as interruption:
         told = str(interruption) or interrupted
         print(": ".join(filter(None, ("interrupted", told))), file=sys.stderr)

@@ -98,7 +98,7 @@ def test_the_trials_open_as_charts(links: dict[str, str], page: Page) -> None:
 
 @needs_browser
 def test_the_modes_open_as_charts(links: dict[str, str], page: Page) -> None:
-    html = open_charts(page, links["four modes"], 15)
+    html = open_charts(page, links["all modes"], 15)
     assert all(f">{mode}<" in html for mode in MODES)
     assert "SROCC on test" in html and "alignment_retention" in html
     assert page.get_by_test_id("experiment-view-compare-runs-card").count() == 15

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from qa_core.arms import find_mode
+from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
 from qa_core.records.schema import Kind, Param, Setting, Tag, is_finished
@@ -47,7 +48,7 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
         return None
     ablation = ablations[0]
     tracker = tracker.of_ablation(ablation.info.run_id)
-    results = _results(out)
+    results = read_results(out)
     modes, trials = tracker.runs(Kind.MODE), tracker.runs(Kind.TRIAL)
     _describe_trials(tracker, trials, ablation.data.params)
     _colour(tracker, [*modes, *trials])
@@ -69,7 +70,7 @@ def links(tracker: Tracker, ablation: "Run", base: str) -> dict[str, str]:
     return {
         "trials": view_link(base, experiment, "trials"),
         "as a table": view_link(base, experiment, "trials", charts=False),
-        "four modes": view_link(base, experiment, "modes"),
+        "all modes": view_link(base, experiment, "modes"),
         "plainly": plain_link(base, experiment, [run.info.run_id for run in modes]),
         "the ablation": run_link(base, experiment, ablation.info.run_id),
     }
@@ -79,7 +80,7 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
     """Description of the ablation's run in Markdown: what it is, the verdicts, the report."""
     params = ablation.data.params
     what = (
-        f"Four ways to train CLIP ({params[Param.BACKBONE]}) for quality and consistency scores,"
+        f"Modes of training CLIP ({params[Param.BACKBONE]}) for quality and consistency scores,"
         f" compared on **{params[Param.DATA_NAME]}**: {params[Param.N_IMAGES]} images,"
         f" {params[Param.N_PROMPTS]} prompts, protocol {params[Param.PROTOCOL]},"
         f" {params[Param.N_SPLITS]} splits, {params[Param.N_TRIALS]} trials a mode,"
@@ -146,9 +147,22 @@ def _targets(params: Mapping[str, str]) -> list[Target]:
     return [Target(name) for name in params[Param.TARGETS].split(",")]
 
 
-def _results(out: Path) -> dict[str, Any]:
+def read_results(out: Path) -> dict[str, Any]:
+    """results.json of a folder; empty where it is not built yet.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     file = out / RESULTS
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        results = None
+    if not isinstance(results, dict):
+        raise UserError(f"{file} is damaged: make report OUT={out} builds it again.")
+    return results
 
 
 def _keeps_files_in(ablation: "Run", out: Path) -> bool:
@@ -231,7 +245,7 @@ def experiment_note(tracker: Tracker, ablation: "Run", modes: Sequence["Run"]) -
             f"* [Trials]({view_link('', experiment, 'trials')}):"
             " knobs, gap and SROCC of every setting that was tried"
             f" ([as a table]({view_link('', experiment, 'trials', charts=False)}))",
-            f"* [Four modes, confirmed]({view_link('', experiment, 'modes')})"
+            f"* [All modes, confirmed]({view_link('', experiment, 'modes')})"
             f" ([MLflow's own comparison]({plain}))",
             f"* [The ablation with its verdicts]({run_link('', experiment, run_id)}) and"
             f" [the report as PDF]({run_link('', experiment, run_id, REPORT)})",

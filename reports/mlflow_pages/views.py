@@ -87,7 +87,7 @@ def trials_view(targets: Sequence[Target]) -> View:
 
 
 def modes_view(targets: Sequence[Target]) -> View:
-    """The four modes as confirmed at the guide's setting, means over the splits."""
+    """All modes as confirmed at the guide's setting, means over the splits."""
     srocc = [SROCC.key(target) for target in targets]
     gap = [GAP_LAST.key(target) for target in targets]
     saturation = [SATURATION.key(target) for target in targets]
@@ -95,7 +95,7 @@ def modes_view(targets: Sequence[Target]) -> View:
     curves = [f"{name}_{target}" for name in CURVES for target in targets]
     return View(
         key="modes",
-        title="Four modes, confirmed",
+        title="All modes, confirmed",
         where=f"tags.{Tag.KIND} = '{Kind.MODE}'",
         order_by=f"metrics.{srocc[0]}",
         columns=[
