@@ -18,7 +18,7 @@ from reports.evidence.load import Ablation
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import Claim, decide
 from reports.verdicts.decided import _with_margin
-from reports.verdicts.measured import measure_mode, measure_pair
+from reports.verdicts.measured import measure_mode, measure_pair, measure_study
 from reports.verdicts.pairs import decide_pairs
 from reports.verdicts.results import comparisons, mode_entries
 
@@ -213,8 +213,10 @@ def test_a_study_or_a_claim_of_ones_own_moves_no_interval_of_another_family() ->
 def test_a_study_of_replicates_is_held_to_the_plain_t() -> None:
     one = depths(9, 4)
     plain = dataclasses.replace(one, design=dataclasses.replace(one.design, independent=True))
-    values = one.values("test_srocc_quality", freeze_layers=9).to_numpy(float)
-    found, wider = plain.interval(values), one.interval(values)
+    found, wider = (
+        measure_study(study, "test_srocc_quality", freeze_layers=9).interval
+        for study in (plain, one)
+    )
     assert (found.kind, wider.kind) == ("paired_t", "nadeau_bengio")
     assert found.low is not None and wider.low is not None and wider.low < found.low
 
