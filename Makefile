@@ -89,7 +89,7 @@ plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_I
 	@$(BIN)/python -m experiments.plan$(ABLATION_FLAGS)$(call flag,CARDS,cards)$(call flag,N_IMAGES,n_images)
 
 test: $(STAMP) ## run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 fuzz: $(STAMP) ## give readers, flags and checkpoints anything at all (TIMES=100 the tests' inputs; 15 minutes)
 	@FUZZ_TIMES="$$TIMES" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/test_fuzz.py

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 from benchmarks.soak import ablation_command
 from qa_core.records.mlflow_store import open_store
@@ -23,27 +25,51 @@ NARROW_MODELS = Path(__file__).parent / "narrow_models"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
 
-SLOWEST = ("ablation", "engine", "test_baseline_cli", "faults", "test_cluster", "test_readme")
-"""Groups that begin before all others, so that the workers end together."""
+TOGETHER = {
+    "test_ui": "test_ablation",
+    "test_activations": "test_engine",
+    "test_designed": "test_engine",
+    "test_image_store": "test_engine",
+    "test_tracking": "test_engine",
+}
+"""Files whose tests run in the worker of another file's, with which they share what is made."""
+
+SLOWEST = (
+    *("test_ablation", "test_engine", "test_baseline_cli"),
+    *("test_faults", "test_cluster", "test_readme"),
+)
+"""Files that begin before all others, so that the workers end together."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all tests of a file, so that what they share is made once; slow files first.
+class ByFile(LoadScopeScheduling):
+    """Gives all tests of a file to one worker, so that its fixtures are made once; files in order.
 
-    A file may say otherwise by `xdist_group`: files of one group share a worker.
+    xdist 3.8 ignores `xdist_group` under pytest 9.2, which keeps the names of tests elsewhere.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    last = len(SLOWEST)
 
-    def place(item: pytest.Item) -> int:
-        mark = item.get_closest_marker("xdist_group")
-        assert mark is not None
-        return SLOWEST.index(mark.args[0]) if mark.args[0] in SLOWEST else last
+    def __init__(self, config: pytest.Config, log: Any):
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
 
-    items.sort(key=place)
+    def _split_scope(self, nodeid: str) -> str:
+        return worker_of(Path(nodeid.partition("::")[0]))
+
+
+def worker_of(file: Path) -> str:
+    """What names the worker of a file's tests."""
+    return TOGETHER.get(file.stem, file.stem)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How `-n` shares out tests."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first."""
+    order = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(worker_of(item.path), len(order)))
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +141,7 @@ def created_store(shared_folder: Path) -> Path:
 def processes() -> ForkServerContext | SpawnContext:
     """Starts processes that need not import anything first, where they can be forked.
 
-    Files that use it, or the local engine, belong to the group `engine`: one server for all.
+    Files that use it, or the local engine, run together (`TOGETHER`): one server for all.
     """
     start = multiprocessing.get_context
     return start("forkserver") if preload() else start("spawn")
@@ -141,7 +167,7 @@ def finished_ablation(shared_folder: Path, narrow_folder: Path) -> FinishedAblat
     """A smoke ablation of 20 prompts, with a tuning pool, on a narrow backbone of random weights.
 
     The first process of a test run that asks for it makes it, once for all: no test may change it
-    but those of the group `ablation`, which one process runs, and they leave its results alone.
+    but those beside `test_ablation`, which one process runs, and they leave its results alone.
     """
     folder = shared_folder / "ablation"
     folder.mkdir(exist_ok=True)

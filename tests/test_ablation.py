@@ -13,7 +13,6 @@ from qa_core.records.tracking import as_text
 from studies.parent_runs import MUST_AGREE, refuse_changes
 
 
-@pytest.mark.xdist_group("ablation")
 def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) -> None:
     out, said = finished_ablation.out, finished_ablation.said
     assert f"make ui OUT={out}" in said

@@ -16,8 +16,6 @@ from qa_core.features import activations as module
 from qa_core.features.activations import activations, image_inputs, text_inputs
 from qa_core.features.cache_budget import GB, boundary_bytes, plan_cache
 
-pytestmark = pytest.mark.xdist_group("engine")
-
 PROMPTS = ["a", "a red circle to the left of a large blue star", "two"]
 
 

@@ -35,8 +35,6 @@ from studies.engine.interface import Engine, Job, Outcome
 from studies.engine.local import LocalEngine
 from studies.sweep import Journals
 
-pytestmark = pytest.mark.xdist_group("engine")
-
 TINY = BackboneSpec(image_depth=12, text_depth=4, published=False)
 LARGE = BackboneSpec(image_depth=24, text_depth=12, published=True)
 OF_TIME = ("seconds", "_s", "_mb")

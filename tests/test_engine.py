@@ -23,7 +23,6 @@ from qa_core.errors import UserError
 from studies.engine.interface import InfrastructureError, Job, Outcome, machine_fault
 from studies.engine.local import LocalEngine
 
-pytestmark = pytest.mark.xdist_group("engine")
 PATIENCE_S = 180
 """A server that workers are forked from imports for seconds, on a busy machine for a minute."""
 

@@ -15,7 +15,6 @@ from conftest import FinishedAblation
 
 from benchmarks.soak import Session, ablation_command, faults_of
 
-pytestmark = pytest.mark.xdist_group("faults")
 SEED = 20
 ENOUGH = "256m"
 

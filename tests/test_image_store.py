@@ -11,8 +11,6 @@ from qa_core.data.decode import decode_image
 from qa_core.data.image_store import ImagesOnDemand, images_sha256, open_image_store
 from qa_core.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("engine")
-
 
 def save(path: Path, pixels: np.ndarray, **options) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,6 @@ from qa_core.records.schema import Kind, Tag
 from qa_core.records.single_run import SingleRun
 from qa_core.records.tracking import RunRecord, Tracker, as_text
 
-pytestmark = pytest.mark.xdist_group("engine")
-
 
 @pytest.fixture
 def tracker(created_store: Path, tmp_path: Path) -> Tracker:

@@ -27,7 +27,6 @@ BROWSER_FLAGS = (
 PATIENCE_MS = 120_000
 CHART = ".js-plotly-plot, .parcoords"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium; .ci/run installs it")
-pytestmark = pytest.mark.xdist_group("ablation")
 
 
 def free_port() -> int:
