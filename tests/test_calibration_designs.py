@@ -1,24 +1,12 @@
-"""Simulated designs: folds are the product's kind, worlds have the truth that they are given."""
+"""Simulated designs: worlds have the truth that they are given, rates are those of theory."""
 
 import numpy as np
 import pytest
 
-from reports.calibration.designs import DESIGNS, FOLDS, folds, simulate
-from reports.calibration.image_level import IMAGES_PER_PROMPT
+from reports.calibration.designs import DESIGNS, simulate
 from reports.calibration.rates import rates_of, worst_of
 from reports.calibration.worlds import WORLDS
 from reports.inference.estimates import Estimate
-
-
-def test_every_prompt_is_tested_once_a_repeat_and_never_trained_on() -> None:
-    found = folds(23, 2, np.random.default_rng(0))
-    assert len(found) == 2 * FOLDS
-    for train, test in found:
-        assert not set(train) & set(test)
-        assert len(set(train // IMAGES_PER_PROMPT)) == pytest.approx(23 * 0.8 * 7 / 8, abs=1.5)
-    for repeat in (found[:FOLDS], found[FOLDS:]):
-        tested = np.concatenate([test for _, test in repeat])
-        assert sorted(tested) == list(range(23 * IMAGES_PER_PROMPT))
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -11,10 +11,15 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
-from qa_core.training.stacked_probes import require_stackable, train_probes
+from qa_core.training.stacked_probes import (
+    MemberOutcome,
+    require_stackable,
+    train_on_splits,
+    train_probes,
+)
 from qa_core.training.trainer import TrainingDiverged
 from qa_core.training.trainer_state import TrainerState
-from qa_core.training.training_run import train_run
+from qa_core.training.training_run import RunResult, train_run
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,13 @@ MEMBERS = [
 
 @pytest.mark.parametrize(
     "common",
-    [{}, {"residual_learning": False}, {"scale_schedule": "learnable"}, {"max_grad_norm": 0.01}],
+    [
+        {},
+        {"residual_learning": False},
+        {"residual_learning": False, "matched_direct": True},
+        {"scale_schedule": "learnable"},
+        {"max_grad_norm": 0.01},
+    ],
     ids=str,
 )
 def test_members_end_where_each_would_alone(
@@ -54,14 +65,26 @@ def test_members_end_where_each_would_alone(
 ) -> None:
     configs = [probe(workspace, **common, **member) for member in MEMBERS]
     for config, member in zip(configs, train_probes(configs, workspace, split), strict=True):
-        alone = train_run(config, workspace, split, test=False)
-        assert isinstance(member, TrainerState)
-        assert member.best_epoch == alone.best_epoch
-        assert len(member.history) == len(alone.history)
-        for ours, theirs in zip(member.history, alone.history, strict=True):
-            assert ours.keys() == theirs.keys()
-            for name in theirs.keys() - {"seconds_per_epoch"}:
-                assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
+        assert_ended_alike(member, train_run(config, workspace, split, test=False))
+
+
+def test_splits_end_where_each_would_alone(workspace: Workspace) -> None:
+    groups = workspace.table.frame["group"].to_numpy(str)
+    splits = plan_splits(groups).splits[:5]
+    assert len({(len(split.train), len(split.validation)) for split in splits}) > 1
+    config = probe(workspace)
+    for split, member in zip(splits, train_on_splits(config, workspace, splits), strict=True):
+        assert_ended_alike(member, train_run(config, workspace, split, test=False))
+
+
+def assert_ended_alike(member: MemberOutcome, alone: RunResult) -> None:
+    assert isinstance(member, TrainerState)
+    assert member.best_epoch == alone.best_epoch
+    assert len(member.history) == len(alone.history)
+    for ours, theirs in zip(member.history, alone.history, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in theirs.keys() - {"seconds_per_epoch"}:
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
 
 
 def test_one_seed_and_a_member_that_diverges(workspace: Workspace, split: Split) -> None:

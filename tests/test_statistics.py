@@ -81,6 +81,14 @@ def test_srocc_of_columns_is_scipys(columns: np.ndarray) -> None:
             assert np.isnan(value)
 
 
+def test_a_sign_flip_test_takes_overlapping_splits_for_independent() -> None:
+    """Two of ten splits share the correlation .2/.7; the test then errs seven times too often."""
+    rng, rho = np.random.default_rng(0), 0.2 / 0.7
+    values = np.sqrt(rho) * rng.normal(size=(500, 1))
+    values = values + np.sqrt(1 - rho) * rng.normal(size=(500, 10))
+    assert 0.3 < np.mean([sign_flip_p(row) <= 0.05 for row in values]) < 0.4
+
+
 def test_sign_flip_counts_by_hand() -> None:
     assert sign_flip_p([1.0, 2.0, -1.0]) == 6 / 8  # |sum| >= 2: ±4, ±2, ±2
 

@@ -1,4 +1,4 @@
-"""Linear probes that differ in head settings or seeds, trained together as one batched computation.
+"""Heads on frozen CLIP that differ in settings, seeds or splits, trained as one computation.
 
 The heads of a probe are so small that starting an operation takes longer than computing it;
 stacked, one operation serves all members. Every member is trained as it would be alone: its own
@@ -69,14 +69,42 @@ def train_probes(
     """
     require_stackable(configs)
     workspace, split = workspace.holding(split)
-    stacks = [configs[start : start + WIDTH] for start in range(0, len(configs), WIDTH)]
-    return [outcome for own in stacks for outcome in _train_stack(own, workspace, split)]
+    return _train_stacks([(config, split) for config in configs], workspace)
+
+
+def train_on_splits(
+    config: RunConfig, workspace: Workspace, splits: Sequence[Split]
+) -> list[MemberOutcome]:
+    """Train one configuration on many splits of a table without blocks, equally large together.
+
+    Returns:
+        How each went, in order, as `train_probes` returns it.
+
+    Raises:
+        UserError: The configuration is no plain probe.
+    """
+    require_stackable([config])
+    sizes = [(len(split.train), len(split.validation)) for split in splits]
+    found: dict[int, MemberOutcome] = {}
+    for size in sorted(set(sizes)):
+        places = [place for place, own in enumerate(sizes) if own == size]
+        outcomes = _train_stacks([(config, splits[place]) for place in places], workspace)
+        found |= dict(zip(places, outcomes, strict=True))
+    return [found[place] for place in range(len(splits))]
+
+
+def _train_stacks(
+    members: Sequence[tuple[RunConfig, Split]], workspace: Workspace
+) -> list[MemberOutcome]:
+    stacks = [members[start : start + WIDTH] for start in range(0, len(members), WIDTH)]
+    return [outcome for own in stacks for outcome in _train_stack(own, workspace)]
 
 
 def _train_stack(
-    configs: Sequence[RunConfig], workspace: Workspace, split: Split
+    own: Sequence[tuple[RunConfig, Split]], workspace: Workspace
 ) -> list[MemberOutcome]:
-    stack = _Stack([prepare_run(config, workspace, split)[1] for config in configs])
+    configs = [config for config, _ in own]
+    stack = _Stack([prepare_run(config, workspace, split)[1] for config, split in own])
     members = [TrainerState(history=[measures]) for measures in stack.validation_measures()]
     diverged: dict[int, TrainingDiverged] = {}
     for epoch in range(1, configs[0].train.epochs + 1):
@@ -114,7 +142,8 @@ class _Stack:
     """The heads of all members, every parameter stacked along a first dimension.
 
     Args:
-        trainers: What would train each member alone.
+        trainers: What would train each member alone, on equally many images. The seed that a
+            trainer has is its split's own, so members of one seed have one split too.
     """
 
     def __init__(self, trainers: Sequence[Trainer]):
@@ -127,7 +156,8 @@ class _Stack:
         stacked, self.buffers = stack_module_state(list(heads))
         self.parameters = {name: _in_order_of_gradient(value) for name, value in stacked.items()}
         self.optimizer = StackedAdamW(self.parameters, [config.optim for config in self.configs])
-        self.seeds = sorted({config.train.seed for config in self.configs})
+        self.train_of = {t.config.train.seed: t.data.train for t in trainers}
+        self.seeds = sorted(self.train_of)
         self.seed_of = np.array([self.seeds.index(c.train.seed) for c in self.configs])
         self._load_data()
 
@@ -156,7 +186,7 @@ class _Stack:
 
     def validation_measures(self) -> list[dict[str, float]]:
         """Measures of each member on the validation part."""
-        rows = np.broadcast_to(self.data.validation, (len(self.configs), len(self.data.validation)))
+        rows = np.stack([trainer.data.validation for trainer in self.trainers])
         pairs = zip(self._columns(rows), self.configs, strict=True)
         return [validation_measures(columns, c.train.selection_metric) for columns, c in pairs]
 
@@ -191,7 +221,7 @@ class _Stack:
 
     def _order(self, seed: int, epoch: int) -> np.ndarray:
         rng = np.random.default_rng(derived_seed(seed, "order", epoch))
-        return rng.permutation(self.data.train)
+        return rng.permutation(self.train_of[seed])
 
     def _step(
         self, rows: np.ndarray, generators: Sequence[torch.Generator], factors: Sequence[float]

@@ -9,16 +9,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_core.data.splits import stream
-from reports.calibration.image_level import IMAGES_PER_PROMPT
-from reports.calibration.split_level import CONTRASTS
-from reports.calibration.worlds import Rows, World
+from qa_core.data.splits import FOLDS, plan_splits, stream
+from reports.calibration.worlds import ERROR_OF_PROMPT, IMAGES_PER_PROMPT, Rows, World
 from reports.inference.estimates import (
     Estimate,
     from_folds,
     from_replicates,
     from_resplits,
-    resplit_factor,
 )
 from reports.inference.influence import Scored, score_part
 from reports.statistics import srocc_of_columns
@@ -26,21 +23,22 @@ from reports.statistics import srocc_of_columns
 FloatArray = NDArray[np.float64]
 Family = list[Estimate]
 
-FOLDS = 5
+CONTRASTS = tuple((i, j) for i in range(len(ERROR_OF_PROMPT)) for j in range(i))
+"""The family: every procedure against every earlier one."""
 TABLE_PROMPTS, SMALL_PROMPTS = 224, 60
-VALIDATION_SHARE = 1 / 8
-"""Of the prompts outside the test fold."""
 REPLICATES = 10
 TRAIN_PROMPTS, TEST_PROMPTS = 157, 300
-SMALL_REPEATS = 4
 
 
 def replicates(world: World, rng: np.random.Generator) -> Family:
     """Ten replicates with prompts of their own."""
-    train, test = _rows(np.arange(TRAIN_PROMPTS)), _rows(np.arange(TEST_PROMPTS) + TRAIN_PROMPTS)
+    n_prompts = TRAIN_PROMPTS + TEST_PROMPTS
+    train, test = np.split(
+        np.arange(n_prompts * IMAGES_PER_PROMPT), [TRAIN_PROMPTS * IMAGES_PER_PROMPT]
+    )
     scores: list[FloatArray] = []
     for _ in range(REPLICATES):
-        data = world(TRAIN_PROMPTS + TEST_PROMPTS, rng)
+        data = world(n_prompts, rng)
         predicted = data.predict(train, test)
         scores.append(srocc_of_columns(np.column_stack([data.mos[test], *predicted])))
     table = np.array(scores)  # (J, 4)
@@ -58,16 +56,16 @@ def kfold4(world: World, rng: np.random.Generator) -> Family:
 
 
 def _kfold(world: World, rng: np.random.Generator, repeats: int) -> Family:
-    data = world(TABLE_PROMPTS, rng)
-    prompt_of = np.repeat(np.arange(TABLE_PROMPTS), IMAGES_PER_PROMPT)
+    data, prompt_of = world(TABLE_PROMPTS, rng), _prompt_of(TABLE_PROMPTS)
+    plan = plan_splits(prompt_of.astype(str), "honest", _seed(rng), repeats * FOLDS)
     parts: list[list[Scored]] = []
-    for train, test in folds(TABLE_PROMPTS, repeats, rng):
+    for split in plan.splits:
         found = [
-            score_part(predicted, data.mos[test], prompt_of[test], TABLE_PROMPTS)
-            for predicted in data.predict(train, test)
+            score_part(predicted, data.mos[split.test], prompt_of[split.test], TABLE_PROMPTS)
+            for predicted in data.predict(split.train, split.test)
         ]
         parts.append([part for part in found if part is not None])
-    repeat_of = [k // FOLDS for k in range(len(parts))]
+    repeat_of = [split.index // FOLDS for split in plan.splits]
     return _known(
         from_folds([part[i] - part[j] for part in parts], repeat_of, FOLDS) for i, j in CONTRASTS
     )
@@ -76,25 +74,23 @@ def _kfold(world: World, rng: np.random.Generator, repeats: int) -> Family:
 def small(world: World, rng: np.random.Generator) -> Family:
     """Grouped 5-fold of 60 prompts, four times, with Nadeau and Bengio's correction."""
     data = world(SMALL_PROMPTS, rng)
+    plan = plan_splits(_prompt_of(SMALL_PROMPTS).astype(str), "grouped_kfold", _seed(rng))
     scores = [
-        srocc_of_columns(np.column_stack([data.mos[test], *data.predict(train, test)]))
-        for train, test in folds(SMALL_PROMPTS, SMALL_REPEATS, rng)
+        srocc_of_columns(np.column_stack([data.mos[s.test], *data.predict(s.train, s.test)]))
+        for s in plan.splits
     ]
     table = np.array(scores)
-    factor = resplit_factor(len(scores), SMALL_PROMPTS // FOLDS, SMALL_PROMPTS)
-    return _known(from_resplits(table[:, i] - table[:, j], factor) for i, j in CONTRASTS)
+    return _known(
+        from_resplits(table[:, i] - table[:, j], plan.variance_factor) for i, j in CONTRASTS
+    )
 
 
-def folds(n_prompts: int, repeats: int, rng: np.random.Generator) -> list[tuple[Rows, Rows]]:
-    """Training and test rows of each fold of each repeat."""
-    found: list[tuple[Rows, Rows]] = []
-    for _ in range(repeats):
-        parts = np.array_split(rng.permutation(n_prompts), FOLDS)
-        for fold in range(FOLDS):
-            others = rng.permutation(np.concatenate([*parts[:fold], *parts[fold + 1 :]]))
-            kept = others[round(VALIDATION_SHARE * len(others)) :]
-            found.append((_rows(kept), _rows(parts[fold])))
-    return found
+def _prompt_of(n_prompts: int) -> Rows:
+    return np.repeat(np.arange(n_prompts), IMAGES_PER_PROMPT)
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
 
 
 DESIGNS: dict[str, Callable[[World, np.random.Generator], Family]] = {
@@ -113,10 +109,6 @@ def simulate(design: str, world: World, n: int, seed: int) -> list[Family]:
         [replace(one, mean=one.mean - float(t)) for one, t in zip(family, truth, strict=True)]
         for family in families
     ]
-
-
-def _rows(prompts: Rows) -> Rows:
-    return (np.sort(prompts)[:, None] * IMAGES_PER_PROMPT + np.arange(IMAGES_PER_PROMPT)).ravel()
 
 
 def _known(found: Iterable[Estimate | None]) -> Family:

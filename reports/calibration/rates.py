@@ -3,8 +3,10 @@
 A truth other than 0 is had by moving every estimate: errors do not depend on it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +84,14 @@ def table(designs: dict[str, Rates]) -> str:
             cells += [f"{v:.2f}" for m in ("power", "same_within") for v in rates[m].values()]
             lines.append(f"| {' | '.join([design, world, *cells])} |")
     return "\n".join(lines)
+
+
+def write_rates(out: Path, found: Rates, words: str) -> None:
+    """Write keys of calibration.json, whose others stay, and print what they say."""
+    before: Rates = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(before | found, indent=1) + "\n", encoding="utf-8")
+    print(words, f"Written to {out}.", sep="\n\n")
 
 
 def _power(families: Families, lift: float, lifted: Sequence[int]) -> float:

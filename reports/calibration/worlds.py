@@ -10,16 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.calibration.image_level import (
-    ERROR_SD,
-    IMAGES_PER_PROMPT,
-    OPINION_OF_PROMPT,
-    draw_data_set,
-    trained,
-)
-
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+IMAGES_PER_PROMPT = 5
+OPINION_OF_PROMPT = 0.4
+"""Share of the opinions' variance that all images of a prompt have in common."""
+ERROR_OF_PROMPT = (0.0, 0.2, 0.4, 0.6)
+"""The same of each procedure's error in `fickle` and `moody`."""
+ERROR_OF_TRAINING = 0.2
+"""Share of the error's variance that every training draws anew."""
+ERROR_SD = 0.85
+"""SD of an error, in SDs of opinion."""
 
 CARELESSNESS_SD, CARELESSNESS_SHARED = 0.03, 0.2
 """In `mood`: SD of the relative size of a procedure's errors between trainings, and the share of
@@ -88,6 +90,30 @@ def regression(n_prompts: int, rng: np.random.Generator) -> DataSet:
         return np.stack([features[test, :w] @ fit for w, fit in zip(WIDTHS, fits, strict=True)])
 
     return DataSet(mos, predict)
+
+
+def draw_data_set(n_prompts: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Opinions (images,) and what lasts of the errors over splits (4, images).
+
+    With the part that training adds, an error has variance 1.
+    """
+
+    def of_prompts(n: int) -> FloatArray:
+        return np.repeat(rng.normal(size=(n, n_prompts)), IMAGES_PER_PROMPT, axis=1)
+
+    def of_images(n: int) -> FloatArray:
+        return rng.normal(size=(n, n_prompts * IMAGES_PER_PROMPT))
+
+    mos = np.sqrt(OPINION_OF_PROMPT) * of_prompts(1) + np.sqrt(1 - OPINION_OF_PROMPT) * of_images(1)
+    share, n = np.array(ERROR_OF_PROMPT)[:, None], len(ERROR_OF_PROMPT)
+    lasting = np.sqrt(share) * of_prompts(n)
+    lasting += np.sqrt(1 - ERROR_OF_TRAINING - share) * of_images(n)
+    return mos[0], lasting
+
+
+def trained(lasting: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Errors (4, images) of unit variance after one training."""
+    return lasting + np.sqrt(ERROR_OF_TRAINING) * rng.normal(size=lasting.shape)
 
 
 WORLDS: dict[str, World] = {"fickle": fickle, "moody": moody, "regression": regression}

@@ -139,7 +139,18 @@ def draw_sets(n_replicates: int) -> list[list[Prompt]]:
     """
     rng, taken = np.random.default_rng([_SEED, _PROMPTS, int(BENCHMARK_VERSION)]), set[tuple]()
     sizes = [sum(POOL.values()), *[sum(REPLICATE.values())] * n_replicates]
-    return [[_new_prompt(rng, taken) for _ in range(size)] for size in sizes]
+    return [draw_prompts(size, rng, taken) for size in sizes]
+
+
+def draw_prompts(n: int, rng: np.random.Generator, taken: set[tuple]) -> list[Prompt]:
+    """So many prompts of the benchmark's population.
+
+    Args:
+        n: How many.
+        rng: Source of all draws.
+        taken: Meanings that are not drawn; those that are drawn join them.
+    """
+    return [_new_prompt(rng, taken) for _ in range(n)]
 
 
 def answer_prompts(prompts: Sequence[Prompt], number: int) -> list[Picture]:
@@ -152,7 +163,12 @@ def answer_prompts(prompts: Sequence[Prompt], number: int) -> list[Picture]:
 
 
 def rate_pictures(pictures: Sequence[Picture], number: int) -> pd.DataFrame:
-    """A set's table without image paths, rated by its panel: one row a picture."""
+    """A set's table without image paths, rated by its panel: one row a picture.
+
+    Args:
+        pictures: Of the set, or of its first prompts alone.
+        number: The set's.
+    """
     quality = np.asarray([rating.picture_quality(p.distortions) for p in pictures])
     agreement = np.asarray(
         [rating.agreement(p.faults, len(p.prompt.scene.groups)) for p in pictures]
@@ -164,6 +180,7 @@ def rate_pictures(pictures: Sequence[Picture], number: int) -> pd.DataFrame:
     on_consistency = rating.rate(true_consistency, seen, rng)
     places = np.arange(len(pictures)) // len(GENERATORS)
     parts = REPLICATE if number else POOL
+    part_of = np.repeat([*parts], [count * len(GENERATORS) for count in parts.values()])
     frame = pd.DataFrame(
         {
             "name": [
@@ -174,7 +191,7 @@ def rate_pictures(pictures: Sequence[Picture], number: int) -> pd.DataFrame:
             "group": [p.prompt.words for p in pictures],
             "generator": [p.generator for p in pictures],
             "replicate": number - 1,
-            "part": np.repeat([*parts], [count * len(GENERATORS) for count in parts.values()]),
+            "part": part_of[: len(pictures)],
             "mos_quality": on_quality.mos,
             "mos_consistency": on_consistency.mos,
             "std_quality": on_quality.std,
