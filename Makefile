@@ -104,7 +104,8 @@ report: $(STAMP) ## build OUT/report.pdf again from MLflow
 	@$(BIN)/python -m reports.build$(REPORT_FLAGS)
 
 calibrate: $(STAMP) ## how often the report's decisions err, runs/calibration.json (ONLY=learners: real ones)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m "$$(test "$$ONLY" = learners && echo experiments.learners || echo reports.calibration)"
+	@if test "$$ONLY" = learners; then part=experiments.learners; else part=reports.calibration; fi; \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m $$part
 
 ui: $(STAMP) ## MLflow's pages on OUT, with links to ready views (loopback; PORT=5000)
 	@$(BIN)/python -m experiments.ui$(call flag,OUT,out)$(call flag,PORT,port)
