@@ -99,7 +99,9 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         from studies.context import Setup
 
         setup = Setup(base, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
-        foresee = partial(power_params, base, margin=profile.margin)
+        # a smoke run decides nothing, and should not take longer for being told so
+        is_smoke = args.profile == "smoke"
+        foresee = None if is_smoke else partial(power_params, base, margin=profile.margin)
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         build_report(args.out, stores.tracking_uri)
         publish_overview(stores)
