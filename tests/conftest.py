@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from xdist.scheduler import LoadScopeScheduling
 
@@ -70,6 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow files first."""
     order = {name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: order.get(worker_of(item.path), len(order)))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random weights of a test are the same in every run and in every order of the tests."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
