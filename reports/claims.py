@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, SROCC
 from qa_core.measures.limits import GAP_LIMIT
+from qa_core.records.schema import Reference
 from qa_core.targets import Target
 from reports.language import phrase
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
@@ -35,7 +36,9 @@ def _best_overall(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def _beats_zeroshot(evidence: Evidence, target: str) -> Sequence[Contrast]:
     measure = SROCC.logged(target)
-    return [evidence.over_reference(mode, "zeroshot", measure) for mode in evidence.guide_modes]
+    return [
+        evidence.over_reference(mode, Reference.ZEROSHOT, measure) for mode in evidence.guide_modes
+    ]
 
 
 def _probe_cheapest(evidence: Evidence, target: str) -> Sequence[Contrast]:

@@ -1,4 +1,4 @@
-"""Reference rows of each split: zero-shot, ridge and floor to beat, and the raters' ceiling."""
+"""Reference rows of each split: what has to be beaten, and the raters' ceiling."""
 
 import dataclasses
 import tempfile
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_core.data.splits import IntervalKind
+from qa_core.features.scene_statistics import scene_statistics
 from qa_core.measures.catalogue import SROCC
 from qa_core.measures.evaluation import score_reference
 from qa_core.measures.references import (
     ANTONYM_PROMPTS,
     antonym_quality,
     consistency_features,
+    kernel_ridge_predictions,
     pixel_free_floor,
     quality_features,
     raters_ceiling,
     ridge_predictions,
 )
-from qa_core.records.schema import PREDICTIONS_FILE, Kind, Tag, is_finished
+from qa_core.records.schema import PREDICTIONS_FILE, Kind, Reference, Tag, is_finished
 from qa_core.records.tracking import RunRecord
 from qa_core.targets import TARGETS, Target
 from studies.context import Context
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from qa_core.data.splits import Split
     from qa_core.features.workspace import Embeddings, Workspace
 
-REFERENCES = ("zeroshot", "ridge", "floor", "ceiling")
 PREDICTIONS = (
     *("row", "name", "prompt", "group", "generator", "mos_quality", "mos_consistency"),
     *("q", "c", "in_pool"),
@@ -49,11 +50,11 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
         for run in context.tracker.runs(Kind.REFERENCE)
         if is_finished(run)
     }
-    wanted = [(split, name) for split in context.plan.splits for name in REFERENCES]
+    wanted = [(split, name) for split in context.plan.splits for name in Reference]
     todo = [(split, name) for split, name in wanted if (name, str(split.index)) not in done]
     if not todo:
         return 0
-    scorer = ReferenceScorer(context)
+    scorer = ReferenceScorer(context, say)
     for split, name in todo:
         started = time.time()
         metrics, undefined, predictions = scorer.score(name, split)
@@ -70,7 +71,7 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
         _write(
             context, record, predictions if context.plan.interval != IntervalKind.PAIRED_T else None
         )
-    say(f"{len(todo)} reference rows computed: {', '.join(REFERENCES)}")
+    say(f"{len(todo)} reference rows computed: {', '.join(Reference)}")
     return len(todo)
 
 
@@ -89,9 +90,11 @@ class ReferenceScorer:
 
     Args:
         context: Data, splits and backbone.
+        say: Told how far the reading of images has come.
     """
 
-    def __init__(self, context: Context):
+    def __init__(self, context: Context, say: Callable[[str], None] | None = None):
+        self._say = say
         self._workspace, self._pool = context.workspace, context.plan.pool
         positive, negative = zip(*ANTONYM_PROMPTS, strict=True)
         encode = context.workspace.encode_texts
@@ -99,25 +102,27 @@ class ReferenceScorer:
         frame = context.workspace.table.frame
         self._targets = [target for target in TARGETS if target.mos in frame]
         self._embeddings: dict[Workspace, Embeddings] = {}
+        self._scenes: dict[Workspace, np.ndarray] = {}
 
-    def score(self, name: str, split: "Split") -> ReferenceScore:
+    def score(self, name: Reference, split: "Split") -> ReferenceScore:
         """Measures of a reference on a split's test part, why others are undefined, predictions."""
         own, split = self._workspace.holding(split)
         whole = own.table.frame
-        if name == "ceiling" and not any(f"true_{t}" in whole for t in self._targets):
+        if name == Reference.CEILING and not any(f"true_{t}" in whole for t in self._targets):
             return self._raters_ceiling(whole.iloc[split.test])
         predict = {
-            "zeroshot": self._zeroshot,
-            "ridge": self._ridge,
-            "floor": self._floor,
-            "ceiling": self._true_opinion,
+            Reference.ZEROSHOT: self._zeroshot,
+            Reference.RIDGE: self._ridge,
+            Reference.SCENE: self._scene,
+            Reference.FLOOR: self._floor,
+            Reference.CEILING: self._true_opinion,
         }[name]
         frame = whole.iloc[split.test].reset_index(drop=True).copy()
         for target in self._targets:
             frame[target.prediction] = predict(target, split, own)
         rows = own.rows[split.test]
         frame = frame.assign(row=rows, in_pool=np.isin(rows, self._pool))
-        metrics, undefined = score_reference(frame, OFF_SCALE if name == "zeroshot" else "")
+        metrics, undefined = score_reference(frame, OFF_SCALE if name == Reference.ZEROSHOT else "")
         kept = [column for column in PREDICTIONS if column in frame]
         return metrics, undefined, frame[kept]
 
@@ -139,15 +144,13 @@ class ReferenceScorer:
             if target is Target.QUALITY
             else consistency_features(at.image, at.text, at.cos)
         )
-        mos = own.table.frame[target.mos].to_numpy(float)
-        rated = np.flatnonzero(~np.isnan(mos))
-        train, validation = (
-            np.intersect1d(part, rated) for part in (split.train, split.validation)
-        )
-        predictions, _ = ridge_predictions(
-            features[train], mos[train], features[validation], mos[validation], features[split.test]
-        )
-        return predictions
+        return ridge_predictions(*_parts(own, split, target, features))[0]
+
+    def _scene(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
+        if own not in self._scenes:
+            paths = [Path(path) for path in own.table.frame["image_path"]]
+            self._scenes[own] = scene_statistics(paths, own.cache_dir, self._say)
+        return kernel_ridge_predictions(*_parts(own, split, target, self._scenes[own]))
 
     def _floor(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
         return pixel_free_floor(own.table.frame, split.train, split.test, target)
@@ -169,3 +172,17 @@ class ReferenceScorer:
             else:
                 metrics[SROCC.key(target)] = value
         return metrics, undefined, None
+
+
+def _parts(
+    own: "Workspace", split: "Split", target: Target, features: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Features and scores to train on, the same of validation, and the test part's features.
+
+    Rows without a rating of the target are left out of training and validation.
+    """
+    mos = own.table.frame[target.mos].to_numpy(float)
+    rated = np.flatnonzero(~np.isnan(mos))
+    train, validation = (np.intersect1d(part, rated) for part in (split.train, split.validation))
+    learnt = (features[train], mos[train], features[validation], mos[validation])
+    return *learnt, features[split.test]

@@ -17,6 +17,7 @@ from qa_core.measures import catalogue
 from qa_core.measures.catalogue import MEASURES, Measure, error
 from qa_core.measures.evaluation import score_epoch, score_predictions
 from qa_core.records.mlflow_store import open_client
+from qa_core.records.schema import Reference
 from qa_core.records.tracking import Tracker
 from qa_core.targets import TARGETS, Target
 from reports.evidence.load import load_ablation
@@ -59,11 +60,11 @@ def test_zeroshot_has_no_value_where_the_scale_of_the_ratings_is_needed(
     workspace = Workspace.open(run_config_from_flat(flags), tmp_path)
     plan = plan_splits(workspace.table.frame["group"].to_numpy(str))
     scorer = ReferenceScorer(Context(workspace, plan, Tracker("", "")))
-    found, undefined, _ = scorer.score("zeroshot", plan.splits[0])
+    found, undefined, _ = scorer.score(Reference.ZEROSHOT, plan.splits[0])
     for target in TARGETS:
         assert undefined[f"mae_{target}"] == undefined[f"rmse_{target}"] == OFF_SCALE
     assert not [name for name in found if name.startswith(("mae", "rmse"))]
-    found, undefined, predictions = scorer.score("ridge", plan.splits[0])
+    found, undefined, predictions = scorer.score(Reference.RIDGE, plan.splits[0])
     assert predictions is not None
     apart = (predictions["c"] - predictions["mos_consistency"]).abs().mean()
     assert found["mae_consistency"] == pytest.approx(apart)
@@ -106,7 +107,7 @@ def test_the_report_shows_it(mae: Measure, tmp_path: Path) -> None:
     cells = {row["name"]: row["cells"] for group in groups for row in group["rows"]}
     assert {len(row) for row in cells.values()} == {len(main_header()) - 1}
     by_value = {name: row[column]["value"] for name, row in cells.items()}
-    assert [value == "–" for value in by_value.values()] == [False, False, *[True] * 5]
+    assert [value == "–" for value in by_value.values()] == [False, False, *[True] * 6]
 
 
 def test_names_say_what_holds_time_or_memory_and_are_unlike() -> None:

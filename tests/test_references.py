@@ -11,9 +11,12 @@ from qa_core.data.tables.agiqa3k import read_agiqa3k
 from qa_core.measures.metrics import srocc
 from qa_core.measures.references import (
     ANTONYM_PROMPTS,
+    KERNEL_FACTORS,
+    KERNEL_PENALTIES,
     STRENGTHS,
     antonym_quality,
     consistency_features,
+    kernel_ridge_predictions,
     pixel_free_floor,
     quality_features,
     raters_ceiling,
@@ -82,6 +85,42 @@ def test_ridge_without_a_ranking_on_validation_takes_the_smallest_error():
     flat = np.full(len(val), mos_train.mean())
     _, strength = ridge_predictions(train, mos_train, val, flat, test)
     assert strength == STRENGTHS.max()  # the nearest to a constant
+
+
+def kernel_solution(train, mos, test, factor, penalty):
+    """Kernel ridge by its equations: solve the penalised Gram matrix, weigh the kernels."""
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    x, z = (np.clip((part - centre) / spread, -5, 5) for part in (train, test))
+
+    def kernel(a, b):
+        distance = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+        return np.exp(-factor / x.shape[1] * distance)
+
+    dual = np.linalg.solve(kernel(x, x) + penalty * np.eye(len(x)), mos - mos.mean())
+    return kernel(z, x) @ dual + mos.mean()
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0])
+def test_kernel_ridge_is_the_solution_best_on_validation(noise):
+    (train, val, test), (mos_train, mos_val, _) = ridge_data(noise)
+    settings = [(f, p) for f in KERNEL_FACTORS for p in KERNEL_PENALTIES]
+    best = max(
+        settings, key=lambda s: srocc(kernel_solution(train, mos_train, val, *s), mos_val) or -1
+    )
+    np.testing.assert_allclose(
+        kernel_ridge_predictions(train, mos_train, val, mos_val, test),
+        kernel_solution(train, mos_train, test, *best),
+        rtol=1e-8,
+    )
+
+
+def test_kernel_ridge_of_many_rows_uses_some_and_always_the_same(monkeypatch):
+    monkeypatch.setattr("qa_core.measures.references.MOST_KERNEL_ROWS", 30)
+    (train, val, test), (mos_train, mos_val, _) = ridge_data(0.1)
+    first = kernel_ridge_predictions(train, mos_train, val, mos_val, test)
+    rows = np.random.default_rng(0).choice(40, 30, replace=False)
+    some = kernel_ridge_predictions(train[rows], mos_train[rows], val, mos_val, test)
+    np.testing.assert_array_equal(first, some)
 
 
 def test_features_of_the_ridge():

@@ -13,6 +13,7 @@ import pytest
 from report_fixture import Made, make_ablation
 
 from qa_core.errors import UserError
+from qa_core.records.schema import Reference
 from reports.build import build_report
 from reports.evidence.load import load_ablation
 from reports.figures.axes import spread
@@ -45,7 +46,7 @@ def test_results_have_the_agreed_shape(built: Path) -> None:
     undefined = results["guide_modes"]["traditional"]["delta_saturation_quality"]
     assert undefined["mean"] is None and undefined["n"] == 0
     assert undefined["reason"] == "no residual prediction"
-    assert set(results["baselines"]) == {"zeroshot", "ridge", "floor", "ceiling"}
+    assert set(results["baselines"]) == set(Reference)
     assert {"id", "target", "verdict", "effect", "low", "high", "n"} <= set(results["claims"][0])
 
 

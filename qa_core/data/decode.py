@@ -9,6 +9,7 @@ import contextlib
 import struct
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,11 +75,36 @@ def decode_image(
     Raises:
         UnreadableImage: Whatever went wrong with it.
     """
+    return _read(source, lambda image: image_pixels(image, size, view))
+
+
+def decode_native(source: Path | BinaryIO | Image.Image, largest: int) -> np.ndarray:
+    """The middle of an image at native resolution, uint8 (height, width, 3), RGB.
+
+    Args:
+        source: The image.
+        largest: Most pixels of either side.
+
+    Raises:
+        UnreadableImage: Whatever went wrong with it.
+    """
+
+    def middle(image: Image.Image) -> np.ndarray:
+        image = upright_rgb(image)
+        left, top = (max(0, side - largest) // 2 for side in image.size)
+        return np.asarray(image)[top : top + largest, left : left + largest]
+
+    return _read(source, middle)
+
+
+def _read(
+    source: Path | BinaryIO | Image.Image, pixels_of: Callable[[Image.Image], np.ndarray]
+) -> np.ndarray:
     try:
         if isinstance(source, Image.Image):
-            return image_pixels(source, size, view)
+            return pixels_of(source)
         with open_image(source) as file, _one_large(file):
-            return image_pixels(file, size, view)
+            return pixels_of(file)
     except UnreadableImage:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files

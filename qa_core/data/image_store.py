@@ -93,7 +93,7 @@ def images_sha256(paths: Sequence[Path]) -> str:
         try:
             digest.update(bytes.fromhex(file_sha256(path)))
         except OSError as error:
-            raise _unreadable(path, row, error) from error
+            raise unreadable(path, row, error) from error
     return digest.hexdigest()
 
 
@@ -101,7 +101,7 @@ def _decode_row(path: Path, row: int, size: int, view: ImageView) -> np.ndarray:
     try:
         return decode_image(path, size, view)
     except UnreadableImage as error:
-        raise _unreadable(path, row, error) from error
+        raise unreadable(path, row, error) from error
 
 
 def _decode_into(
@@ -125,7 +125,8 @@ def _decode_into(
     store.flush()
 
 
-def _unreadable(path: Path, row: int, error: BaseException) -> UserError:
+def unreadable(path: Path, row: int, error: BaseException) -> UserError:
+    """What to say of an image file that gives no pixels."""
     reason = str(error).rstrip(".")
     return UserError(
         f"{path} (data row {row + 1}) cannot be read as an image: {reason}. "

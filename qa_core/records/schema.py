@@ -34,7 +34,7 @@ class Kind(StrEnum):
     STACK = "stack"
     """Many linear probes trained as one on a fold of the tuning pool."""
     REFERENCE = "reference"
-    """Zero-shot, ridge, floor or ceiling on one split."""
+    """A `Reference` on one split."""
     SINGLE = "single"
     """A run of its own, outside any ablation."""
     ORPHAN = "orphan"
@@ -52,6 +52,21 @@ RESULT_KINDS = (
     Kind.ORPHAN,
 )
 """Kinds of runs that hold one result each, written when it is known."""
+
+
+class Reference(StrEnum):
+    """What the modes are held against, in the order of tables."""
+
+    ZEROSHOT = "zeroshot"
+    """CLIP as pretrained, nothing learnt."""
+    RIDGE = "ridge"
+    """A ridge regression on CLIP's frozen features."""
+    SCENE = "scene"
+    """A kernel ridge on statistics of the pixels: no network, no prompt."""
+    FLOOR = "floor"
+    """Means of generator and prompt: no pixels."""
+    CEILING = "ceiling"
+    """What the raters' own noise allows."""
 
 
 class Setting(StrEnum):

@@ -14,8 +14,6 @@ from qa_core.records.schema import Param, Setting, Tag
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-REFERENCE_ORDER = ("zeroshot", "ridge", "floor", "ceiling")
-
 
 def select(frame: pd.DataFrame, **equals: object) -> pd.DataFrame:
     """Rows whose columns equal the given values."""

@@ -15,6 +15,7 @@ from qa_core.records.schema import (
     MARGIN,
     Kind,
     Param,
+    Reference,
     Setting,
     Tag,
     is_complete,
@@ -26,7 +27,6 @@ from qa_core.targets import TARGETS, Target
 from reports.evidence.artifacts import read_artifacts
 from reports.evidence.design import Design, is_on_validation
 from reports.evidence.frames import (
-    REFERENCE_ORDER,
     cells_frame,
     mode_rank,
     modes_frame,
@@ -117,7 +117,7 @@ class Ablation:
     def reference_names(self) -> tuple[str, ...]:
         """Reference rows that exist, the project's own first, then predictions of others."""
         present = list(self.references["reference"].unique())
-        known = [name for name in REFERENCE_ORDER if name in present]
+        known = [name for name in Reference if name in present]
         return (*known, *(name for name in present if name not in known))
 
     @property

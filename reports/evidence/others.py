@@ -13,9 +13,9 @@ import pandas as pd
 from qa_core.data.path_match import PathMatch
 from qa_core.errors import UserError
 from qa_core.measures.evaluation import score_reference
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Reference, Setting
 from qa_core.targets import TARGETS
-from reports.evidence.frames import REFERENCE_ORDER, select
+from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.language import phrase
 
@@ -35,7 +35,7 @@ def with_predictions(ablation: Ablation, name: str, file: Path) -> Ablation:
     Raises:
         UserError: The file cannot be used, or lacks images that the splits test.
     """
-    if name in (*REFERENCE_ORDER, *ablation.mode_names):
+    if name in (*Reference, *ablation.mode_names):
         raise UserError(f"PREDICTIONS={name}:{file}: a row of the report is called {name} already.")
     table = _read(file)
     tested = _tested_images(ablation, file)

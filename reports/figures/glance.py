@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import GAP_LAST, SATURATION, SROCC, Measure
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Reference, Setting
 from qa_core.targets import Target
 from reports.evidence.frames import per_split, select
 from reports.evidence.load import Ablation
@@ -27,7 +27,7 @@ PANELS: tuple[tuple[Measure, float | None], ...] = (
     (SATURATION, BINDING_SHARE),
 )
 """What is shown, and the limit above which a reader has to act."""
-LINES = ("zeroshot", "ridge", "ceiling")
+LINES = (Reference.ZEROSHOT, Reference.RIDGE, Reference.SCENE, Reference.CEILING)
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,12 @@ def compute_panel(
             intervals[mode] = ablation.interval(values.to_numpy(float))
         elif len(values):
             intervals[mode] = measure_mode(ablation, mode, metric, Setting.GUIDE).interval
-    rows = {name: select(ablation.references, reference=name) for name in LINES}
-    means = {name: per_split(own, metric) for name, own in rows.items()}
-    lines = {name: float(own.mean()) for name, own in means.items() if len(own)}
-    return PanelData(intervals, lines if measure is SROCC else {}, limit)
+    lines: dict[str, float] = {}
+    for name in LINES if measure is SROCC else ():
+        values = per_split(select(ablation.references, reference=name), metric)
+        if len(values):
+            lines[name] = float(values.mean())
+    return PanelData(intervals, lines, limit)
 
 
 def draw_panel(data: PanelData, ax: "Axes") -> None:
@@ -99,7 +101,8 @@ def _draw(ablation: Ablation) -> Drawn:
             for ax, title in zip(axes[0, 1:], titles, strict=True):
                 ax.set_title(title)
     return figure, say(
-        "Mark: mean; {bar}. Lines: zero-shot (dotted), ridge (dashed), raters’ ceiling (solid);"
+        "Mark: mean; {bar}. Lines: zero-shot (dotted), ridge (dashed), scene statistics"
+        " (dash-dotted), raters’ ceiling (solid);"
         " red: the limits of the guide. A dash: undefined.",
         bar=describe_bar(ablation),
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from qa_core.arms import find_mode
+from qa_core.records.schema import Reference
 from reports.language import say
 
 INK = "#222222"
@@ -10,17 +11,19 @@ MUTED = "#767676"
 RULE = "#c9c9c9"
 LIMIT = "#8a1c1c"
 
-REFERENCE_LABELS = {
-    "zeroshot": "zero-shot",
-    "ridge": "ridge",
-    "floor": "floor",
-    "ceiling": "ceiling",
+REFERENCE_LABELS: dict[str, str] = {
+    Reference.ZEROSHOT: "zero-shot",
+    Reference.RIDGE: "ridge",
+    Reference.SCENE: "scene statistics",
+    Reference.FLOOR: "floor",
+    Reference.CEILING: "ceiling",
 }
 REFERENCE_DASHES: dict[str, Any] = {
-    "zeroshot": (0, (1, 1.5)),
-    "ridge": (0, (5, 2)),
-    "floor": (0, (3, 1.5, 1, 1.5)),
-    "ceiling": "-",
+    Reference.ZEROSHOT: (0, (1, 1.5)),
+    Reference.RIDGE: (0, (5, 2)),
+    Reference.SCENE: (0, (6, 1.5, 1, 1.5)),
+    Reference.FLOOR: (0, (3, 1.5, 1, 1.5)),
+    Reference.CEILING: "-",
 }
 
 

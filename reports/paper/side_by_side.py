@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from qa_core.measures.catalogue import PLCC, SROCC
+from qa_core.records.schema import Reference
 from qa_core.targets import TARGETS
-from reports.evidence.frames import REFERENCE_ORDER, mode_rank
+from reports.evidence.frames import mode_rank
 from reports.figures.style import label
 from reports.language import language, say
 from reports.paper.content import LONGEST_VALUE, banner, cover_facts, page_text
@@ -101,7 +102,7 @@ def _row_names(part: str, columns: Sequence[Decided]) -> list[str]:
     found = dict.fromkeys(name for d in columns for name in d.results[part])
     if part != "baselines":
         return sorted(found, key=mode_rank)
-    return sorted(found, key=lambda n: (*REFERENCE_ORDER, n).index(n))
+    return sorted(found, key=lambda n: (*Reference, n).index(n))
 
 
 def _row(name: str, part: str, columns: Sequence[Decided], target: str) -> dict[str, Any]:

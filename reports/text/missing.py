@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Reference, Setting
 from qa_core.targets import TARGETS
-from reports.evidence.frames import REFERENCE_ORDER, select
+from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_list
@@ -106,7 +106,7 @@ def _cells_left(ablation: Ablation | None) -> list[str]:
 
 def _references(ablation: Ablation, baselines: dict[str, dict[str, Entry]]) -> list[str]:
     items: list[str] = []
-    for name in REFERENCE_ORDER:
+    for name in Reference:
         row = baselines.get(name)
         gone = [t for t in ablation.targets if row is None or row[SROCC.key(t)]["mean"] is None]
         if not gone:

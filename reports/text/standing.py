@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qa_core.arms import CONTROLS
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import Setting
+from qa_core.records.schema import Reference, Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
@@ -16,7 +16,7 @@ from reports.verdicts.results import Entry
 Table = dict[str, dict[str, Entry]]
 """Entries of results.json by row and measure."""
 
-WITHOUT_FINE_TUNING = ("ridge", "zeroshot")
+WITHOUT_FINE_TUNING = (Reference.RIDGE, Reference.ZEROSHOT, Reference.SCENE)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target
     """The leader, what it can be told from, and the modes against ridge, zero-shot and floor."""
     if not _means(modes, target):
         return say("On {target} no mode has a finished run.", target=target)
-    references = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
+    references: Table = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
     bars = _means(references, target)
     strongest_first = sorted(bars, key=lambda name: -bars[name])
     against = [
@@ -46,7 +46,7 @@ def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target
     ]
     if not bars:
         against = [say("There is no zero-shot or ridge row to hold the modes against.")]
-    floor = _floor_words(modes, baselines, target)
+    floor = _floor_words(ablation, modes, baselines, target)
     return say_all([_leader(ablation, modes, target), *against, floor])
 
 
@@ -180,15 +180,38 @@ def _by_means(means: dict[str, float], bar: float, mark: str) -> str:
     )
 
 
-def _floor_words(modes: Table, baselines: Table, target: str) -> str:
-    """A warning where generator and prompt alone rank better than the best mode."""
-    floor, means = _means(baselines, target).get("floor"), _means(modes, target)
-    if floor is None or floor <= max(means.values()):
+def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
+    """A warning where no mode is shown to rank better than generator and prompt alone."""
+    floor, means = _means(baselines, target).get(Reference.FLOOR), _means(modes, target)
+    if floor is None:
         return ""
+    mark = format_score(floor)
+    if not ablation.decides:
+        if floor <= max(means.values()):
+            return ""
+        return say(
+            "In the mean, generator and prompt alone, without a look at any image, rank better"
+            " than every mode: {floor}.",
+            floor=mark,
+        )
+    metric = SROCC.logged(target)
+    lifts = {
+        mode: measure_over_reference(ablation, mode, Reference.FLOOR, metric, Setting.GUIDE)
+        for mode in means
+    }
+    found = _standing(lifts, len(lifts))
+    if found.above:
+        return ""
+    if found.open:
+        return say(
+            "No mode is shown to rank better than generator and prompt alone, without a look at"
+            " any image ({floor}).",
+            floor=mark,
+        )
     return say(
         "Generator and prompt means alone, without a look at any image, reach {floor}: what the"
         " modes rank on is less than that.",
-        floor=format_score(floor),
+        floor=mark,
     )
 
 
