@@ -59,7 +59,7 @@ help: ## list the targets
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"
 	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"
-	@echo "            IMAGE_VIEW=whole|padded|crops"
+	@echo "            IMAGE_VIEW=whole|padded|centre|crops"
 	@echo "  arms:     ARMS=lp_ft,llrd,ema,wise_ft,lora,learnable_scale,curriculum_scale,antonym_heads (or all)"
 	@echo "  machines: ENGINE=local|ray RAY_ADDRESS=auto|HOST:6379 (docs/cluster.md)"
 	@echo "  records:  TRACKING_URI=http://HOST:PORT OPTUNA_STORAGE=postgresql://USER@HOST:PORT/DATABASE"

@@ -11,6 +11,7 @@ from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import (
+    EMBEDDED_BACKBONE,
     CachePrecision,
     ImageView,
     ProtocolName,
@@ -36,16 +37,18 @@ class AblationArgs(DataFlags):
     protocol: ProtocolName = "auto"
     """How images are split (auto: replicates for the embedded benchmark, grouped_kfold below 100
     prompts, honest from 100 on)."""
-    backbone: str = "qa-tiny"
+    backbone: str = EMBEDDED_BACKBONE
     """An open_clip model name, or a folder with open_clip_config.json and weights."""
     pretrained: str = "default"
     """open_clip tag, a weights file, none, or default (the embedded weights, the folder's, or a
     published tag's)."""
     tokenizer: Path | None = None
     """Folder with tokenizer.json (default: the backbone's own)."""
-    image_view: ImageView = "whole"
-    """whole: resize to the model's square; padded: the same with the aspect ratio kept; crops: the
-    whole and windows at native resolution (training draws some, testing averages all)."""
+    image_view: ImageView | None = None
+    """whole: resize to the model's square; padded: the same with the aspect ratio kept; centre: the
+    window in the middle at native resolution; crops: the whole and nine such windows (training
+    draws some, testing averages all). Default: centre where qa-tiny sees one's own images, or else
+    whole."""
     engine: EngineName = "local"
     """local: processes of this machine; ray: the cluster at RAY_ADDRESS (docs/cluster.md)."""
     workers: int = 0

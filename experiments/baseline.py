@@ -59,6 +59,7 @@ def main() -> None:
 def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     """Train as the flags say, telling the user what happens."""
     from qa_core.data.protocols import plan_protocol, resolve_protocol
+    from qa_core.features.fitness import fitness
     from qa_core.features.workspace import Workspace
     from qa_core.measures.advice import advise
     from qa_core.measures.references import floor_scores
@@ -77,7 +78,7 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     rate_of_recipe = args.recipe is not None and "lr" not in _flag_names(argv)
     for warning in modes.warnings(given, config, workspace.spec, rate_of_recipe):
         print(f"warning: {warning}", file=sys.stderr)
-    print(configuration_panel(config, workspace.spec, workspace.table))
+    print(configuration_panel(config, workspace.spec, workspace.table, fitness(config, workspace)))
     print(
         f"split {args.split} of {plan.protocol}, seed {args.split_seed}: {len(split.train)} images"
         f" to train, {len(split.validation)} to choose, {len(split.test)} to test\n"

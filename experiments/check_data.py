@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
-from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.config import EMBEDDED_BACKBONE, RunConfig, run_config_from_flat
 
 if TYPE_CHECKING:
     from qa_core.data.findings import Finding
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CheckArgs(DataFlags):
     """Summarise rated images and list problems (exit code 1 if any) and notes, with their rows."""
 
-    backbone: str = "qa-tiny"
+    backbone: str = EMBEDDED_BACKBONE
     """open_clip model or folder, whose context length the prompts are checked against."""
     tokenizer: Path | None = None
     """Folder with tokenizer.json (default: the backbone's own)."""

@@ -44,6 +44,7 @@ def main() -> None:
 def print_calibrated(args: PlanArgs) -> None:
     """Try every mode briefly on this machine, and print the forecast."""
     from experiments.pilot import foresee_power  # torch: --help must not wait
+    from qa_core.features.fitness import fitness
     from studies.context import Setup, open_workspace
     from studies.engine.machines import open_machines
     from studies.forecast import forecast_ablation
@@ -58,9 +59,9 @@ def print_calibrated(args: PlanArgs) -> None:
         workers = machines.workers
     print_forecast(forecast_ablation(workspace, spaces, splits, profile, workers), workers)
     print_power(foresee_power(base, workspace, splits, profile.margin), profile.margin)
-    left_out = workspace.cache_plan(base).words
-    if left_out:
-        print(left_out)
+    for note in (*fitness(base, workspace), workspace.cache_plan(base).words):
+        if note:
+            print(f"note     {note}")
 
 
 def print_forecast(forecast: "Forecast", workers: int) -> None:

@@ -18,7 +18,8 @@ BaseInit = Literal["unit", "fit"]
 FusionInput = Literal["img", "txt", "cos", "product"]
 SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
 CachePrecision = Literal["full", "half"]
-ImageView = Literal["whole", "padded", "crops"]
+EMBEDDED_BACKBONE = "qa-tiny"
+ImageView = Literal["whole", "padded", "centre", "crops"]
 ProtocolName = Literal[
     "auto",
     "replicates",
@@ -62,7 +63,7 @@ def _require_positive(flag: str, value: float | None) -> None:
 class BackboneConfig:
     """Which CLIP the model starts from."""
 
-    backbone: str = "qa-tiny"
+    backbone: str = EMBEDDED_BACKBONE
     """An open_clip model name, or a folder with open_clip_config.json and weights; qa-tiny is the
     embedded one."""
     pretrained: str = "default"
@@ -342,9 +343,11 @@ class DataConfig:
     """Shorthand for --mos_range_c 0 S."""
     columns: tuple[str, ...] = ()
     """Columns that the table calls otherwise, as OURS=THEIRS: name=image prompt=caption ..."""
-    image_view: ImageView = "whole"
-    """whole: resize to the model's square; padded: the same with the aspect ratio kept; crops: the
-    whole and windows at native resolution (training draws some, testing averages all)."""
+    image_view: ImageView | None = None
+    """whole: resize to the model's square; padded: the same with the aspect ratio kept; centre: the
+    window in the middle at native resolution; crops: the whole and nine such windows (training
+    draws some, testing averages all). Default: centre where qa-tiny sees one's own images, or else
+    whole."""
     num_workers: int = 2
     """Threads that decode images into the cache."""
 
@@ -390,6 +393,11 @@ class DataConfig:
             "--columns names columns of a table of one's own, by --table or a folder.",
         )
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the images are the user's, not those of the embedded benchmark."""
+        return self.dataset is not None or self.data_csv_path is not None
+
     def nominal_range(self, target: Target) -> tuple[float, float] | None:
         """Nominal (low, high) of a target's scores, or None where the flags do not say."""
         bounds, scale = self._range_flags(target)
@@ -416,7 +424,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        """Refuse flags that contradict each other across parts."""
+        """Refuse flags that contradict each other across parts; settle how images are seen."""
         _require(
             not (self.freeze.freeze_clip and self.optim.lr_head is not None),
             "With --freeze_clip only the heads train, at --lr: leave --lr_head out.",
@@ -427,12 +435,31 @@ class RunConfig:
             f"With --freeze_clip nothing of CLIP changes, so this has no meaning: {keeps}.",
         )
 
+        if self.data.image_view is None:
+            view = usual_view(self.clip.backbone, own_images=self.data.is_own)
+            object.__setattr__(self, "data", dataclasses.replace(self.data, image_view=view))
+
+    @property
+    def image_view(self) -> ImageView:
+        """How images are seen."""
+        assert self.data.image_view is not None, "settled when the configuration was made"
+        return self.data.image_view
+
     def flat(self) -> dict[str, Any]:
         """All fields by flag name, without their groups; flag names are unique."""
         flat: dict[str, Any] = {}
         for part in dataclasses.fields(self):
             flat |= dataclasses.asdict(getattr(self, part.name))
         return flat
+
+
+def usual_view(backbone: str, own_images: bool) -> ImageView:
+    """How images are seen where nobody says it.
+
+    A window of 48 native pixels tells `qa-tiny` more of a photograph than the whole at 48 pixels
+    (docs/backbones.md has the figures), and costs the same.
+    """
+    return "centre" if own_images and backbone == EMBEDDED_BACKBONE else "whole"
 
 
 def run_config_from_flat(values: dict[str, Any]) -> RunConfig:

@@ -70,6 +70,7 @@ def ablation_params(
     workers: int,
 ) -> dict[str, Any]:
     """Everything that a reader has to know of an ablation, by parameter name."""
+    from qa_core.features.fitness import fitness
     from qa_core.training.identity import RESULTS_VERSION, device_name
 
     cache_plan = workspace.cache_plan(base)
@@ -94,7 +95,7 @@ def ablation_params(
         Param.DEVICE: device_name(workspace.device),
         Param.CACHE_PRECISION: base.train.cache_precision,
         Param.LEFT_OUT_OF_CACHE: ",".join(map(str, cache_plan.left_out)),
-        Param.NOTES: [*workspace.table.notes, *filter(None, notes)],
+        Param.NOTES: [*fitness(base, workspace), *workspace.table.notes, *filter(None, notes)],
         **_versions(),
     }
 
@@ -112,7 +113,7 @@ def _data_params(workspace: "Workspace", base: RunConfig) -> dict[str, Any]:
         Param.RANGE_CONSISTENCY: table.range_consistency,
         Param.BACKBONE: base.clip.backbone,
         Param.PRETRAINED: base.clip.pretrained,
-        Param.IMAGE_VIEW: base.data.image_view,
+        Param.IMAGE_VIEW: base.image_view,
         Param.BACKBONE_SHA256: workspace.backbone_sha256,
         Param.IMAGE_DEPTH: workspace.spec.image_depth,
     }

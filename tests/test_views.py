@@ -51,6 +51,34 @@ def test_crops_are_the_whole_and_native_windows_from_edge_to_edge():
     np.testing.assert_array_equal(views[1:], windows)
 
 
+def test_centre_is_the_window_in_the_middle_and_the_whole_of_a_small_image():
+    image = noise(50, 35)
+    np.testing.assert_array_equal(
+        image_pixels(image, 16, "centre"), image_pixels(image, 16, "crops")[5]
+    )
+    np.testing.assert_array_equal(image_pixels(image, 16, "centre"), pixels(image)[:, 10:26, 17:33])
+    np.testing.assert_array_equal(image_pixels(image, 18, "centre"), image_pixels(image, 18))
+
+
+@pytest.mark.parametrize(
+    ("flags", "view"),
+    [
+        ({}, "whole"),
+        ({"data_csv_path": "t.csv"}, "centre"),
+        ({"dataset": "agiqa3k", "data_root": "folder"}, "centre"),
+        ({"data_csv_path": "t.csv", "image_view": "whole"}, "whole"),
+        ({"data_csv_path": "t.csv", "backbone": "ViT-B-32"}, "whole"),
+        ({"image_view": "crops"}, "crops"),
+    ],
+    ids=str,
+)
+def test_the_embedded_backbone_sees_the_centre_of_ones_own_images_unless_told(
+    flags: dict[str, Any], view: ImageView
+):
+    config = run_config_from_flat(flags)
+    assert config.image_view == config.data.image_view == config.flat()["image_view"] == view
+
+
 def test_windows_of_a_small_image_show_half_of_its_short_side():
     image = Image.new("RGB", (20, 10), "black")
     image.paste("white", (10, 0, 20, 10))
@@ -73,7 +101,7 @@ def test_the_store_keeps_every_view_apart_from_other_views(tmp_path: Path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
         noise(30 + number, 40).save(path)
-    views: tuple[ImageView, ...] = ("whole", "padded", "crops")
+    views: tuple[ImageView, ...] = ("whole", "padded", "centre", "crops")
     stores = {v: open_image_store(paths, 16, tmp_path / "cache", view=v) for v in views}
     assert stores["crops"].shape == (3, 10, 3, 16, 16)
     for view in views:

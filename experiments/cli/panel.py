@@ -1,5 +1,6 @@
 """What one run prints: its configuration, a line per epoch, and the checkpoint's path."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qa_core.config import RunConfig
@@ -13,12 +14,15 @@ if TYPE_CHECKING:  # pandas: --help must not wait for it
 VIEWS = {
     "whole": "whole, resized to a square",
     "padded": "whole, resized into a square, aspect ratio kept",
+    "centre": "the window in the middle at native resolution",
     "crops": "whole and windows at native resolution, 4 of 9 at random in training, averaged",
 }
 
 
-def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTable") -> str:
-    """The resolved configuration in words, one topic a line."""
+def configuration_panel(
+    config: RunConfig, spec: BackboneSpec, table: "RatedTable", notes: Sequence[str] = ()
+) -> str:
+    """The resolved configuration in words, one topic a line, then notes."""
     train, optim, loss = config.train, config.optim, config.loss
     heads = "" if optim.lr_head is None else f", heads {optim.lr_head:g}"
     explanations = f"on, weight {loss.w_exp:g}" if loss.use_explanations else "off"
@@ -26,7 +30,7 @@ def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTabl
         "mode": mode_name(config),
         "data": f"{table.name}: {len(table.frame)} images,"
         f" {table.frame['group'].nunique()} prompts",
-        "images": VIEWS[config.data.image_view],
+        "images": VIEWS[config.image_view],
         "backbone": f"{config.clip.backbone}, weights {config.clip.pretrained}",
         "training": f"{train.epochs} epochs, batch {train.batch_size}"
         f"{_accumulation(config)}, learning rate {optim.lr:g}{heads}, {optim.scheduler}",
@@ -36,7 +40,7 @@ def configuration_panel(config: RunConfig, spec: BackboneSpec, table: "RatedTabl
         "keeping CLIP": ", ".join(config.keep.words()) or "no further measure",
         "prediction": "\n".join(prediction_lines(config)),
     }
-    lines |= {f"note {i}": note for i, note in enumerate(table.notes, 1)}
+    lines |= {f"note {i}": note for i, note in enumerate((*notes, *table.notes), 1)}
     width = max(map(len, lines))
     return "\n".join(
         f"{name:<{width}}  " + text.replace("\n", "\n" + " " * (width + 2))

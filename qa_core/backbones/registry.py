@@ -5,7 +5,9 @@ from typing import Any
 
 import open_clip
 
-TINY_NAME = "qa-tiny"
+from qa_core.config import EMBEDDED_BACKBONE
+
+TINY_NAME = EMBEDDED_BACKBONE
 
 _FOLDER = Path(__file__).parent
 TINY_CONFIG = _FOLDER / f"{TINY_NAME}.json"

@@ -166,7 +166,8 @@ def image_pixels(image: Image.Image, size: int, view: ImageView = "whole") -> np
 
     `whole` resizes it to a square, `padded` into one, its aspect ratio kept; `crops` is `whole`,
     then a grid of windows from edge to edge. A window shows the model's size at native resolution,
-    or half of the short side of an image that is smaller than twice the model's size.
+    or half of the short side of an image that is smaller than twice the model's size. `centre` is
+    the window in the middle alone, and `whole` for so small an image.
 
     Args:
         image: As opened by Pillow.
@@ -176,8 +177,11 @@ def image_pixels(image: Image.Image, size: int, view: ImageView = "whole") -> np
     image = upright_rgb(image)
     if view == "padded":
         image = ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, MARGIN)
-    whole = _resized(image, size)
-    return np.stack([whole, *_windows(image, size)]) if view == "crops" else whole
+    if view == "crops":
+        return np.stack([_resized(image, size), *_windows(image, size)])
+    if view == "centre" and min(image.size) >= 2 * size:
+        return _windows(image, size)[GRID**2 // 2]
+    return _resized(image, size)
 
 
 def _resized(image: Image.Image, size: int) -> np.ndarray:

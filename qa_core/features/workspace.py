@@ -136,7 +136,7 @@ class Workspace:
         table = open_table(config.data, column, cache_dir, n_replicates=n_replicates)
         backbone = load_backbone(config.clip)
         device, kept = pick_device(config.train.device), cache_dir if config.train.cache else None
-        size, view, threads = backbone.image_size, config.data.image_view, config.data.num_workers
+        size, view, threads = backbone.image_size, config.image_view, config.data.num_workers
 
         def opener(own: RatedTable) -> np.ndarray | ImagesOnDemand:
             paths = [Path(path) for path in own.frame["image_path"]]

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from qa_core.config import RunConfig
+from qa_core.config import EMBEDDED_BACKBONE, RunConfig, usual_view
 from qa_core.records.schema import MARGIN, Param, Setting
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -66,11 +66,13 @@ def ablation_command(ablation: Ablation) -> str:
     for variable, flag in (("RANGE_Q", "mos_range_q"), ("RANGE_C", "mos_range_c")):
         bounds = json.loads(cell.get(flag) or "[]")
         named[variable] = ":".join(f"{bound:g}" for bound in bounds)
-    if p.get("backbone") != "qa-tiny":
+    if p.get("backbone") != EMBEDDED_BACKBONE:
         named |= {"BACKBONE": p.get("backbone"), "PRETRAINED": p.get("pretrained")}
         named["TOKENIZER"] = cell.get("tokenizer")
-    if p.get("image_view", "whole") != "whole":
-        named["IMAGE_VIEW"] = p["image_view"]
+    own_images = bool(cell.get("dataset") or cell.get("data_csv_path"))
+    usual = usual_view(str(p.get("backbone")), own_images)
+    if p.get("image_view", "whole") != usual:
+        named["IMAGE_VIEW"] = p.get("image_view", "whole")
     if ablation.n_seeds > 1:
         named["SEEDS"] = str(ablation.n_seeds)
     if ablation.margin != MARGIN:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from qa_core.config import EMBEDDED_BACKBONE
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import PUBLISHED_RATES, freezing_of
 from qa_core.records.schema import Param, Setting
@@ -13,7 +14,6 @@ from reports.language import phrase
 from reports.verdicts.contrasts import GUIDE_MODES, Contrast, Evidence, NotTested, contrast_of
 from reports.verdicts.measured import Side, measure, side_of_study
 
-EMBEDDED = "qa-tiny"
 BAND = (2 / 3, 5 / 6)
 """Share of the blocks that the guide's advice covers: from 8 of 12 to 20 of 24."""
 GUIDE_BATCH = 32
@@ -93,7 +93,7 @@ def scale_suits_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """In each mode: the best rate inside the range − the best outside, both chosen on the pool."""
-    if evidence.ablation.params.get(Param.BACKBONE) == EMBEDDED:
+    if evidence.ablation.params.get(Param.BACKBONE) == EMBEDDED_BACKBONE:
         raise NotTested(phrase("the guide’s ranges are for published backbones"))
     study, metric = _study(evidence, "lr"), SROCC.logged(target)
     contrasts: list[Contrast] = []
