@@ -98,6 +98,7 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
     stores = stores_of(args.out, args.tracking_uri, args.optuna_storage)
     with stores.held():
         from experiments.pilot import power_params  # torch
+        from experiments.reach import out_of_reach
         from studies.ablation import run_studies
         from studies.context import Setup
 
@@ -105,6 +106,8 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         # a smoke run decides nothing, and should not take longer for being told so
         is_smoke = args.profile == "smoke"
         foresee = None if is_smoke else partial(power_params, base, margin=profile.margin)
+        if only is None and not is_smoke:
+            print("\n".join(["This run leaves open:", *out_of_reach(base.clip.backbone, profile)]))
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         build_report(args.out, stores.tracking_uri)
         publish_overview(stores)

@@ -44,6 +44,7 @@ def main() -> None:
 def print_calibrated(args: PlanArgs) -> None:
     """Try every mode briefly on this machine, and print the forecast."""
     from experiments.pilot import foresee_power  # torch: --help must not wait
+    from experiments.reach import out_of_reach
     from qa_core.features.fitness import fitness
     from studies.context import Setup, open_workspace
     from studies.engine.machines import open_machines
@@ -62,6 +63,8 @@ def print_calibrated(args: PlanArgs) -> None:
     for note in (*fitness(base, workspace), workspace.cache_plan(base).words):
         if note:
             print(f"note     {note}")
+    for line in out_of_reach(base.clip.backbone, profile):
+        print(f"claim    {line}")
 
 
 def print_forecast(forecast: "Forecast", workers: int) -> None:

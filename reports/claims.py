@@ -11,7 +11,12 @@ from qa_core.measures.limits import GAP_LIMIT
 from qa_core.records.schema import Reference
 from qa_core.targets import Target
 from reports.language import phrase
-from reports.verdicts.contrasts import Contrast, Evidence, NotTested
+from reports.verdicts.contrasts import (
+    EPOCHS_FOR_CONVERGENCE,
+    Contrast,
+    Evidence,
+    NotTested,
+)
 from reports.verdicts.decide import COST, PRIMARY, SECONDARY, Claim
 from reports.verdicts.pairs import BEST, LIFT
 from reports.verdicts.study_contrasts import (
@@ -130,6 +135,7 @@ CLAIMS: tuple[Claim, ...] = (
         "first epoch at 98 % of the last five’s mean: ≤ 10, before traditional",
         _converges,
         family=SECONDARY,
+        epochs=EPOCHS_FOR_CONVERGENCE,
     ),
     Claim(
         "residual_is_steadier",
@@ -137,6 +143,7 @@ CLAIMS: tuple[Claim, ...] = (
         "SD of late epoch differences, residual − traditional: below 0",
         _steadier,
         family=SECONDARY,
+        epochs=EPOCHS_FOR_CONVERGENCE,
     ),
     Claim(
         "gap_under_limit",
@@ -165,6 +172,7 @@ CLAIMS: tuple[Claim, ...] = (
         "best rate inside − best outside, chosen on the pool: above 0 in all modes",
         lr_range_holds_best,
         family="lr",
+        published_backbone=True,
     ),
     Claim(
         "batch_size_hardly_matters",

@@ -35,6 +35,8 @@ class Claim:
         targets: The targets on which it is decided; ("cost",) for one that has none.
         family: Claims of one family are adjusted together. In the primary one every contrast is
             a hypothesis of its own.
+        epochs: It needs runs of so many epochs, none stopped early.
+        published_backbone: It is about published backbones, not about the embedded one.
     """
 
     id: str
@@ -44,6 +46,8 @@ class Claim:
     combine: str = "all"
     targets: tuple[str, ...] = TARGETS
     family: str = OWN
+    epochs: int = 0
+    published_backbone: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,23 @@
+"""Claims of the guide that an ablation cannot decide at its size, named before it runs."""
+
+from qa_core.config import EMBEDDED_BACKBONE
+from reports.claims import CLAIMS
+from studies.designed.catalogue import DESIGNS
+from studies.profiles import PROFILES, Profile
+
+
+def out_of_reach(backbone: str, profile: Profile) -> list[str]:
+    """A line for each claim that such a run leaves open: its id, and what would decide it."""
+    found: list[str] = []
+    for claim in CLAIMS:
+        lacks: list[str] = []
+        if claim.published_backbone and backbone == EMBEDDED_BACKBONE:
+            lacks.append("a published backbone (BACKBONE=)")
+        if claim.epochs > profile.epochs:
+            enough = [name for name, other in PROFILES.items() if claim.epochs <= other.epochs]
+            lacks.append(f"{claim.epochs} epochs (PROFILE={enough[0]})")
+        if claim.family in DESIGNS and claim.family not in profile.studies:
+            lacks.append(f"its study (make study STUDY={claim.family})")
+        if lacks:
+            found.append(f"{claim.id} needs {' and '.join(lacks)}")
+    return found
