@@ -95,6 +95,7 @@ def _configs() -> dict[str, Config]:
 
 
 CONFIGS = _configs()
+# Towers of four stages, of which the canonical partial freeze freezes three.
 OF_STAGES = ("resnet", "timm_resnet", "convnext", "swin", "fastvit")
 
 

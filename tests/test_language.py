@@ -38,7 +38,7 @@ from reports.paper.typeset import words_of_template
 
 FOLDER = Path(str(reports.__file__)).parent
 WORDS = {
-    "quality", "consistency", "cost", "guide", "supported", "refuted", "not decided",
+    "quality", "consistency", "cost", "model", "guide", "supported", "refuted", "not decided",
     "not tested", "ablation", "mode", "trial", "confirmation", "reference", "finished", "complete",
     "failed", "killed", "running", "pruned", "fail", "data-size", "freeze-depth",
     "scale by data size", "learning-rate", "batch-size", "not computed",

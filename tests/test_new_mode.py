@@ -1,9 +1,11 @@
 """A new mode or arm is its record: plan, search, studies, figures and tables take it from there."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from matplotlib.markers import MarkerStyle
 from test_claims import ORDERED, make, verdicts
 from test_study_report import rates, sizes
 
@@ -75,7 +77,9 @@ def test_studies_of_all_modes_take_it_in_and_that_of_the_scale_only_with_a_corre
         for name in ("lr", "data_size", "variants", "scale")
     }
     assert modes["lr"] == modes["data_size"] == modes["variants"] == set(MODES)
-    assert modes["scale"] == set(ORDERED) - {"traditional"}
+    configs = {name: mode_config(name, RunConfig(), VIT_B) for name in MODES}
+    corrected = {name for name, config in configs.items() if config.head.residual_learning}
+    assert modes["scale"] == corrected and MODE not in corrected >= set(ORDERED) - {"traditional"}
 
 
 def test_tables_and_figures_show_it_in_its_place(added: None) -> None:
@@ -94,8 +98,30 @@ def test_tables_and_figures_show_it_in_its_place(added: None) -> None:
 
 @pytest.mark.parametrize("part", ["label", "colour", "marker"])
 def test_no_two_look_alike(added: None, part: str) -> None:
-    looks = [getattr(find_mode(name), part) for name in (*MODES, *CONTROLS, *ARMS)]
-    assert len(set(looks)) == len(looks)
+    looks = Counter(getattr(find_mode(name), part) for name in (*MODES, *CONTROLS, *ARMS))
+    assert [look for look, times in looks.items() if times > 1] == []
+
+
+def test_marks_of_modes_and_controls_are_filled() -> None:
+    markers = {name: record.marker for name, record in (MODES | CONTROLS).items()}
+    assert [n for n, m in markers.items() if m not in MarkerStyle.filled_markers] == []
+
+
+def test_no_two_modes_differ_only_in_what_tuning_changes(added: None) -> None:
+    """Tuned, they would be one; and a run is named after its flags (`mode_name`)."""
+    found = Counter(
+        tuple(sorted((flag, value) for flag, value in record.flags.items()
+                     if flag not in knobs_of(name)))
+        for name, record in (MODES | CONTROLS).items()
+    )  # fmt: skip
+    assert max(found.values()) == 1
+
+
+def knobs_of(mode: str) -> set[str]:
+    """Flags that tuning changes, one residual scale standing for both."""
+    space = all_spaces((), RunConfig(), VIT_B)[mode]
+    flags = set(space.distributions)
+    return flags | {"residual_scale_q", "residual_scale_c"} if "residual_scale" in flags else flags
 
 
 def with_studies(scores: dict[str, float]) -> Ablation:

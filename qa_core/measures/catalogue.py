@@ -4,6 +4,7 @@ Evaluation, reference rows, predictions of others, results.json, CSV and the tab
 iterate over `MEASURES`: a record added here appears in all of them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -89,7 +90,7 @@ def agreement(metric: Metric) -> Callable[[Rated], Value]:
     """A correlation of predictions with opinions as a measure."""
 
     def compute(of: Rated) -> Value:
-        value = metric(of.prediction, of.mos)
+        value = _known(metric(of.prediction, of.mos))
         return value, metrics.undefined_reason(of.prediction, of.mos) if value is None else None
 
     return compute
@@ -97,7 +98,12 @@ def agreement(metric: Metric) -> Callable[[Rated], Value]:
 
 def error(metric: Metric) -> Callable[[Rated], Value]:
     """A mean error of predictions, which needs no more than finite rows, as a measure."""
-    return lambda of: (metric(of.prediction, of.mos), "no finite rows")
+    return lambda of: (_known(metric(of.prediction, of.mos)), "no finite rows")
+
+
+def _known(value: float | None) -> float | None:
+    """A value; None for NaN, which no record of a measure may hold."""
+    return None if value is None or math.isnan(value) else value
 
 
 def _within_generators(of: Rated) -> Value:

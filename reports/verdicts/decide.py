@@ -18,6 +18,8 @@ from reports.statistics import holm, holm_levels
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 
 PRIMARY, SECONDARY, COST, OWN = "primary", "secondary", "cost", "own"
+WITHOUT_TARGET = ("cost", "model")
+"""What stands for the target of a claim that has none."""
 """Families: the contrasts fixed beforehand (`reports.verdicts.pairs`), what else the modes tell of
 accuracy, cost, and a user's own claims. The claims of a study have its name."""
 
@@ -32,7 +34,8 @@ class Claim:
         rule: What decides it, fixed beforehand.
         contrasts: The contrasts for one target; raises NotTested with the reason.
         combine: "all" must hold (no correction among them), or "any" (Holm among them).
-        targets: The targets on which it is decided; ("cost",) for one that has none.
+        targets: The targets on which it is decided; ("cost",) for one about time and parameters,
+            ("model",) for another measure that has no target, such as alignment retention.
         family: Claims of one family are adjusted together. In the primary one every contrast is
             a hypothesis of its own.
         epochs: It needs runs of so many epochs, none stopped early.
@@ -117,7 +120,7 @@ def decide(claims: Sequence[Claim], evidence: Evidence, targets: Sequence[str]) 
     """Decide every claim on every target, Holm-adjusted over what its family could test."""
     found: dict[tuple[str, str], Verdict] = {}
     tested: list[_Tested] = []
-    asked = [(c, t) for c in claims for t in c.targets if t in targets or t == "cost"]
+    asked = [(c, t) for c in claims for t in c.targets if t in (*targets, *WITHOUT_TARGET)]
     for claim, target in asked:
         try:
             tested.append(_test(claim, target, evidence))
