@@ -29,7 +29,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         label="two branches, part frozen",
         short="two branches",
         colour="#654321",
-        marker="H",
+        marker=".",
         flags={"residual_learning": False, "use_two_branch": True, "partial_freeze": True},
         rate_factor=2,
     )
