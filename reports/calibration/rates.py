@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.inference.decisions import ALPHA, MARGIN, decide_family
+from reports.inference.decisions import ALPHA, MARGIN, Word, decide_family
 from reports.inference.estimates import Estimate
 
 Families = Sequence[Sequence[Estimate]]
@@ -36,7 +36,7 @@ def rates_of(families: Families, lifted: Sequence[int]) -> Rates:
     covered = [low <= 0 <= high for family in families for low, high in _bounds(family)]
     plain = [decide_family(family) for family in families]
     at_margin = [decide_family(_moved(family, MARGIN)) for family in families]
-    called = [any(d.word in ("better", "worse") for d in found) for found in plain]
+    called = [any(d.word in (Word.BETTER, Word.WORSE) for d in found) for found in plain]
     fooled = [any(d.within_margin for d in found) for found in at_margin]
     return {
         "fwer": float(np.mean(called)),
@@ -96,12 +96,12 @@ def write_rates(out: Path, found: Rates, words: str) -> None:
 
 def _power(families: Families, lift: float, lifted: Sequence[int]) -> float:
     found = (decide_family(_moved(family, lift, lifted)) for family in families)
-    return float(np.mean([decided[k].word == "better" for decided in found for k in lifted]))
+    return float(np.mean([decided[k].word is Word.BETTER for decided in found for k in lifted]))
 
 
 def _same(families: Families, margin: float) -> float:
     found = (decide_family(family, margin) for family in families)
-    return float(np.mean([decision.word == "same" for decided in found for decision in decided]))
+    return float(np.mean([decision.word is Word.SAME for decided in found for decision in decided]))
 
 
 def _moved(

@@ -9,6 +9,7 @@ from reports.figures import style
 from reports.figures.axes import empty, score_axes
 from reports.figures.layout import per_target
 from reports.figures.page import Drawn, Page
+from reports.inference.decisions import Word
 from reports.language import phrase, say
 from reports.verdicts.pairs import BEST, LIFT, decide_pairs
 
@@ -19,12 +20,11 @@ BOUND = ("residual", "matched_direct")
 """What the bound earns: secondary, but the question that a lift leaves open."""
 SHOWN = (LIFT, BOUND, *BEST)
 WORDS = {
-    "better": phrase("better"),
-    "worse": phrase("worse"),
-    "same": phrase("the same"),
-    "not decided": phrase("not decided"),
+    Word.BETTER: phrase("better"),
+    Word.WORSE: phrase("worse"),
+    Word.SAME: phrase("the same"),
+    Word.NOT_DECIDED: phrase("not decided"),
 }
-TURNED = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Effect:
     mean: float
     low: float
     high: float
-    word: str
+    word: Word
 
 
 def compute_effects(ablation: Ablation, target: str) -> list[Effect]:
@@ -55,8 +55,8 @@ def compute_effects(ablation: Ablation, target: str) -> list[Effect]:
         if pair.first == first:
             effects.append(Effect(first, second, mean, found.low, found.high, found.word))
         else:
-            word = TURNED.get(found.word, found.word)
-            effects.append(Effect(first, second, -mean, -found.high, -found.low, word))
+            turned = found.word.turned
+            effects.append(Effect(first, second, -mean, -found.high, -found.low, turned))
     return effects
 
 

@@ -13,7 +13,7 @@ own null of the second question is still true. Six such would err in up to 22 % 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 import numpy as np
 
@@ -21,7 +21,20 @@ from qa_core.records.schema import MARGIN
 from reports.inference.estimates import Estimate
 from reports.statistics import holm, holm_levels
 
-Word = Literal["better", "worse", "same", "not decided"]
+
+class Word(StrEnum):
+    """What is decided about a contrast, first against second."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+    NOT_DECIDED = "not decided"
+
+    @property
+    def turned(self) -> "Word":
+        """The same, second against first."""
+        return {Word.BETTER: Word.WORSE, Word.WORSE: Word.BETTER}.get(self, self)
+
 
 ALPHA = 0.05
 
@@ -93,10 +106,10 @@ def _decide(
     difference = estimate.bounds(levels[0])
     # Two one-sided tests at a are an interval of coverage 1 - 2 a (Schuirmann 1987).
     alike = estimate.bounds(1 - 2 * (1 - levels[1]))
-    word: Word = "not decided"
+    word = Word.NOT_DECIDED
     shown = min(difference[0], alike[0]), max(difference[1], alike[1])
     if p[0] <= alpha:
-        word, shown = "better" if estimate.mean > 0 else "worse", difference
+        word, shown = Word.BETTER if estimate.mean > 0 else Word.WORSE, difference
     elif p[1] <= alpha:
-        word, shown = "same", alike
+        word, shown = Word.SAME, alike
     return Decision(word, *shown, p[1] <= alpha, margin, *p)

@@ -115,21 +115,7 @@ def table_content(
     """Main tables and cost with their headers and captions."""
     modes, baselines = results["guide_modes"], results["baselines"]
     n_splits = ablation.params.get(Param.N_SPLITS, "?")
-    bootstrapped = say(
-        "SROCC and PLCC with their 95 % bootstrap interval over prompts, averaged over the test "
-        "parts, or within each left-out generator; the other means over {n} splits have none. "
-        "Gap: train − validation SROCC at the last epoch. Saturated: share of test images whose "
-        "correction lies within 5 % of its bound. A dash: undefined, not zero.",
-        n=n_splits,
-    )
-    resplit = say(
-        "Mean over {n} splits with its 95 % interval, unadjusted ({kind}). Gap: train − "
-        "validation SROCC at the last epoch. Saturated: share of test images whose correction "
-        "lies within 5 % of its bound. A dash: undefined, not zero.",
-        n=n_splits,
-        kind=_interval_words(ablation),
-    )
-    caption = bootstrapped if ablation.has_one_part else resplit
+    caption = _scores_caption(ablation, str(n_splits))
     main = [
         {
             "id": target,
@@ -165,6 +151,25 @@ def table_content(
             margin=format_score(ablation.margin),
         ),
     }
+
+
+def _scores_caption(ablation: Ablation, n_splits: str) -> str:
+    """What the main tables show, and where their intervals come from."""
+    if ablation.has_one_part:
+        return say(
+            "SROCC and PLCC with their 95 % bootstrap interval over prompts, averaged over the "
+            "test parts, or within each left-out generator; the other means over {n} splits have "
+            "none. Gap: train − validation SROCC at the last epoch. Saturated: share of test "
+            "images whose correction lies within 5 % of its bound. A dash: undefined, not zero.",
+            n=n_splits,
+        )
+    return say(
+        "Mean over {n} splits with its 95 % interval, unadjusted ({kind}). Gap: train − "
+        "validation SROCC at the last epoch. Saturated: share of test images whose correction "
+        "lies within 5 % of its bound. A dash: undefined, not zero.",
+        n=n_splits,
+        kind=_interval_words(ablation),
+    )
 
 
 def _earned(ablation: Ablation, comparisons: list[Entry]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION
 from qa_core.targets import TARGETS
 from reports.figures.style import format_score, label
+from reports.inference.decisions import Word
 from reports.language import phrase, say, say_all
 
 Entry = Mapping[str, Any]
@@ -84,12 +85,11 @@ def earned_words(comparisons: Sequence[Entry], target: str) -> str:
 
 
 _VERDICTS = {
-    "better": phrase("shown to be above 0"),
-    "worse": phrase("shown to be below 0"),
-    "same": phrase("the same within the margin"),
-    "not decided": phrase("not decided"),
+    Word.BETTER: phrase("shown to be above 0"),
+    Word.WORSE: phrase("shown to be below 0"),
+    Word.SAME: phrase("the same within the margin"),
+    Word.NOT_DECIDED: phrase("not decided"),
 }
-_TURNED = {"better": "worse", "worse": "better"}
 
 
 def _difference(
@@ -99,9 +99,9 @@ def _difference(
     for one in comparisons:
         if one["target"] != target or {one["first"], one["second"]} != {first, second}:
             continue
-        mean, verdict = float(one["difference"]["mean"]), str(one["verdict"])
+        mean, verdict = float(one["difference"]["mean"]), Word(one["verdict"])
         if one["first"] == second:
-            mean, verdict = -mean, _TURNED.get(verdict, verdict)
+            mean, verdict = -mean, verdict.turned
         return mean, say(_VERDICTS[verdict])
     return None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qa_core.targets import TARGETS
-from reports.inference.decisions import ALPHA, Decision, decide_family, p_same
+from reports.inference.decisions import ALPHA, Decision, Word, decide_family, p_same
 from reports.inference.estimates import Estimate
 from reports.language import phrase
 from reports.statistics import holm, holm_levels
@@ -161,15 +161,19 @@ def _decide_contrasts(members: Sequence[_Tested], margin: float) -> list[Verdict
 
 def _of_decisions(one: _Tested, decisions: Sequence[Decision]) -> Verdict:
     """The verdict on a claim: what speaks most against it decides."""
-    by_word: dict[str, list[int]] = {}
+    by_word: dict[Word, list[int]] = {}
     for number, decision in enumerate(decisions):
         by_word.setdefault(decision.word, []).append(number)
-    p = [d.p_same if d.word == "same" else d.p_difference for d in decisions]
-    word = next(w for w in ("worse", "not decided", "same", "better") if w in by_word)
-    pick = min if word == "worse" else max
+    p = [d.p_same if d.word is Word.SAME else d.p_difference for d in decisions]
+    word = next(w for w in (Word.WORSE, Word.NOT_DECIDED, Word.SAME, Word.BETTER) if w in by_word)
+    pick = min if word is Word.WORSE else max
     chosen = pick(by_word[word], key=lambda number: p[number])
     decision = decisions[chosen]
-    said = {"worse": "refuted", "better": "supported", "same": same_within(decision.margin)}
+    said = {
+        Word.WORSE: "refuted",
+        Word.BETTER: "supported",
+        Word.SAME: same_within(decision.margin),
+    }
     bounds = decision.low, decision.high
     return one.told(said.get(word, word), one.contrasts[chosen], bounds, p[chosen])
 

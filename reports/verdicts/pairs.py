@@ -10,7 +10,7 @@ from itertools import combinations
 
 from qa_core.measures.catalogue import SROCC
 from reports.evidence.load import Ablation
-from reports.inference.decisions import Decision, decide_family
+from reports.inference.decisions import Decision, Word, decide_family
 from reports.verdicts.decide import PRIMARY, SECONDARY
 from reports.verdicts.measured import Measured, measure_pair
 
@@ -44,9 +44,9 @@ class Pair:
     decision: Decision | None
 
     @property
-    def verdict(self) -> str:
-        """What is decided: better, worse, same or not decided."""
-        return "not decided" if self.decision is None else self.decision.word
+    def verdict(self) -> Word:
+        """What is decided."""
+        return Word.NOT_DECIDED if self.decision is None else self.decision.word
 
 
 def decide_pairs(ablation: Ablation, setting: str) -> list[Pair]:

@@ -15,6 +15,7 @@ from qa_core.records.schema import Param, Setting
 from qa_core.system.files import written_whole
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
+from reports.inference.decisions import Word
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,
     Interval,
@@ -142,7 +143,7 @@ def comparisons(ablation: Ablation, setting: str) -> list[Entry]:
             "first": a,
             "second": b,
             "difference": as_entry(lifts[target, a, b]),
-            "verdict": "not decided",
+            "verdict": Word.NOT_DECIDED,
             "reason": reason,
         }
         for target in ablation.targets
