@@ -1,5 +1,6 @@
 """The guide's claims, decided on frames with known answers."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,9 +11,10 @@ from corrected_t import corrected_t
 from qa_core.targets import TARGETS
 from reports.claims import CLAIMS
 from reports.evidence.load import Ablation
-from reports.text.standing import told_apart
+from reports.text.standing import standing_in_words, told_apart, unbeaten_in_words
 from reports.verdicts.contrasts import Contrast, Evidence
 from reports.verdicts.decide import Claim, Verdict, decide
+from reports.verdicts.results import mode_entries, reference_entries
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 
@@ -162,6 +164,41 @@ def test_the_cover_leads_with_a_mode_only_where_all_pairs_allow_it() -> None:
         p < 0.05 / 6
     )
     assert not set(apart) & set(close)
+
+
+@pytest.mark.parametrize(
+    ("bar", "said"),
+    [
+        (0.9, "On consistency no mode is shown to rank better than scene statistics (.900)."),
+        (0.74, ""),
+    ],
+)
+def test_a_reference_above_all_modes_is_named_on_the_cover(bar: float, said: str) -> None:
+    ablation = with_reference(make(ORDERED), "scene", bar)
+    modes, baselines = mode_entries(ablation, "guide"), reference_entries(ablation)
+    assert unbeaten_in_words(ablation, modes, baselines, "consistency") == said
+    assert unbeaten_in_words(ablation, modes, {}, "consistency") == ""
+
+
+@pytest.mark.parametrize(
+    ("floor", "said"),
+    [
+        (0.9, "reach .900: what the modes rank on is less than that."),
+        (0.781, "No mode is shown to rank better than generator and prompt alone"),
+        (0.6, ""),
+    ],
+)
+def test_the_floor_is_held_against_the_modes_by_intervals(floor: float, said: str) -> None:
+    ablation = with_reference(make(ORDERED, noise=0.02), "floor", floor)
+    modes, baselines = mode_entries(ablation, "guide"), reference_entries(ablation)
+    words = standing_in_words(ablation, modes, baselines, "consistency")
+    assert said in words and (bool(said) or "without a look" not in words)
+
+
+def with_reference(ablation: Ablation, name: str, score: float) -> Ablation:
+    """The ablation with one more reference on consistency, the same on every split."""
+    rows = ablation.references.assign(reference=name, test_srocc_consistency=score)
+    return dataclasses.replace(ablation, references=pd.concat([ablation.references, rows]))
 
 
 def test_ids_are_unique() -> None:

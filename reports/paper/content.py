@@ -28,6 +28,7 @@ from reports.paper.tables import (
 from reports.text.advice import earned_words, recommendation_words
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.resolution import Resolution, find_resolution, resolution_words
+from reports.text.standing import unbeaten_in_words
 from reports.text.time_taken import is_planned, plan_rows
 from reports.text.wording import claims_in_words, protocol_words, verdict_in_words
 from reports.verdicts.decide import PRIMARY, Verdict
@@ -83,7 +84,7 @@ def build_content(
         "notes": [*on_the_cover(ablation), *_notes(ablation)],
         "resolution": [resolution_words(ablation, t, found) for t, found in resolutions.items()],
         "recommendation": recommendation_words(results["recommendation"]),
-        "earned": _earned(ablation, results["comparisons"]["guide"]),
+        "earned": _earned(ablation, results),
         "claims_in_words": claims_in_words(guide),
         "in_words": verdict_in_words(ablation, modes, baselines),
         "pooled": pooled_rows(results["pooled_out_of_fold"], ablation.targets),
@@ -172,9 +173,13 @@ def _scores_caption(ablation: Ablation, n_splits: str) -> str:
     )
 
 
-def _earned(ablation: Ablation, comparisons: list[Entry]) -> list[str]:
-    """What the bound earns on each target, where the control was run."""
-    words = [earned_words(comparisons, target) for target in ablation.targets]
+def _earned(ablation: Ablation, results: dict[str, Any]) -> list[str]:
+    """What training and the bound earn on each target, where the references and control are."""
+    rows = results["guide_modes"], results["baselines"]
+    words = [
+        *(unbeaten_in_words(ablation, *rows, target) for target in ablation.targets),
+        *(earned_words(results["comparisons"]["guide"], target) for target in ablation.targets),
+    ]
     return [one for one in words if one]
 
 

@@ -1,7 +1,7 @@
 """Who leads on a target, and whether the modes stand above what needs no fine-tuning, in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qa_core.arms import CONTROLS
@@ -48,6 +48,36 @@ def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target
         against = [say("There is no zero-shot or ridge row to hold the modes against.")]
     floor = _floor_words(ablation, modes, baselines, target)
     return say_all([_leader(ablation, modes, target), *against, floor])
+
+
+def unbeaten_in_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
+    """The strongest reference, where no mode is shown to rank better; empty where one is."""
+    known: Table = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
+    means, bars = _means(modes, target), _means(known, target)
+    if not ablation.decides or not means or not bars:
+        return ""
+    strongest = max(bars, key=lambda name: bars[name])
+    found = _over_reference(ablation, means, strongest, target, len(bars))
+    if found.above or not (found.open or found.below):
+        return ""
+    return say(
+        "On {target} no mode is shown to rank better than {reference} ({score}).",
+        target=target,
+        reference=label(strongest),
+        score=format_score(bars[strongest]),
+    )
+
+
+def _over_reference(
+    ablation: Ablation, modes: Iterable[str], reference: str, target: str, n_references: int
+) -> Standing:
+    """Where the modes' differences from a reference lie; intervals are for all references."""
+    metric = SROCC.logged(target)
+    lifts = {
+        mode: measure_over_reference(ablation, mode, reference, metric, Setting.GUIDE)
+        for mode in modes
+    }
+    return _standing(lifts, len(lifts) * n_references)
 
 
 def _leader(ablation: Ablation, modes: Table, target: str) -> str:
@@ -130,20 +160,16 @@ def _against(
     mark = f"{label(reference)} ({format_score(bar)})"
     if not ablation.decides:
         return _by_means(_means(modes, target), bar, mark)
-    metric = SROCC.logged(target)
-    lifts = {
-        mode: measure_over_reference(ablation, mode, reference, metric, Setting.GUIDE)
-        for mode in _means(modes, target)
-    }
-    found = _standing(lifts, len(lifts) * n_references)
+    names = _means(modes, target)
+    found = _over_reference(ablation, names, reference, target, n_references)
     if not (found.above or found.open or found.below):
         return _by_means(_means(modes, target), bar, mark)  # no split has both
-    if len(found.above) == len(lifts):
+    if len(found.above) == len(names):
         return say(
             "Every mode lies above {reference} beyond what the splits’ spread explains.",
             reference=mark,
         )
-    if len(found.open) == len(lifts):
+    if len(found.open) == len(names):
         return say(
             "No mode can be told from {reference}: none is shown to have earned its training.",
             reference=mark,
@@ -194,12 +220,7 @@ def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str
             " than every mode: {floor}.",
             floor=mark,
         )
-    metric = SROCC.logged(target)
-    lifts = {
-        mode: measure_over_reference(ablation, mode, Reference.FLOOR, metric, Setting.GUIDE)
-        for mode in means
-    }
-    found = _standing(lifts, len(lifts))
+    found = _over_reference(ablation, means, Reference.FLOOR, target, 1)
     if found.above:
         return ""
     if found.open:
