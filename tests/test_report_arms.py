@@ -1,5 +1,6 @@
 """Further arms and published results in the report, from a store with made-up scores."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from reports.evidence.load import Ablation, load_ablation
 from reports.figures.arms.line import compute_line
 from reports.figures.catalogue import draw_arms
 from reports.paper.arms import arm_content
-from reports.paper.published import PAPERS, published_content
+from reports.paper.published import ANCHORS, METHOD, PAPERS, published_content
 from reports.statistics import holm
 from reports.verdicts.arms import arm_gains, arm_results
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import decide
+from reports.verdicts.results import reference_entries
 
 
 def load(out: Path) -> Ablation:
@@ -99,7 +101,24 @@ def test_without_arms_and_on_other_data_there_is_no_such_section(tmp_path: Path)
     assert published_content(plain, found) == {"published": None}
 
 
+@pytest.mark.parametrize(
+    ("name", "groups"), [("agiqa3k", 4), ("aigciqa2023", 3), ("evalmuse40k", 2)]
+)
+def test_each_data_set_has_the_groups_that_were_published(
+    name: str, groups: int, out: Path
+) -> None:
+    loaded = load(out)
+    named = dataclasses.replace(loaded, params=loaded.params | {"data_name": name})
+    content = published_content(
+        named, {"modes": {}, "arms": {}, "baselines": reference_entries(named)}
+    )
+    assert len(content["published"]["groups"]) == groups
+    titles = [group["title"] for group in content["published"]["groups"]]
+    assert ("one run" in " ".join(titles)) == (name == "agiqa3k")
+
+
 def test_published_scores_are_probabilities_of_four_columns() -> None:
-    for table in PAPERS.values():
+    assert PAPERS.keys() >= METHOD.keys() | ANCHORS.keys()
+    for table in (*PAPERS.values(), *METHOD.values(), *ANCHORS.values()):
         for scores in table.values():
             assert len(scores) == 4 and all(s is None or 0 < s < 1 for s in scores)
