@@ -13,7 +13,7 @@ from report_fixture import Made, make_ablation
 
 from experiments.baseline import BaselineArgs
 from qa_core import command_line as cli
-from qa_core.config import RunConfig, with_settings
+from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
 from qa_core.records.tracking import as_text
 from qa_core.targets import Target
@@ -67,9 +67,11 @@ def write_predictions(ablation: Ablation, path: Path, **columns: object) -> Path
         with_settings(RunConfig(), lr=1e-4, lr_head=1e-3, threads=1),
         with_settings(RunConfig(), partial_freeze=True, freeze_layers=7, residual_scale_q=0.3416),
         with_settings(RunConfig(), residual_learning=False, fusion_inputs=("img", "product")),
-        with_settings(
-            RunConfig(), data_csv_path="my data/$x.csv", mos_range_q=(1.0, 5.0), cache=False
+        run_config_from_flat(
+            {"data_csv_path": "my data/$x.csv", "mos_range_q": (1.0, 5.0), "cache": False}
         ),
+        run_config_from_flat({"data_csv_path": "x.csv", "image_view": "whole"}),
+        run_config_from_flat({"data_csv_path": "x.csv", "backbone": "ViT-B-32"}),
     ],
 )
 def test_a_runs_command_gives_back_its_configuration(config: RunConfig, ablation: Ablation) -> None:

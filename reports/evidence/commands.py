@@ -25,7 +25,8 @@ def run_command(params: Mapping[str, str], ablation: Ablation, split: int | str)
         split: Number of the split, or `SPLIT`.
     """
     words = [SCRIPT]
-    for name, default in RunConfig().flat().items():
+    defaults = RunConfig().flat() | {"image_view": _usual_view(params)}
+    for name, default in defaults.items():
         text = params.get(name)
         if text is not None and text != _as_logged(default):
             words.append(_flag(name, text))
@@ -33,6 +34,12 @@ def run_command(params: Mapping[str, str], ablation: Ablation, split: int | str)
     if ablation.params.get(Param.SPLIT_SEED, "0") != "0":
         words.append(f"--split_seed {ablation.params[Param.SPLIT_SEED]}")
     return " ".join([*words, "--test"])
+
+
+def _usual_view(params: Mapping[str, str]) -> str:
+    """How a run sees its images where its command does not say it."""
+    own_images = bool(params.get("dataset") or params.get("data_csv_path"))
+    return usual_view(params.get("backbone", EMBEDDED_BACKBONE), own_images)
 
 
 def _as_logged(value: Any) -> str:
@@ -69,10 +76,8 @@ def ablation_command(ablation: Ablation) -> str:
     if p.get("backbone") != EMBEDDED_BACKBONE:
         named |= {"BACKBONE": p.get("backbone"), "PRETRAINED": p.get("pretrained")}
         named["TOKENIZER"] = cell.get("tokenizer")
-    own_images = bool(cell.get("dataset") or cell.get("data_csv_path"))
-    usual = usual_view(str(p.get("backbone")), own_images)
-    if p.get("image_view", "whole") != usual:
-        named["IMAGE_VIEW"] = p.get("image_view", "whole")
+    if (view := p.get("image_view", "whole")) != _usual_view(cell):
+        named["IMAGE_VIEW"] = view
     if ablation.n_seeds > 1:
         named["SEEDS"] = str(ablation.n_seeds)
     if ablation.margin != MARGIN:
