@@ -107,7 +107,8 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         is_smoke = args.profile == "smoke"
         foresee = None if is_smoke else partial(power_params, base, margin=profile.margin)
         if only is None and not is_smoke:
-            print("\n".join(["This run leaves open:", *out_of_reach(base.clip.backbone, profile)]))
+            for line in out_of_reach(base.clip.backbone, profile):
+                print(f"left open   {line}")
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         build_report(args.out, stores.tracking_uri)
         publish_overview(stores)

@@ -64,7 +64,7 @@ def print_calibrated(args: PlanArgs) -> None:
         if note:
             print(f"note     {note}")
     for line in out_of_reach(base.clip.backbone, profile):
-        print(f"claim    {line}")
+        print(f"open     {line}")
 
 
 def print_forecast(forecast: "Forecast", workers: int) -> None:

@@ -7,7 +7,7 @@ from studies.profiles import PROFILES, Profile
 
 
 def out_of_reach(backbone: str, profile: Profile) -> list[str]:
-    """A line for each claim that such a run leaves open: its id, and what would decide it."""
+    """A line for each claim that such a run leaves open: what would decide it."""
     found: list[str] = []
     for claim in CLAIMS:
         lacks: list[str] = []
@@ -19,5 +19,5 @@ def out_of_reach(backbone: str, profile: Profile) -> list[str]:
         if claim.family in DESIGNS and claim.family not in profile.studies:
             lacks.append(f"its study (make study STUDY={claim.family})")
         if lacks:
-            found.append(f"{claim.id} needs {' and '.join(lacks)}")
+            found.append(f"{claim.question}: needs {' and '.join(lacks)}")
     return found

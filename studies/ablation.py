@@ -150,7 +150,7 @@ def _run_phases(ablation: RunningAblation) -> int:
     searched = [config for space in spaces for config in space.depths()]
     _fill_cache(ablation, searched, plan.folds or plan.splits)
     _fill_cache(ablation, [space.guide for space in spaces], plan.splits)
-    write_reference_rows(context, board.say)
+    write_reference_rows(context, board.say, board.note)
     failed = _confirm(ablation, tune(ablation))
     failed += sum(_run_study(ablation, StudyRequest(name)) for name in ablation.profile.studies)
     if not failed:

@@ -43,8 +43,16 @@ OFF_SCALE = "zero-shot scores are not on the scale of the ratings"
 ReferenceScore = tuple[dict[str, float], dict[str, str], "pd.DataFrame | None"]
 
 
-def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
-    """Compute and log the reference rows that are not there yet; returns how many."""
+def write_reference_rows(
+    context: Context, say: Callable[[str], None], progress: Callable[[str], None] | None = None
+) -> int:
+    """Compute and log the reference rows that are not there yet; returns how many.
+
+    Args:
+        context: Data, splits and backbone.
+        say: Told what was done.
+        progress: Told how far the reading of images has come.
+    """
     done = {
         (run.data.tags[Tag.REFERENCE], run.data.tags[Tag.SPLIT])
         for run in context.tracker.runs(Kind.REFERENCE)
@@ -54,7 +62,7 @@ def write_reference_rows(context: Context, say: Callable[[str], None]) -> int:
     todo = [(split, name) for split, name in wanted if (name, str(split.index)) not in done]
     if not todo:
         return 0
-    scorer = ReferenceScorer(context, say)
+    scorer = ReferenceScorer(context, progress)
     for split, name in todo:
         started = time.time()
         metrics, undefined, predictions = scorer.score(name, split)
@@ -90,11 +98,11 @@ class ReferenceScorer:
 
     Args:
         context: Data, splits and backbone.
-        say: Told how far the reading of images has come.
+        progress: Told how far the reading of images has come.
     """
 
-    def __init__(self, context: Context, say: Callable[[str], None] | None = None):
-        self._say = say
+    def __init__(self, context: Context, progress: Callable[[str], None] | None = None):
+        self._progress = progress
         self._workspace, self._pool = context.workspace, context.plan.pool
         positive, negative = zip(*ANTONYM_PROMPTS, strict=True)
         encode = context.workspace.encode_texts
@@ -149,7 +157,7 @@ class ReferenceScorer:
     def _scene(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:
         if own not in self._scenes:
             paths = [Path(path) for path in own.table.frame["image_path"]]
-            self._scenes[own] = scene_statistics(paths, own.cache_dir, self._say)
+            self._scenes[own] = scene_statistics(paths, own.cache_dir, self._progress)
         return kernel_ridge_predictions(*_parts(own, split, target, self._scenes[own]))
 
     def _floor(self, target: Target, split: "Split", own: "Workspace") -> np.ndarray:

@@ -14,7 +14,7 @@ from reports.evidence.load import Ablation
 from reports.text.standing import standing_in_words, told_apart, unbeaten_in_words
 from reports.verdicts.contrasts import Contrast, Evidence
 from reports.verdicts.decide import Claim, Verdict, decide
-from reports.verdicts.results import mode_entries, reference_entries
+from reports.verdicts.results import claim_entry, mode_entries, reference_entries
 
 MODES: tuple[str, ...] = ("traditional", "residual", "residual_partial_freeze", "linear_probe")
 
@@ -164,6 +164,33 @@ def test_the_cover_leads_with_a_mode_only_where_all_pairs_allow_it() -> None:
         p < 0.05 / 6
     )
     assert not set(apart) & set(close)
+
+
+def test_a_claim_about_the_model_is_no_claim_about_time() -> None:
+    ablation = make(ORDERED)
+    ablation.cells["alignment_retention"] = np.random.default_rng(1).uniform(0.90, 0.95, 40)
+    kept = Claim(
+        "kept", "Alignment is kept", "retention above .8",
+        lambda evidence, target: [
+            evidence.level("residual", "alignment_retention", null=0.8, above=True)
+        ],
+        targets=("model",),
+    )  # fmt: skip
+    (verdict,) = decide([kept], Evidence(ablation, "guide"), ablation.targets)
+    entry = claim_entry(verdict)
+    assert (entry["target"], entry["verdict"]) == ("model", "supported")
+    assert entry["effect"] == pytest.approx(0.925, abs=0.02)
+    assert not [key for key in entry if key.startswith("seconds")]
+
+
+@pytest.mark.parametrize("backbone", ["qa-tiny", "ViT-B-32"])
+def test_a_claim_about_published_backbones_is_left_alone_with_the_embedded_one(
+    backbone: str,
+) -> None:
+    ablation = make(ORDERED)
+    ablation.params["backbone"] = backbone
+    reason = verdicts(ablation)["lr_range_holds_best", "quality"].reason
+    assert reason is not None and ("published" in reason) == (backbone == "qa-tiny")
 
 
 @pytest.mark.parametrize(

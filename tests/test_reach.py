@@ -11,14 +11,15 @@ LATER = "its study (make study STUDY={})"
 
 def test_a_default_run_on_the_embedded_backbone_leaves_these_open() -> None:
     assert out_of_reach("qa-tiny", PROFILES["default"]) == [
-        f"full_catches_up needs {LATER.format('data_size')}",
-        f"probe_enough_small_data needs {LATER.format('data_size')}",
-        "residual_converges_early needs 20 epochs (PROFILE=full)",
-        "residual_is_steadier needs 20 epochs (PROFILE=full)",
-        f"freeze_band_best needs {LATER.format('depth')}",
-        f"scale_suits_data needs {LATER.format('data_size')}",
-        f"lr_range_holds_best needs a published backbone (BACKBONE=) and {LATER.format('lr')}",
-        f"batch_size_hardly_matters needs {LATER.format('batch_size')}",
+        f"Full fine-tuning catches up on more data: needs {LATER.format('data_size')}",
+        f"The linear probe is enough for very little data: needs {LATER.format('data_size')}",
+        "Residual learning converges within 5–10 epochs: needs 20 epochs (PROFILE=full)",
+        "Residual learning's validation curve fluctuates less: needs 20 epochs (PROFILE=full)",
+        f"Freezing between 2/3 and 5/6 of the depth is best: needs {LATER.format('depth')}",
+        f"Small scales suit little data, .3–.5 much: needs {LATER.format('data_size')}",
+        "The recommended LR range of each mode holds its best LR: needs a published backbone"
+        f" (BACKBONE=) and {LATER.format('lr')}",
+        f"Batch size hardly matters for residual learning: needs {LATER.format('batch_size')}",
     ]
 
 

@@ -1,5 +1,6 @@
 """Reference predictions that a fine-tuned mode has to beat, or cannot."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -60,16 +61,14 @@ def ridge_predictions(
         mos_val: (n_val,).
         features_test: (n_test, width).
     """
-    train = np.asarray(features_train, dtype=np.float64)
-    centre, spread = train.mean(axis=0), train.std(axis=0)
-    spread[spread == 0] = 1
+    standardise = _standardiser(features_train)
     mos = np.asarray(mos_train, dtype=np.float64)
-    left, singular, right = np.linalg.svd((train - centre) / spread, full_matrices=False)
+    left, singular, right = np.linalg.svd(standardise(features_train), full_matrices=False)
     along = left.T @ (mos - mos.mean())  # (rank,)
 
     def predict(features: Matrix, strength: float) -> Vector:
         weights = right.T @ (along * singular / (singular**2 + strength))  # (width,)
-        return (np.asarray(features, dtype=np.float64) - centre) / spread @ weights + mos.mean()
+        return standardise(features) @ weights + mos.mean()
 
     strength = float(
         max(STRENGTHS[::-1], key=lambda strength: _merit(predict(features_val, strength), mos_val))
@@ -103,13 +102,8 @@ def kernel_ridge_predictions(
     if len(train) > MOST_KERNEL_ROWS:
         rows = np.random.default_rng(0).choice(len(train), MOST_KERNEL_ROWS, replace=False)
         train, mos = train[rows], mos[rows]
-    centre, spread = train.mean(axis=0), train.std(axis=0)
-    spread[spread == 0] = 1
-
-    def standardised(features: Matrix) -> Matrix:
-        return np.clip((np.asarray(features, dtype=np.float64) - centre) / spread, -5, 5)
-
-    known, validation = standardised(train), standardised(features_val)
+    standardise = _standardiser(train, most=5.0)
+    known, validation = standardise(train), standardise(features_val)
     make = cast(Any, KernelRidge)  # without types, and its defaults look like whole numbers
     fits = [
         make(alpha=penalty, kernel="rbf", gamma=factor / train.shape[1])
@@ -119,7 +113,20 @@ def kernel_ridge_predictions(
     for fit in fits:
         fit.fit(known, mos - mos.mean())
     best = max(fits, key=lambda fit: _merit(fit.predict(validation), mos_val))
-    return best.predict(standardised(features_test)) + mos.mean()
+    return best.predict(standardise(features_test)) + mos.mean()
+
+
+def _standardiser(train: Matrix, most: float = np.inf) -> Callable[[Matrix], Matrix]:
+    """What centres and scales features as those of the training part, limited to +- `most`."""
+    known = np.asarray(train, dtype=np.float64)
+    centre, spread = known.mean(axis=0), known.std(axis=0)
+    spread[spread == 0] = 1
+
+    def standardise(features: Matrix) -> Matrix:
+        scaled = (np.asarray(features, dtype=np.float64) - centre) / spread
+        return scaled if np.isinf(most) else np.clip(scaled, -most, most)
+
+    return standardise
 
 
 def _merit(predicted: ArrayLike, mos: ArrayLike) -> float:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qa_core.config import EMBEDDED_BACKBONE
+from qa_core.records.schema import Param
 from qa_core.targets import TARGETS
 from reports.inference.decisions import ALPHA, Decision, Word, decide_family, p_same
 from reports.inference.estimates import Estimate
@@ -141,6 +143,9 @@ def same_within(margin: float) -> str:
 
 
 def _test(claim: Claim, target: str, evidence: Evidence) -> _Tested:
+    backbone = evidence.ablation.params.get(Param.BACKBONE)
+    if claim.published_backbone and backbone == EMBEDDED_BACKBONE:
+        raise NotTested(phrase("it is about published backbones"))
     found: list[tuple[Contrast, Estimate]] = []
     for contrast in claim.contrasts(evidence, target):
         estimate = contrast.estimate or evidence.ablation.design.estimate(contrast.values)

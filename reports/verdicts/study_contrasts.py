@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from qa_core.config import EMBEDDED_BACKBONE
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import PUBLISHED_RATES, freezing_of
 from qa_core.records.schema import Param, Setting
@@ -93,8 +92,6 @@ def scale_suits_data(evidence: Evidence, target: str) -> Sequence[Contrast]:
 
 def lr_range_holds_best(evidence: Evidence, target: str) -> Sequence[Contrast]:
     """In each mode: the best rate inside the range − the best outside, both chosen on the pool."""
-    if evidence.ablation.params.get(Param.BACKBONE) == EMBEDDED_BACKBONE:
-        raise NotTested(phrase("the guide’s ranges are for published backbones"))
     study, metric = _study(evidence, "lr"), SROCC.logged(target)
     contrasts: list[Contrast] = []
     for mode in GUIDE_MODES:
