@@ -14,7 +14,7 @@ import numpy as np
 
 from qa_core import command_line as cli
 from qa_core.backbones.tower import EMBEDDED
-from qa_core.config import DatasetName, RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.protocols import plan_protocol
 from qa_core.data.splits import Split
 from qa_core.features.inputs import take
@@ -25,6 +25,7 @@ from qa_core.measures.references import (
     quality_features,
     ridge_predictions,
 )
+from qa_core.settings.data import DatasetName
 from qa_core.targets import TARGETS, Target
 
 VIEWS: dict[str, list[int]] = {

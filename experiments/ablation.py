@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
 from qa_core.arms import parse_arms
-from qa_core.config import (
-    EMBEDDED_BACKBONE,
-    CachePrecision,
-    ImageView,
-    ProtocolName,
-    RunConfig,
-    run_config_from_flat,
-)
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.records.schema import MARGIN, check_margin
+from qa_core.settings.data import ImageView, ProtocolName
+from qa_core.settings.model import EMBEDDED_BACKBONE
+from qa_core.settings.training import CachePrecision
 from studies.engine.local import interrupts_held
 from studies.engine.machines import EngineChoice, EngineName
 from studies.profiles import PROFILES, Profile, StudyRequest

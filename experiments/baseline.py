@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from experiments.cli.panel import configuration_panel, epoch_line
 from qa_core import command_line as cli
 from qa_core import modes
-from qa_core.config import ProtocolName, RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.recipes import apply_recipe
+from qa_core.settings.data import ProtocolName
 
 if TYPE_CHECKING:
     from qa_core.data.splits import Split

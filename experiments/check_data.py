@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
-from qa_core.config import EMBEDDED_BACKBONE, RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.settings.model import EMBEDDED_BACKBONE
 
 if TYPE_CHECKING:
     from qa_core.data.findings import Finding

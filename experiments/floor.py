@@ -12,7 +12,7 @@ from qa_core.targets import Target
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qa_core.config import ProtocolName
+    from qa_core.settings.data import ProtocolName
 
 N_SPLITS = 100
 """Splits of protocols that can draw any number: exact to the third digit within seconds."""

@@ -1,6 +1,6 @@
 """Claims of the guide that an ablation cannot decide at its size, named before it runs."""
 
-from qa_core.config import EMBEDDED_BACKBONE
+from qa_core.settings.model import EMBEDDED_BACKBONE
 from reports.claims import CLAIMS
 from studies.designed.catalogue import DESIGNS
 from studies.profiles import PROFILES, Profile

@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qa_core.config import ImageView
 from qa_core.data.decode import UnreadableImage, decode_image
 from qa_core.errors import UserError
 from qa_core.model.checkpoint import load_model
 from qa_core.model.quality_model import QualityModel
+from qa_core.settings.data import ImageView
 from qa_core.system.device import pick_device
 from qa_core.targets import TARGETS, Target
 

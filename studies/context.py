@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qa_core.config import ProtocolName, RunConfig
+from qa_core.config import RunConfig
 from qa_core.data.protocols import plan_protocol, resolve_protocol
 from qa_core.data.splits import SplitPlan
 from qa_core.records.tracking import Tracker
+from qa_core.settings.data import ProtocolName
 from studies.engine.interface import InfrastructureError
 
 if TYPE_CHECKING:

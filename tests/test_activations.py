@@ -11,10 +11,10 @@ import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.backbones.tower import EMBEDDING
-from qa_core.config import BackboneConfig
 from qa_core.features import activations as module
 from qa_core.features.activations import activations, image_inputs, text_inputs
 from qa_core.features.cache_budget import GB, boundary_bytes, plan_cache
+from qa_core.settings.model import BackboneConfig
 
 PROMPTS = ["a", "a red circle to the left of a large blue star", "two"]
 

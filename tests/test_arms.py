@@ -11,7 +11,7 @@ from PIL import Image
 
 from qa_core.arms import ARMS, MODES, parse_arms
 from qa_core.backbones.backbone import load_backbone
-from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
@@ -21,6 +21,7 @@ from qa_core.model.quality_model import QualityModel
 from qa_core.model.texts import PromptTexts
 from qa_core.modes import BackboneSpec, mode_config, resolve
 from qa_core.scorer import Scorer
+from qa_core.settings.model import BackboneConfig
 from qa_core.training.averaging import WeightAverage
 from qa_core.training.interpolation import PERCENTS, interpolate
 from qa_core.training.optim import depth_factors

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
-from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
+from qa_core.settings.model import BackboneConfig
 
 PROMPTS = ["a", "a red circle to the left of a large blue star", "two"]
 

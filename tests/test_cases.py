@@ -14,7 +14,7 @@ from report_fixture import Made, make_ablation
 from scipy.stats import spearmanr
 
 from qa_core.backbones.backbone import load_backbone
-from qa_core.config import BackboneConfig
+from qa_core.settings.model import BackboneConfig
 from reports.evidence.load import load_ablation
 from reports.evidence.others import with_predictions
 

@@ -9,10 +9,10 @@ import pytest
 from experiments.check_data import CheckArgs, check
 from experiments.floor import FloorArgs, print_floor
 from qa_core.backbones.backbone import load_tokenizer
-from qa_core.config import BackboneConfig
 from qa_core.data.check import copy_notes, image_findings, prompt_notes, summarise
 from qa_core.data.findings import Finding, told
 from qa_core.data.tables.csv_table import read_csv_table
+from qa_core.settings.model import BackboneConfig
 from tests.conftest import SHARED_DATA
 
 AGIQA3K = SHARED_DATA / "agiqa3k"

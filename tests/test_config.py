@@ -4,21 +4,11 @@ import dataclasses
 
 import pytest
 
-from qa_core.config import (
-    BackboneConfig,
-    DataConfig,
-    FreezeConfig,
-    HeadConfig,
-    KeepConfig,
-    LossConfig,
-    OptimConfig,
-    RefinementConfig,
-    RunConfig,
-    TrainConfig,
-    run_config_from_flat,
-    with_settings,
-)
+from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
+from qa_core.settings.data import DataConfig
+from qa_core.settings.model import BackboneConfig, FreezeConfig, HeadConfig, RefinementConfig
+from qa_core.settings.training import KeepConfig, LossConfig, OptimConfig, TrainConfig
 from qa_core.targets import Target
 
 

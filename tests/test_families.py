@@ -13,13 +13,14 @@ from torch import nn
 
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.backbones.tower import EMBEDDING, RAW, Member
-from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
 from qa_core.features.activations import activations, image_inputs, text_inputs
 from qa_core.features.cache_budget import boundary_bytes
 from qa_core.model.freezing import count_parameters
 from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import resolve
+from qa_core.settings.model import BackboneConfig
 from qa_core.training.trainer import trained_state
 from tests.families import CONFIGS, OF_STAGES, write_configs
 

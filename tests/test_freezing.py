@@ -7,10 +7,11 @@ import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.backbones.tower import EMBEDDED, TowerEntry
-from qa_core.config import BackboneConfig, RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.model.freezing import apply_freezing, count_parameters, plan_freezing
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
+from qa_core.settings.model import BackboneConfig
 
 
 @pytest.fixture

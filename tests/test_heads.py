@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from qa_core.config import HeadConfig, RefinementConfig
 from qa_core.model.explanations import ExplanationHead, explanation_loss
 from qa_core.model.heads import (
     DirectHeads,
@@ -18,6 +17,7 @@ from qa_core.model.heads import (
     fuse,
 )
 from qa_core.model.refinement import Refinement
+from qa_core.settings.model import HeadConfig, RefinementConfig
 
 WIDTH, BATCH = 8, 16
 

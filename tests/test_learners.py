@@ -18,8 +18,9 @@ from experiments.learners.scores import (
     score_designs,
     train_all,
 )
-from qa_core.config import ProtocolName, run_config_from_flat
+from qa_core.config import run_config_from_flat
 from qa_core.modes import resolve
+from qa_core.settings.data import ProtocolName
 from qa_core.targets import TARGETS, Target
 from qa_core.training.training_run import prepare_run
 from reports.inference.estimates import Estimate

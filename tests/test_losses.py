@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from qa_core.config import LossConfig
 from qa_core.model.quality_model import QualityOutput
+from qa_core.settings.training import LossConfig
 from qa_core.training.losses import Labels, plcc_loss, rank_loss, total_loss
 
 

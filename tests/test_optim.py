@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from qa_core.backbones.backbone import load_backbone
-from qa_core.config import BackboneConfig, OptimConfig, run_config_from_flat
+from qa_core.config import run_config_from_flat
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import resolve
+from qa_core.settings.model import BackboneConfig
+from qa_core.settings.training import OptimConfig
 from qa_core.training.optim import lr_factor, make_optimizer, set_lr
 
 

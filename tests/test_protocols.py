@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qa_core.config import DataConfig
 from qa_core.data.open_table import join_for_cross, open_table
 from qa_core.data.protocols import plan_protocol, resolve_protocol
 from qa_core.data.rated_table import RatedTable
 from qa_core.errors import UserError
+from qa_core.settings.data import DataConfig
 
 
 def frame(n_prompts: int = 20, makers: tuple[str, ...] = ("g", "h", "i")) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from qa_core.backbones import blueprint as blueprints
 from qa_core.backbones import weights as weights_module
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.backbones.blueprint import find_blueprint, load_model
-from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
+from qa_core.settings.model import BackboneConfig
 
 PAIRS = open_clip.list_pretrained()
 

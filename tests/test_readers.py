@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
-from qa_core.config import DataConfig, DatasetName
 from qa_core.data.open_table import open_table
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.tables.agiqa1k import objects_of, read_agiqa1k
@@ -23,6 +22,7 @@ from qa_core.data.tables.pku_aigiqa4k import read_pku_aigiqa4k
 from qa_core.data.tables.qeval100k import read_qeval100k
 from qa_core.data.tables.registry import READERS
 from qa_core.errors import UserError
+from qa_core.settings.data import DataConfig, DatasetName
 from tests.conftest import SHARED
 
 

@@ -23,8 +23,8 @@ from transformers import (
 
 from qa_core.backbones.backbone import load_backbone, rebuild_backbone
 from qa_core.backbones.blueprint import Blueprint
-from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
+from qa_core.settings.model import BackboneConfig
 from tests.test_weights import save_tokenizer
 
 PROMPTS = ["A red circle, left of a blue star!", "two", "a very long prompt " * 9]

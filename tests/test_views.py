@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from qa_core.config import ImageView, run_config_from_flat
+from qa_core.config import run_config_from_flat
 from qa_core.data.decode import decode_image, image_pixels
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.splits import plan_splits
@@ -17,6 +17,7 @@ from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
+from qa_core.settings.data import ImageView
 from qa_core.training.stacked_probes import train_probes
 from qa_core.training.trainer import predict
 from qa_core.training.trainer_state import TrainerState

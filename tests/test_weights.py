@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, processors, trainers
 
 from qa_core.backbones.backbone import load_backbone, load_tokenizer
-from qa_core.config import BackboneConfig, run_config_from_flat
+from qa_core.config import run_config_from_flat
 from qa_core.data.splits import plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
+from qa_core.settings.model import BackboneConfig
 from qa_core.training.training_run import train_run
 from tests.families import CONFIGS
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from qa_core.config import DatasetName
 from qa_core.errors import UserError
+from qa_core.settings.data import DatasetName
 
 
 @dataclass(frozen=True)

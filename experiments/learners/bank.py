@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qa_core.backbones.backbone import load_backbone
-from qa_core.config import BackboneConfig
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.splits import Rows, stream
 from qa_core.data.synthetic import rating
@@ -23,6 +22,7 @@ from qa_core.data.synthetic.benchmark import (
 )
 from qa_core.features.workspace import Embeddings, Workspace
 from qa_core.measures.references import consistency_features, quality_features
+from qa_core.settings.model import BackboneConfig
 from qa_core.targets import TARGETS, Target
 
 IMAGES_PER_PROMPT = len(GENERATORS)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from experiments.learners.bank import IMAGES_PER_PROMPT, Bank
 from qa_core.arms import CONTROLS, MODES
-from qa_core.config import ProtocolName, run_config_from_flat
+from qa_core.config import run_config_from_flat
 from qa_core.data.splits import FOLDS, Rows, Split, SplitPlan, plan_splits
 from qa_core.data.synthetic.benchmark import REPLICATE
 from qa_core.measures.catalogue import SROCC
 from qa_core.measures.metrics import srocc
 from qa_core.measures.references import ridge_predictions
 from qa_core.modes import resolve
+from qa_core.settings.data import ProtocolName
 from qa_core.targets import TARGETS
 from qa_core.training.stacked_probes import train_on_splits
 from qa_core.training.trainer import TrainingDiverged

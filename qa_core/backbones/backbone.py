@@ -26,8 +26,8 @@ from qa_core.backbones.image_towers import open_image_tower
 from qa_core.backbones.text_tower import open_text_tower
 from qa_core.backbones.tokenizers import make_tokenizer
 from qa_core.backbones.tower import Member
-from qa_core.config import BackboneConfig
 from qa_core.modes import BackboneSpec
+from qa_core.settings.model import BackboneConfig
 
 
 class Backbone(nn.Module):

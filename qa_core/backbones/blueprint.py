@@ -24,8 +24,8 @@ from qa_core.backbones.transformers_folder import (
     register_image_tower,
 )
 from qa_core.backbones.weights import find_weights, load_whole
-from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
+from qa_core.settings.model import BackboneConfig
 
 CONFIG_FILE = "open_clip_config.json"
 

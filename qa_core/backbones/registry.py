@@ -5,7 +5,7 @@ from typing import Any
 
 import open_clip
 
-from qa_core.config import EMBEDDED_BACKBONE
+from qa_core.settings.model import EMBEDDED_BACKBONE
 
 TINY_NAME = EMBEDDED_BACKBONE
 

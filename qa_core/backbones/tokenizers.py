@@ -11,8 +11,8 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer, get_cle
 from torch import Tensor
 
 from qa_core.backbones.registry import TINY_NAME, tiny_tokenizer
-from qa_core.config import BackboneConfig
 from qa_core.errors import UserError
+from qa_core.settings.model import BackboneConfig
 
 OPENAI_VOCABULARY = 49408
 VOCABULARY_FILE = "tokenizer.json"

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from qa_core.config import ImageView
+from qa_core.settings.data import ImageView
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
 """Formats that are opened; a file's content counts, not its name."""

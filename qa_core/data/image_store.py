@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qa_core.config import ImageView
 from qa_core.data.decode import UnreadableImage, decode_image, pixels_shape
 from qa_core.errors import UserError
+from qa_core.settings.data import ImageView
 from qa_core.system.files import file_sha256, is_intact, noted_whole, take_room
 
 STORE_VERSION = 1

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qa_core.config import DataConfig
 from qa_core.data.identical import keep_copies_together
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.synthetic.rendered import N_REPLICATES, load_benchmark
@@ -14,6 +13,7 @@ from qa_core.data.tables.columns import parse_columns
 from qa_core.data.tables.csv_table import read_csv_folder, read_csv_table
 from qa_core.data.tables.registry import READERS
 from qa_core.errors import UserError
+from qa_core.settings.data import DataConfig
 from qa_core.targets import TARGETS, Target
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from qa_core.config import DataConfig, ProtocolName
 from qa_core.data.splits import (
     FOLDS,
     IntervalKind,
@@ -18,6 +17,7 @@ from qa_core.data.splits import (
     stream,
 )
 from qa_core.errors import UserError
+from qa_core.settings.data import DataConfig, ProtocolName
 
 TEST_SHARE = 0.2
 """Share of all images in the test part of `common`."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_core.config import ProtocolName
+from qa_core.settings.data import ProtocolName
 
 FOLDS = 5
 """Folds of grouped k-fold; each is tested once per repeat."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from qa_core.backbones.backbone import Backbone
 from qa_core.backbones.tower import EMBEDDING, Boundary
-from qa_core.config import CachePrecision
+from qa_core.settings.training import CachePrecision
 from qa_core.system.files import is_intact, noted_whole, take_room
 from qa_core.system.locking import waiting_lock
 

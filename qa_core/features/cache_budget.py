@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from qa_core.backbones.backbone import Backbone
 from qa_core.backbones.tower import EMBEDDING, Boundary
-from qa_core.config import CachePrecision
 from qa_core.features.activations import stored_dtype
+from qa_core.settings.training import CachePrecision
 
 GB = 10**9
 

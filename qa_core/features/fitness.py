@@ -1,8 +1,9 @@
 """Whether a backbone is fit for the images and prompts that it is given, in a sentence each."""
 
-from qa_core.config import EMBEDDED_BACKBONE, RunConfig
+from qa_core.config import RunConfig
 from qa_core.data.check import prompt_notes
 from qa_core.features.workspace import Workspace
+from qa_core.settings.model import EMBEDDED_BACKBONE
 
 
 def fitness(config: RunConfig, workspace: Workspace) -> list[str]:

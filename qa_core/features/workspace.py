@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qa_core.backbones.backbone import Backbone, average_views, load_backbone
 from qa_core.backbones.tower import EMBEDDED, EMBEDDING, FROM_RAW, RAW, Boundary, TowerEntry
-from qa_core.config import CachePrecision, RunConfig
+from qa_core.config import RunConfig
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.open_table import open_table
 from qa_core.data.rated_table import RatedTable
@@ -30,6 +30,7 @@ from qa_core.features.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.features.inputs import Features, resident, take
 from qa_core.model.freezing import plan_freezing
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts, texts_read_by
+from qa_core.settings.training import CachePrecision
 from qa_core.system.device import pick_device
 
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from qa_core.config import SelectionMetric
 from qa_core.errors import UserError
 from qa_core.measures import catalogue
 from qa_core.measures.catalogue import GAP, SROCC
 from qa_core.measures.evaluation import Columns, score_epoch
+from qa_core.settings.training import SelectionMetric
 from qa_core.targets import TARGETS
 
 

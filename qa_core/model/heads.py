@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qa_core.config import FusionInput, HeadConfig
 from qa_core.model.texts import LEVELS, Anchors
+from qa_core.settings.model import FusionInput, HeadConfig
 
 
 @dataclass(frozen=True)

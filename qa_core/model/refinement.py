@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from qa_core.config import RefinementConfig
+from qa_core.settings.model import RefinementConfig
 
 
 class Refinement(nn.Module):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from qa_core.config import HeadConfig
+from qa_core.settings.model import HeadConfig
 
 MATCHES = ("badly", "poorly", "fairly", "well", "perfectly")
 QUALITIES = ("bad", "poor", "fair", "good", "perfect")

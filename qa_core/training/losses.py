@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss, softplus
 
-from qa_core.config import LossConfig
 from qa_core.model.explanations import explanation_loss
 from qa_core.model.quality_model import QualityOutput
+from qa_core.settings.training import LossConfig
 
 RANK_TEMPERATURE = 0.1
 """Score difference, in [0, 1], at which the rank loss counts a pair as clearly ordered."""

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from qa_core.backbones.backbone import Backbone, Member
-from qa_core.config import OptimConfig
 from qa_core.model.quality_model import QualityModel
+from qa_core.settings.training import OptimConfig
 
 
 def lr_factor(step: int, total_steps: int, steps_per_epoch: int, config: OptimConfig) -> float:

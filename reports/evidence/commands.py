@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from qa_core.config import EMBEDDED_BACKBONE, RunConfig, usual_view
+from qa_core.config import RunConfig, usual_view
 from qa_core.records.schema import MARGIN, Param, Setting
+from qa_core.settings.model import EMBEDDED_BACKBONE
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study

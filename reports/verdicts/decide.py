@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qa_core.config import EMBEDDED_BACKBONE
 from qa_core.records.schema import Param
+from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.targets import TARGETS
 from reports.inference.decisions import ALPHA, Decision, Word, decide_family, p_same
 from reports.inference.estimates import Estimate

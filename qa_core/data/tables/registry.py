@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Protocol
 
-from qa_core.config import DatasetName
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.tables.agiqa1k import read_agiqa1k
 from qa_core.data.tables.agiqa3k import read_agiqa3k
@@ -15,6 +14,7 @@ from qa_core.data.tables.evalmuse40k import read_evalmuse40k
 from qa_core.data.tables.genai_bench import read_genai_bench
 from qa_core.data.tables.pku_aigiqa4k import read_pku_aigiqa4k
 from qa_core.data.tables.qeval100k import read_qeval100k
+from qa_core.settings.data import DatasetName
 
 
 class Reader(Protocol):
