@@ -56,7 +56,7 @@ help: ## list the targets
 	@echo "            COLUMNS='name=image prompt=caption mos_quality=score' where its columns differ,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k|evalmi50k|"
 	@echo "            qeval100k|genai_bench DATA_ROOT=folder"
-	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|official|leave_one_generator_out"
+	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|published|official|leave_one_generator_out"
 	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"
 	@echo "            IMAGE_VIEW=whole|padded|centre|crops"

@@ -103,7 +103,7 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         is_smoke = args.profile == "smoke"
         foresee = None if is_smoke else partial(power_params, base, margin=profile.margin)
         if only is None and not is_smoke:
-            for line in out_of_reach(base.clip.backbone, profile):
+            for line in out_of_reach(base, args.protocol, profile):
                 print(f"left open   {line}")
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         build_report(args.out, stores.tracking_uri)
@@ -175,6 +175,8 @@ def base_config(args: AblationArgs) -> RunConfig:
     Raises:
         UserError: Flags contradict each other or name what is not there.
     """
+    from qa_core.data.protocols import protocol_settings  # pandas: --help must not wait
+
     return run_config_from_flat(
         data_settings(args)
         | {
@@ -182,6 +184,7 @@ def base_config(args: AblationArgs) -> RunConfig:
             "pretrained": args.pretrained,
             "tokenizer": None if args.tokenizer is None else str(args.tokenizer),
             "image_view": args.image_view,
+            **protocol_settings(args.protocol),
             "epochs": PROFILES[args.profile].epochs,
             "threads": 1,
             "cache_gb": args.cache_gb,

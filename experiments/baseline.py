@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from experiments.cli.panel import configuration_panel, epoch_line
 from qa_core import command_line as cli
 from qa_core import modes
-from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
 from qa_core.recipes import apply_recipe
 from qa_core.settings.data import ProtocolName
@@ -59,7 +59,7 @@ def main() -> None:
 
 def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     """Train as the flags say, telling the user what happens."""
-    from qa_core.data.protocols import plan_protocol, resolve_protocol
+    from qa_core.data.protocols import plan_protocol, protocol_settings, resolve_protocol
     from qa_core.features.fitness import fitness
     from qa_core.features.workspace import Workspace
     from qa_core.measures.advice import advise
@@ -68,7 +68,7 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     protocol = resolve_protocol(args.protocol, args.run.data)
     n_splits = FEW_SPLITS if args.split < FEW_SPLITS else MANY_SPLITS
     workspace = Workspace.open(args.run, args.cache_dir, None, n_replicates=n_splits)
-    given = _with_recipe(args, argv, workspace.spec)
+    given = with_settings(_with_recipe(args, argv, workspace.spec), **protocol_settings(protocol))
     config = modes.resolve(given, workspace.spec)
     plan = plan_protocol(workspace.table.frame, protocol, args.split_seed, n_splits)
     if not 0 <= args.split < len(plan.splits):

@@ -63,7 +63,7 @@ def print_calibrated(args: PlanArgs) -> None:
     for note in (*fitness(base, workspace), workspace.cache_plan(base).words):
         if note:
             print(f"note     {note}")
-    for line in out_of_reach(base.clip.backbone, profile):
+    for line in out_of_reach(base, args.protocol, profile):
         print(f"open     {line}")
 
 

@@ -153,6 +153,7 @@ def _write(decided: "Decided", out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.evidence.commands import command_rows
     from reports.figures.catalogue import draw_all, draw_arms, draw_cover
+    from reports.language import say
     from reports.paper.arms import arm_content, write_arm_tables
     from reports.paper.content import build_content
     from reports.paper.published import published_content
@@ -171,7 +172,9 @@ def _write(decided: "Decided", out: Path) -> Path:
     drawn, not_drawn = draw_all(ablation, figures)
     of_arms = draw_arms(ablation, figures)
     content = build_content(ablation, results, (decided.guide, decided.tuned), drawn, not_drawn)
-    content |= arm_content(ablation, results, of_arms) | published_content(ablation, results)
+    content |= arm_content(ablation, results, of_arms) | published_content(
+        {say("This ablation"): (ablation, results)}
+    )
     content |= {"cover": cover}
     write_latex(tables, content)
     files = {

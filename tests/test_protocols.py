@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from qa_core.data.open_table import join_for_cross, open_table
-from qa_core.data.protocols import plan_protocol, resolve_protocol
+from qa_core.data.protocols import plan_protocol, protocol_settings, resolve_protocol
 from qa_core.data.rated_table import RatedTable
 from qa_core.errors import UserError
 from qa_core.settings.data import DataConfig
@@ -39,6 +39,19 @@ def test_common_chooses_its_epoch_on_a_random_fifth():
     assert not np.array_equal(plan.splits[0].test, plan.splits[1].test)
     again = plan_protocol(frame(), "common", seed=3, n_splits=2)
     np.testing.assert_array_equal(again.splits[1].test, plan.splits[1].test)
+
+
+def test_published_is_one_draw_of_common_with_the_epoch_chosen_by_consistency():
+    plan = plan_protocol(frame(), "published", seed=3, n_splits=4)
+    assert (plan.protocol, plan.interval) == ("published", "prompt_bootstrap")
+    (split,) = plan.splits
+    first = plan_protocol(frame(), "common", seed=3).splits[0]
+    np.testing.assert_array_equal(split.test, first.test)
+    assert split.validation is split.test
+    assert protocol_settings("published") == {"selection_metric": "srocc_consistency"}
+    assert protocol_settings("common") == {}
+    with pytest.raises(UserError, match="does not rate; take PROTOCOL=common"):
+        plan_protocol(frame().drop(columns="mos_consistency"), "published")
 
 
 def test_left_out_generators_meet_neither_their_images_nor_their_prompts():

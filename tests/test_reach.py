@@ -3,6 +3,8 @@
 import pytest
 
 from experiments.reach import out_of_reach
+from qa_core.config import RunConfig, with_settings
+from qa_core.settings.data import ProtocolName
 from reports.claims import CLAIMS
 from studies.profiles import PROFILES
 
@@ -10,7 +12,7 @@ LATER = "its study (make study STUDY={})"
 
 
 def test_a_default_run_on_the_embedded_backbone_leaves_these_open() -> None:
-    assert out_of_reach("qa-tiny", PROFILES["default"]) == [
+    assert out_of_reach(RunConfig(), "auto", PROFILES["default"]) == [
         f"Full fine-tuning catches up on more data: needs {LATER.format('data_size')}",
         f"The linear probe is enough for very little data: needs {LATER.format('data_size')}",
         "Residual learning converges within 5–10 epochs: needs 20 epochs (PROFILE=full)",
@@ -27,7 +29,14 @@ def test_a_default_run_on_the_embedded_backbone_leaves_these_open() -> None:
 def test_a_full_run_leaves_nothing_open_but_what_is_not_of_its_backbone(
     backbone: str, n_open: int
 ) -> None:
-    assert len(out_of_reach(backbone, PROFILES["full"])) == n_open
+    base = with_settings(RunConfig(), backbone=backbone)
+    assert len(out_of_reach(base, "auto", PROFILES["full"])) == n_open
+
+
+@pytest.mark.parametrize("protocol", ["common", "published", "official"])
+def test_a_protocol_that_decides_nothing_says_so_in_one_line(protocol: ProtocolName) -> None:
+    (line,) = out_of_reach(RunConfig(), protocol, PROFILES["full"])
+    assert line == f"every claim of the guide: PROTOCOL={protocol} decides none"
 
 
 def test_every_study_that_decides_a_claim_exists() -> None:

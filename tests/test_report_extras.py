@@ -15,6 +15,7 @@ from experiments.baseline import BaselineArgs
 from qa_core import command_line as cli
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
+from qa_core.records.schema import Param
 from qa_core.records.tracking import as_text
 from qa_core.targets import Target
 from reports.build import build_report, build_side_by_side, named_files
@@ -27,6 +28,7 @@ from reports.figures.importance import compute_history, compute_importance
 from reports.figures.wins import compute_wins
 from reports.own_claims import read_claims
 from reports.paper.latex import booktabs, escape
+from reports.paper.published import published_content
 from reports.paper.tables import contrast_words
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import decide
@@ -182,6 +184,25 @@ def test_ablations_stand_side_by_side(out: Path, tmp_path: Path) -> None:
     assert residual.endswith(r"& -- & -- \\")  # the other data set has no consistency
     with pytest.raises(UserError, match="two different"):
         build_side_by_side([out, out], tmp_path / "both")
+
+
+def test_ablations_of_a_published_data_set_stand_beside_its_papers(ablation: Ablation) -> None:
+    named = {
+        protocol: replace(
+            ablation,
+            params=ablation.params | {Param.DATA_NAME: "agiqa3k", Param.PROTOCOL: protocol},
+        )
+        for protocol in ("honest", "published")
+    }
+    results = {"modes": {}, "arms": {}, "baselines": {"ridge": {}}}
+    found = published_content({name: (one, results) for name, one in named.items()})["published"]
+    titles = [group["title"] for group in found["groups"]]
+    assert titles[0].startswith("Published") and titles[-2].startswith("honest: ")
+    assert "chosen on test by consistency" in titles[-1]
+    assert [row["name"] for row in found["groups"][-1]["rows"]] == ["ridge"]
+    other = replace(ablation, params=ablation.params | {Param.DATA_NAME: "aigciqa2023"})
+    both = {"one": (other, results), "two": (named["honest"], results)}
+    assert published_content(both)["published"] is None  # two data sets share no table
 
 
 def test_runs_on_other_images_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The splits of a rated table under any protocol; those by prompt alone are in `splits`."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from qa_core.settings.data import DataConfig, ProtocolName
 
 TEST_SHARE = 0.2
 """Share of all images in the test part of `common`."""
+
+DECIDING: tuple[ProtocolName, ...] = ("replicates", "honest", "grouped_kfold")
+"""Protocols that decide claims: re-splits by prompt, nothing chosen on test."""
 
 VALIDATION_SHARE = 0.1
 """Share of the training prompts in validation, where an official split names no such part."""
@@ -46,6 +50,11 @@ def resolve_protocol(asked: ProtocolName, config: DataConfig) -> ProtocolName:
     return "cross"
 
 
+def protocol_settings(protocol: ProtocolName) -> dict[str, Any]:
+    """Flags of a run that a protocol fixes: `published` chooses the epoch by consistency."""
+    return {"selection_metric": "srocc_consistency"} if protocol == "published" else {}
+
+
 def plan_protocol(
     frame: pd.DataFrame, protocol: ProtocolName = "auto", seed: int = 0, n_splits: int = 10
 ) -> SplitPlan:
@@ -55,7 +64,9 @@ def plan_protocol(
     nothing with another or with the pool. Any other protocol splits the first replicate alone.
     `honest` and `grouped_kfold` (auto elsewhere): see `plan_splits`. `common`: 80/20 of the images
     at random, ten times, the best epoch chosen *on test*, as most papers do; for comparison with
-    them only. `official` and `cross`: the one test part that the column `part` names.
+    them only. `published`: the first of these draws alone, the epoch chosen by consistency, as in
+    the ablation that was published with residual learning. `official` and `cross`: the one test
+    part that the column `part` names.
     `leave_one_generator_out`: in each of five folds of the prompts, a model that saw neither those
     prompts nor the generator is tested on that generator's images of them.
 
@@ -75,6 +86,8 @@ def plan_protocol(
     groups = frame["group"].to_numpy(dtype=str)
     if protocol == "common":
         return _plan_common(groups, seed, n_splits)
+    if protocol == "published":
+        return _plan_published(frame, groups, seed)
     if protocol in ("official", "cross"):
         return replace(_plan_official(frame, groups, seed), protocol=protocol)
     if protocol == "leave_one_generator_out":
@@ -139,6 +152,16 @@ def _plan_common(groups: np.ndarray, seed: int, n_splits: int) -> SplitPlan:
         splits.append(Split(index, train, validation=test, test=test))
     share = n_test / (len(groups) - n_test)  # images are the unit here, not prompts
     return _plan("common", groups, splits, seed, 1 / n_splits + share)
+
+
+def _plan_published(frame: pd.DataFrame, groups: np.ndarray, seed: int) -> SplitPlan:
+    if "mos_consistency" not in frame:
+        raise UserError(
+            "Protocol published chooses the epoch by consistency, which this table does not rate;"
+            " take PROTOCOL=common."
+        )
+    plan = _plan_common(groups, seed, n_splits=1)
+    return replace(plan, protocol="published", interval=IntervalKind.PROMPT_BOOTSTRAP)
 
 
 def _plan_official(frame: pd.DataFrame, groups: np.ndarray, seed: int) -> SplitPlan:

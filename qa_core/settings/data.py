@@ -14,6 +14,7 @@ ProtocolName = Literal[
     "honest",
     "grouped_kfold",
     "common",
+    "published",
     "official",
     "leave_one_generator_out",
     "cross",

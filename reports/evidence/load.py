@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from qa_core.data.protocols import DECIDING
 from qa_core.data.splits import IntervalKind
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT, open_client
@@ -127,8 +128,8 @@ class Ablation:
 
     @property
     def decides(self) -> bool:
-        """Whether claims are decided: on prompt-disjoint re-splits, nothing chosen on test."""
-        return not self.has_one_part and self.params.get(Param.PROTOCOL) != "common"
+        """Whether claims are decided, which the protocol says."""
+        return self.params.get(Param.PROTOCOL) in DECIDING
 
     @property
     def design(self) -> Design:

@@ -1,5 +1,6 @@
-"""Published results beside this ablation's own, where the data set is one that has them."""
+"""Published results beside those of ablations, where their data set is one that has them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from qa_core.measures.catalogue import PLCC, SROCC
@@ -70,12 +71,18 @@ MEASURES = tuple(measure.key(target) for target in TARGETS for measure in (SROCC
 HEADER = ("method", "SROCC, quality", "PLCC, quality", "SROCC, consistency", "PLCC, consistency")
 
 
-def published_content(ablation: Ablation, results: dict[str, Any]) -> dict[str, Any]:
-    """The page of published results; nothing for a data set that has none here."""
-    name = ablation.params.get(Param.DATA_NAME, "")
-    if name not in PAPERS:
+def published_content(
+    own: Mapping[str, tuple[Ablation, dict[str, Any]]],
+) -> dict[str, Any]:
+    """The page of published results; nothing for several data sets, or one that has none here.
+
+    Args:
+        own: Ablations and their results, by the name that the page gives them.
+    """
+    names = {ablation.params.get(Param.DATA_NAME, "") for ablation, _ in own.values()}
+    name = names.pop()
+    if names or name not in PAPERS:
         return {"published": None}
-    backbone = ablation.params.get(Param.BACKBONE, "")
     groups = [
         (say("Published, protocols as in the caption"), _rows(PAPERS[name])),
         (
@@ -84,11 +91,7 @@ def published_content(ablation: Ablation, results: dict[str, Any]) -> dict[str, 
             _rows(METHOD.get(name, {})),
         ),
         (say("Elsewhere, prompts unseen"), _rows(ANCHORS.get(name, {}))),
-        (
-            say("This ablation: {backbone}, {protocol}", backbone=backbone,
-                protocol=protocol_words(ablation)),
-            _own_rows({**results["modes"], **results["arms"], **results["baselines"]}),
-        ),
+        *(_own_group(title, ablation, results) for title, (ablation, results) in own.items()),
     ]  # fmt: skip
     return {
         "published": {
@@ -97,12 +100,26 @@ def published_content(ablation: Ablation, results: dict[str, Any]) -> dict[str, 
             "caption": say(
                 "Published results are second-hand. Most papers choose the epoch on test, which "
                 "adds .002–.006 on AGIQA-3K and .012–.014 on AIGCIQA2023, and several split at "
-                "random, so that test prompts are trained on; only a run with PROTOCOL=common may "
-                "stand in line with them. Modes and arms at their tuned settings; intervals as in "
+                "random, so that test prompts are trained on; only runs with PROTOCOL=common "
+                "may stand in line with them, and with PROTOCOL=published with the method’s own "
+                "ablation. Modes and arms at their tuned settings; intervals as in "
                 "the main tables."
             ),
         }
     }
+
+
+def _own_group(
+    name: str, ablation: Ablation, results: dict[str, Any]
+) -> tuple[str, list[dict[str, Any]]]:
+    title = say(
+        "{name}: {backbone}, {protocol}",
+        name=name,
+        backbone=ablation.params.get(Param.BACKBONE, ""),
+        protocol=protocol_words(ablation),
+    )
+    rows = {**results["modes"], **results["arms"], **results["baselines"]}
+    return title, _own_rows(rows)
 
 
 def _rows(table: dict[str, Scores]) -> list[dict[str, Any]]:

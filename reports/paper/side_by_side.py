@@ -14,6 +14,7 @@ from reports.figures.style import label
 from reports.language import language, say
 from reports.paper.content import LONGEST_VALUE, banner, cover_facts, page_text
 from reports.paper.latex import booktabs, cell_text
+from reports.paper.published import published_content
 from reports.paper.tables import claim_rows, long_table, score_cell
 from reports.paper.typeset import compile_pdf
 from reports.verdicts.decided import Decided
@@ -63,6 +64,9 @@ def _content(decided: Mapping[str, Decided]) -> dict[str, Any]:
         "facts": [[rows[0][0], *(row[1] for row in rows)] for rows in zip(*facts, strict=True)],
         "main": [_scores(names, columns, target) for target in TARGETS],
         "claims": _claims(columns),
+        **published_content(
+            {name: (d.ablation, d.results) for name, d in zip(names, columns, strict=True)}
+        ),
     }
 
 

@@ -24,6 +24,11 @@ def protocol_words(ablation: Ablation) -> str:
             "papers only",
             **facts,
         ),
+        "published": say(
+            "{protocol}, one random split, best epoch chosen on test by consistency: for "
+            "comparison with the method’s own ablation only",
+            **facts,
+        ),
         "official": say("{protocol}, the makers’ own test part, {n_models} models", **facts),
         "cross": say(
             "{protocol}, trained on one data set and tested on another, {n_models} models", **facts
