@@ -5,7 +5,6 @@ TIMES ?= 100
 PROFILE ?= default
 OUT ?= runs/ablation
 CACHE ?= .cache
-PORT ?= 5000
 
 ORIGIN_OF_OUT := $(origin OUT)
 
@@ -45,7 +44,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui check-data floor bench soak backbone worth clean
+.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve check-data floor bench soak backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -109,6 +108,9 @@ calibrate: $(STAMP) ## how often the report's decisions err, runs/calibration.js
 
 ui: $(STAMP) ## MLflow's pages on OUT, with links to ready views (loopback; PORT=5000)
 	@$(BIN)/python -m experiments.ui$(call flag,OUT,out)$(call flag,PORT,port)
+
+serve: $(STAMP) ## the champion of the ablation in OUT answers requests (loopback; PORT=5001 WORKERS=1)
+	@$(BIN)/python -m experiments.serve$(call flag,OUT,out)$(call flag,PORT,port)$(call flag,WORKERS,workers)
 
 check-data: $(STAMP) ## summarise rated images, name every problem with its row
 	@$(BIN)/python -m experiments.check_data$(DATA_FLAGS)$(call flag,BACKBONE,backbone)$(call \

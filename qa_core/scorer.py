@@ -91,7 +91,7 @@ class Scorer:
         for target in TARGETS:
             if self._ranges[target] is not None:
                 names += [f"{target.letter}{part}{unit}" for unit in ("", "_mos") for part in parts]
-        return (*names, "cos")
+        return (*names, "cos") if self.needs_prompts else tuple(names)
 
     def score(
         self, images: Sequence[ImageSource], prompts: Sequence[str] | str | None = None
@@ -103,8 +103,7 @@ class Scorer:
 
         Args:
             images: Files, bytes or opened images, of any sizes.
-            prompts: One an image, or one for all; none where the checkpoint scores quality alone,
-                and `cos` is NaN then.
+            prompts: One an image, or one for all; none where the checkpoint scores quality alone.
 
         Raises:
             UserError: An image cannot be read, or there are not as many prompts as images.
@@ -172,8 +171,6 @@ class Scorer:
         text_of = torch.arange(batch, device=self.device)
         parts = self.model.score(img.float(), texts.float(), text_of).parts()
         values = {name: part.double().cpu().numpy() for name, part in parts.items()}
-        if not self.needs_prompts:  # cos with a blank text says nothing
-            values["cos"][: len(prompts)][[not prompt for prompt in prompts]] = np.nan
         return [self._row({n: v[i] for n, v in values.items()}) for i in range(len(pixels))]
 
     def _texts(self, prompts: list[str], batch: int) -> Tensor:

@@ -5,10 +5,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -89,35 +89,23 @@ def test_a_folder_without_a_champion_is_a_sentence(tmp_path: Path):
 
 @pytest.fixture
 def server(trained: tuple[Tracker, str, Path]) -> Iterator[str]:
-    """Address of `mlflow models serve` with the registered model; stopped afterwards."""
+    """Address of `make serve` on the folder, from a shell that has no program of ours; stopped."""
     tracker, run_id, checkpoint = trained
-    address = register_model(tracker.uri, run_id, checkpoint)
+    register_model(tracker.uri, run_id, checkpoint)
+    out = Path(tracker.uri.removeprefix("sqlite:///")).parent
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", address),
-        *("--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"),
-    ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"MLFLOW_TRACKING_URI": tracker.uri, "PATH": path}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    try:
-        _await(f"http://127.0.0.1:{port}/ping", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
-def _await(address: str, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.3)
-    raise AssertionError(f"the server ended with status {process.returncode}")
+    command = [sys.executable, "-m", "experiments.serve", "--out", out, "--port", str(port)]
+    environment = os.environ | {"PATH": "/usr/bin:/bin"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = iter(process.stdout.readline, "")
+    assert any("Ctrl-C" in line for line in said), "the server did not start"
+    yield f"http://127.0.0.1:{port}"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.read().strip() == "closed"
+    assert process.wait(30) == 0
 
 
 def test_a_served_model_answers_with_the_same_digits(

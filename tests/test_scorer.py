@@ -110,7 +110,7 @@ def test_a_score_that_was_not_trained_is_not_given(workspace: Workspace, tmp_pat
     content = read_checkpoint(checkpoint)
     save_checkpoint(tmp_path / "one.pt", content | {"range_consistency": None})
     found = Scorer.load(tmp_path / "one.pt", "cpu").score(pictures(), "a cat")
-    assert list(found.columns) == ["q", "q_mos", "cos"]  # direct prediction has no parts
+    assert list(found.columns) == ["q", "q_mos"]  # direct prediction has no parts, quality no cos
 
 
 def test_pixels_are_normalised_as_in_training_whatever_the_tag_says(

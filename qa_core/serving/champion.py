@@ -25,7 +25,7 @@ def find_checkpoint(path: Path) -> Path:
     A folder of one run gives its best checkpoint.
 
     Raises:
-        UserError: The folder has none, or several and no champion.
+        UserError: The folder has none, or several and no champion, or not yet one.
     """
     if not path.is_dir():
         return path
@@ -33,9 +33,7 @@ def find_checkpoint(path: Path) -> Path:
     if len(best) == 1:
         return best[0]
     if (path / "mlflow.db").is_file():
-        if (champion := _champion_of(open_store(path))) is not None:
-            return champion
-        raise UserError(f"--checkpoint {path}: this ablation has no champion yet.")
+        return next(champion_folder(open_store(path), str(path)).rglob("checkpoint.pt"))
     names = f" ({', '.join(file.name for file in best)})" if best else ""
     raise UserError(
         f"--checkpoint {path} is a folder with {len(best)} best checkpoints{names} and without the"
@@ -43,17 +41,29 @@ def find_checkpoint(path: Path) -> Path:
     )
 
 
-def _champion_of(uri: str) -> Path | None:
-    """Where the store keeps the checkpoint of its champion."""
+def champion_folder(uri: str, place: str) -> Path:
+    """The folder of a store's champion, as MLflow serves it.
+
+    Args:
+        uri: Address of the store.
+        place: What the user calls it.
+
+    Raises:
+        UserError: It has none.
+    """
     client = open_client(uri)
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
     try:
         version = client.get_model_version_by_alias(REGISTERED_NAME, ALIAS)
-    except Exception:  # the registry's own: there is none by this name
-        return None
-    from mlflow.artifacts import download_artifacts
-
-    folder = Path(download_artifacts(f"{version.source}", tracking_uri=uri))
-    return next(folder.rglob("checkpoint.pt"), None)
+    except MlflowException:  # there is none by this name
+        raise UserError(
+            f"{place} has no champion yet: it is there once an ablation is complete."
+        ) from None
+    # by the version's own source, MLflow would look in its global store, whatever it is told here
+    there = client.get_model_version_download_uri(REGISTERED_NAME, version.version)
+    return Path(download_artifacts(there, tracking_uri=uri))
 
 
 def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:

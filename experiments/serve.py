@@ -1,0 +1,56 @@
+"""The champion of an ablation, answering requests on this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.cli.mlflow_process import (
+    HOST,
+    check_port,
+    end_on_ctrl_c,
+    mlflow_running,
+    wait_for_the_end,
+)
+from qa_core import command_line as cli
+from qa_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class ServeArgs:
+    """Serve the champion of an ablation by MLflow, on this machine only."""
+
+    out: Path = Path("runs/ablation")
+    """Folder of the ablation."""
+    port: int = 5001
+    """Port to listen on."""
+    workers: int = 1
+    """Processes that answer, each with the whole model."""
+    debug: bool = False
+    """Show the traceback of an error as well."""
+
+
+def main() -> None:
+    """Parse the command line, serve until Ctrl-C."""
+    args = cli.parse(ServeArgs, str(ServeArgs.__doc__))
+    end_on_ctrl_c()
+    check_port(args.port, "serve")
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers} is less than 1.")
+    if not (args.out / "mlflow.db").is_file():
+        raise UserError(
+            f"There is no mlflow.db in {args.out}: run make ablation OUT={args.out} first."
+        )
+    from qa_core.records.mlflow_store import open_store
+    from qa_core.serving.champion import champion_folder
+
+    folder = champion_folder(open_store(args.out), str(args.out))
+    base, log = f"http://{HOST}:{args.port}", args.out / "served-model.log"
+    words = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
+    words += ["--host", HOST, "--port", str(args.port), "--workers", str(args.workers)]
+    with mlflow_running(words, {}, log, f"{base}/ping") as server:
+        print(f"scores      POST {base}/invocations (docs/data.md shows a request)")
+        wait_for_the_end(server, log)
+    print("closed")
+
+
+if __name__ == "__main__":
+    cli.run(main)
