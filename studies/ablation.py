@@ -33,6 +33,7 @@ from studies.session import close_parents, ends_told, open_session
 from studies.sign_of_life import signs_of_life
 from studies.space import ModeSpace, all_spaces
 from studies.stores import Stores
+from studies.tested_images import log_tested_images
 from studies.tuning import tune
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def run_studies(
         )
         tracker, run = _open_ablation(stores, params)
         context = Context(workspace, plan, tracker)
+        board.say("noting the tested images")
+        log_tested_images(context)
         if only is None and _is_complete(run, arms):
             board.say("everything is there already")
             # open where a command was killed just before its end

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qa_core.config import RunConfig
+from qa_core.data.decode import decode_small
 from qa_core.data.splits import Split, with_train_share
 from qa_core.modes import freezing
 from qa_core.records.schema import CONFIRM, PREDICTIONS_FILE, Kind, Tag, is_finished
@@ -214,7 +215,8 @@ def _artifacts(
         files.append((predictions, None))
         for row in worst_rows(result.predictions) if pictures else ():
             thumbnail = folder / f"{row}.jpg"
-            _write_thumbnail(Path(frame["image_path"].iloc[row]), thumbnail)
+            picture = decode_small(Path(frame["image_path"].iloc[row]), THUMBNAIL_PX)
+            picture.save(thumbnail, quality=_JPEG_QUALITY)
             files.append((thumbnail, "thumbnails"))
     return files
 
@@ -230,12 +232,3 @@ def worst_rows(predictions: "pd.DataFrame") -> list[int]:
             order = order[:WORST_PER_TARGET]
             rows |= set(predictions["row"].to_numpy()[order].tolist())
     return sorted(rows)
-
-
-def _write_thumbnail(source: Path, target: Path) -> None:
-    from qa_core.data.decode import open_image, upright_rgb
-
-    with open_image(source) as image:
-        small = upright_rgb(image)
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    small.save(target, quality=_JPEG_QUALITY)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_core.data.decode import open_image, upright_rgb
+from qa_core.data.decode import decode_small
 from qa_core.targets import TARGETS
 
 THUMBNAIL_PX = 160
@@ -71,9 +71,6 @@ def _figure(image: ScoredImage) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    with open_image(path) as file:
-        small = upright_rgb(file)
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     data = io.BytesIO()
-    small.save(data, "JPEG", quality=85)
+    decode_small(path, THUMBNAIL_PX).save(data, "JPEG", quality=85)
     return base64.b64encode(data.getvalue()).decode()

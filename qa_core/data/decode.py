@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -45,6 +45,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """How an image is turned upright, by its EXIF tag."""
+
+Pixels = TypeVar("Pixels", np.ndarray, Image.Image)
 
 GRID = 3
 """Windows along each side; they overlap or leave gaps as the image's size has it."""
@@ -97,9 +99,25 @@ def decode_native(source: Path | BinaryIO | Image.Image, largest: int) -> np.nda
     return _read(source, middle)
 
 
+def decode_small(source: Path, side: int) -> Image.Image:
+    """An image as people see it, RGB, scaled down until no side is longer than `side` pixels.
+
+    Raises:
+        UnreadableImage: Whatever went wrong with it.
+    """
+
+    def small(image: Image.Image) -> Image.Image:
+        image.draft("RGB", (2 * side, 2 * side))  # of a JPEG no more is decoded than is needed
+        image = upright_rgb(image)
+        image.thumbnail((side, side))
+        return image
+
+    return _read(source, small)
+
+
 def _read(
-    source: Path | BinaryIO | Image.Image, pixels_of: Callable[[Image.Image], np.ndarray]
-) -> np.ndarray:
+    source: Path | BinaryIO | Image.Image, pixels_of: Callable[[Image.Image], Pixels]
+) -> Pixels:
     try:
         if isinstance(source, Image.Image):
             return pixels_of(source)

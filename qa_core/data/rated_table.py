@@ -15,6 +15,9 @@ MosRange = tuple[float, float]
 SPLIT_PARTS = ("train", "validation", "test")
 """Values of the optional column `part`: where the data set's makers put an image."""
 
+EXTRA = "extra."
+"""How columns begin that nothing reads but a report: the table's further ones, as text."""
+
 
 @dataclass(frozen=True)
 class RatedTable:
@@ -26,7 +29,8 @@ class RatedTable:
             `mos_quality` and `mos_consistency` in [0, 1] (absent where the set has no such score,
             NaN where an image has none), and optionally `generator`, `setting`, `explanation`,
             `std_quality`, `std_consistency` (in units of the range's width), `n_raters` and `part`
-            (one of `SPLIT_PARTS`, where the set has an official split). Where the set consists of
+            (one of `SPLIT_PARTS`, where the set has an official split), and the table's further
+            columns as text, `extra.` before their names. Where the set consists of
             replicates, `replicate` is the number of each image's, -1 in the tuning pool, and
             `part` may also be `pool` or `reserve`.
         name: Name of the data set.
@@ -72,9 +76,13 @@ class RatedTable:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of name, version, ranges and all columns but `image_path` (machine-bound)."""
+        """Hash of name, version, ranges and all columns that decide a result.
+
+        `image_path` is machine-bound, and nothing is learnt from the further columns.
+        """
         head = [self.name, self.version, self.range_quality, self.range_consistency]
-        columns = sorted(set(self.frame.columns) - {"image_path"})
+        read = [name for name in self.frame.columns if not name.startswith(EXTRA)]
+        columns = sorted(set(read) - {"image_path"})
         text = self.frame[columns].to_csv(index=False, lineterminator="\n")
         return hashlib.sha256((json.dumps(head) + "\n" + text).encode()).hexdigest()
 

@@ -116,6 +116,10 @@ PREDICTIONS_FILE = "predictions.csv"
 """Artifact of a confirmation or reference: one row a test image."""
 
 
+IMAGES_FILE, THUMBNAILS_FILE = "images.csv", "thumbnails.zip"
+"""Artifacts of an ablation: one row a tested image, and small pictures of the first of them."""
+
+
 class Tag:
     """Names of a run's tags."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from qa_core.data.findings import RowProblems, clipped
 from qa_core.data.frames import column, rows_where
 from qa_core.data.groups import group_of
-from qa_core.data.rated_table import SPLIT_PARTS, MosRange, RatedTable
+from qa_core.data.rated_table import EXTRA, SPLIT_PARTS, MosRange, RatedTable
 from qa_core.data.tables.cells import require_columns
 from qa_core.data.tables.columns import missing_column, near_columns
 from qa_core.data.tables.images import locate_images
@@ -72,6 +72,7 @@ def build_table(
     frame = _texts_frame(cells, prompts, paths)
     used = _add_scores(frame, cells, problems, scores, ranges, extremes or {}, said)
     _add_optional(frame, cells, problems)
+    _add_extra(frame, cells)
     problems.raise_if_any()
     _require_spread(frame, path, scores)
     given = {target: used.get(target) for target in TARGETS}
@@ -214,6 +215,15 @@ def _add_optional(frame: pd.DataFrame, cells: pd.DataFrame, problems: RowProblem
     if "n_raters" in cells.columns:
         raters = parse_numbers(cells, problems, "n_raters", missing_allowed=True)
         frame["n_raters"] = raters.to_numpy()
+
+
+def _add_extra(frame: pd.DataFrame, cells: pd.DataFrame) -> None:
+    """Add the columns that have no meaning here, and more than one value."""
+    read = {"name", "prompt", "group", "file", "generator", "setting", "explanation", "part"}
+    read |= {f"{kind}_{word}" for kind in ("mos", "std") for t in TARGETS for word in SPELLINGS[t]}
+    for name in cells.columns:
+        if name not in read | {"n_raters"} and column(cells, name).nunique() > 1:
+            frame[EXTRA + name] = cells[name].to_numpy()
 
 
 def _require_spread(frame: pd.DataFrame, path: Path, scores: Mapping[Target, str]) -> None:
