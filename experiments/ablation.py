@@ -108,7 +108,7 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         build_report(args.out, stores.tracking_uri)
         publish_overview(stores)
-    print(f"\nreport      {args.out / 'report.pdf'}")
+    print(f"\nreport      {args.out / 'report.pdf'}, for a browser {args.out / 'report.html'}")
     print(f"comparison  {stores.tracking_uri or f'make ui OUT={args.out}'}")
     if failed:
         raise UserError(

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from reports.verdicts.decided import Decided
 
 DEFAULT_OUT, SIDE_BY_SIDE_OUT = Path("runs/ablation"), Path("runs/side_by_side")
+PDF, HTML = "report.pdf", "report.html"
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """Build report.pdf, results.json, tables and figures from an ablation's MLflow store.
+    """Build report.pdf, report.html, results.json, tables and figures from an MLflow store.
 
     The environment may hold REPORT_LANG (en or zh) and REPORT_FONT (for zh: family or file).
     """
@@ -153,6 +154,8 @@ def _write(decided: "Decided", out: Path) -> Path:
     """Write results.json, tables, figures and pages."""
     from reports.evidence.commands import command_rows
     from reports.figures.catalogue import draw_all, draw_arms, draw_cover
+    from reports.html.browser import browser_data, browser_note
+    from reports.html.page import write_page
     from reports.language import say
     from reports.paper.arms import arm_content, write_arm_tables
     from reports.paper.content import build_content
@@ -184,8 +187,11 @@ def _write(decided: "Decided", out: Path) -> Path:
         picture = f"worst_{number}.jpg"
         files[picture], case["source"] = Path(case["source"]), picture
     write_pictures(figures, [one["name"] for one in (*cover, *drawn, *of_arms)])
-    (out / "report.pdf").write_bytes(compile_pdf("template.typ", content, files))
-    return out / "report.pdf"
+    browser = browser_data(ablation)
+    note = browser_note(browser) if browser else ""
+    write_page(out / HTML, content | {"browser_note": note}, figures, browser)
+    (out / PDF).write_bytes(compile_pdf("template.typ", content, files))
+    return out / PDF
 
 
 def _store_below(out: Path) -> str:
@@ -204,16 +210,18 @@ def main() -> None:
     command_line.run(lambda: print(_build(config)))
 
 
-def _build(config: BuildConfig) -> Path:
+def _build(config: BuildConfig) -> str:
+    """Build what is asked for; what was written, in words."""
     margin = None if config.margin is None else check_margin(config.margin)
     if config.runs is None:
         out = config.out or DEFAULT_OUT
-        return build_report(out, config.tracking_uri, config.predictions, config.claims, margin)
+        pdf = build_report(out, config.tracking_uri, config.predictions, config.claims, margin)
+        return f"{pdf}, for a browser {out / HTML}"
     if config.tracking_uri is not None:
         raise UserError("--runs names folders, each with its own store: leave out --tracking_uri.")
     runs = [Path(name) for name in _words_of("RUNS", config.runs)]
     out = config.out or SIDE_BY_SIDE_OUT
-    return build_side_by_side(runs, out, config.predictions, config.claims, margin)
+    return str(build_side_by_side(runs, out, config.predictions, config.claims, margin))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ HOSTILE = (
     "صورة قطة على كرسي أحمر",
     "very long " * 1000,
     '#panic("no")\n\n= heading\t$',
+    '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned = 1">',
 )
 _MEANS = {"traditional": 0.70, "residual": 0.72, "residual_partial_freeze": 0.75,
           "linear_probe": 0.74}  # fmt: skip

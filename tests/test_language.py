@@ -24,6 +24,7 @@ from reports.figures.studies.knob import LABELS as KNOB_LABELS
 from reports.figures.tradeoff import AXES
 from reports.figures.trials import KNOBS
 from reports.fonts import typeface_for
+from reports.html.page import words_of_page
 from reports.language import (
     phrase,
     read_catalogue,
@@ -62,6 +63,7 @@ def sentences() -> set[str]:
     found |= {arm.words for arm in ARMS.values()} | set(published.HEADER)
     found |= set(KNOB_LABELS.values())
     found |= words_of_template("template.typ") | words_of_template("side_by_side.typ")
+    found |= words_of_page()
     for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "phrase"):

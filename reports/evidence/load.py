@@ -25,7 +25,7 @@ from qa_core.records.schema import (
     is_kind,
 )
 from qa_core.targets import TARGETS, Target
-from reports.evidence.artifacts import read_artifacts
+from reports.evidence.artifacts import read_artifacts, read_tested_images
 from reports.evidence.design import Design, is_on_validation
 from reports.evidence.frames import (
     cells_frame,
@@ -81,6 +81,8 @@ class Ablation:
         reference_predictions: Test predictions of the references, where intervals rest on prompts.
         arms: The further arms as an ablation of their own, without references; None where there
             are none.
+        images: What the table says of each tested image, by row; no rows in earlier versions.
+        pictures: Small pictures (WebP) of the images that are shown one by one, by row.
         lines: Measures on the line from pretrained to fine-tuned weights, one row a cell that
             interpolates them and per cent.
     """
@@ -102,6 +104,8 @@ class Ablation:
     reference_predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
     arms: "Ablation | None" = None
     lines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    images: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pictures: dict[int, bytes] = field(default_factory=dict)
 
     @cached_property
     def kept(self) -> dict[tuple[str, ...], Any]:
@@ -246,8 +250,12 @@ def load_ablation(
             name: replace(one, predictions=read_artifacts(client, one.cells, (), downloads)[0])
             for name, one in studies.items()
         }
+    info = parent.info
+    images, pictures = read_tested_images(client, info.run_id, info.artifact_uri or "", downloads)
     whole = replace(
         _read_runs(client, parent, of_modes, downloads),
+        images=images,
+        pictures=pictures,
         runs=runs_frame([parent, *own]),
         studies=studies,
     )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 COLOUR_TAG, NOTE_TAG = "mlflow.runColor", "mlflow.note.content"
-REPORT, RESULTS = "report.pdf", "results.json"
+REPORT, PAGE, RESULTS = "report.pdf", "report.html", "results.json"
 
 
 def publish(tracker: Tracker, out: Path) -> "Run | None":
@@ -55,7 +55,7 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
     if results.get("complete"):
         _log_means(tracker, modes, results)
     if _keeps_files_in(ablation, out):
-        for name in (REPORT, RESULTS):
+        for name in (REPORT, PAGE, RESULTS):
             if (out / name).is_file():
                 tracker.client.log_artifact(ablation.info.run_id, str(out / name))
     _write_views(tracker, ablation, modes)
@@ -88,12 +88,14 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
     )
     if not results:
         return f"{what}\n\nThe report is not built yet."
-    pdf = run_link("", tracker.experiment_id, ablation.info.run_id, REPORT)
+    pdf, page = (
+        run_link("", tracker.experiment_id, ablation.info.run_id, name) for name in (REPORT, PAGE)
+    )
     return "\n\n".join(
         [
             what,
             f"[The report as PDF]({pdf}), with figures, intervals and the reasons of all that was"
-            " not tested.",
+            f" not tested; and [for a browser]({page}), with tables to sort and single images.",
             _recommended(results),
             _table(
                 ["mode, guide's setting", *(f"SROCC {t}" for t in _targets(params))],

@@ -89,6 +89,11 @@ def build_content(
         "in_words": verdict_in_words(ablation, modes, baselines),
         "pooled": pooled_rows(results["pooled_out_of_fold"], ablation.targets),
         "pooled_header": [say("mode"), *(say(t) for t in ablation.targets)],
+        "pooled_caption": say(
+            "Descriptive: SROCC over the pooled out-of-fold predictions, averaged over repeats, "
+            "with a 95 % bootstrap interval over prompts. Folds are predicted by different models, "
+            "whose offsets mix into these ranks; no verdict rests on them."
+        ),
         "claims": claim_rows(guide, tuned),
         "figures": figures,
         "missing": missing_sections(ablation, results, guide, not_drawn),

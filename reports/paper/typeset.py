@@ -88,10 +88,15 @@ def timestamp() -> int:
 
 
 def words_of_template(template: str) -> set[str]:
-    """The English words that a template says itself, in t("…")."""
+    """The English words that a template and what it shares with others say themselves."""
+    return words_of((*SHARED, HERE / template))
+
+
+def words_of(files: Iterable[Path]) -> set[str]:
+    """The English words that templates say themselves, in t("…")."""
     return {
         word
-        for path in (*SHARED, HERE / template)
+        for path in files
         for word in findall(r'\bt\("([^"]+)"\)', path.read_text(encoding="utf-8"))
     }
 
