@@ -64,7 +64,7 @@ def test_keys_are_sorted(built: Path) -> None:
 
 def test_the_same_store_gives_the_same_bytes(built: Path) -> None:
     def hashes() -> dict[str, str]:
-        files = [built / "report.pdf", built / "results.json", *built.glob("figures/*"),
+        files = [*built.glob("report.*"), built / "results.json", *built.glob("figures/*"),
                  *built.glob("tables/*")]  # fmt: skip
         return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 

@@ -222,7 +222,7 @@ def _add_extra(frame: pd.DataFrame, cells: pd.DataFrame) -> None:
     read = {"name", "prompt", "group", "file", "generator", "setting", "explanation", "part"}
     read |= {f"{kind}_{word}" for kind in ("mos", "std") for t in TARGETS for word in SPELLINGS[t]}
     for name in cells.columns:
-        if name not in read | {"n_raters"} and column(cells, name).nunique() > 1:
+        if name not in read | {"n_raters"} and len(set(cells[name])) > 1:
             frame[EXTRA + name] = cells[name].to_numpy()
 
 
