@@ -34,6 +34,7 @@ from benchmarks.sides import (
     timed,
 )
 from qa_core import command_line as cli
+from qa_core.system.files import written_whole
 from qa_core.training.stacked_probes import train_probes
 from qa_core.training.training_run import train_run
 
@@ -169,7 +170,8 @@ def main() -> None:
             print(f"measuring: {part}", flush=True)
             figures |= PARTS[part](Folders(args.cache, Path(scratch), args.ablation))
         figures |= {"commit": _commit(), "machine": _machine()}
-        args.out.write_text(json.dumps(figures, indent=2) + "\n")
+        with written_whole(args.out) as partial:
+            partial.write_text(json.dumps(figures, indent=2) + "\n")
     _print(figures)
     print(args.out)
 

@@ -30,6 +30,7 @@ from qa_core.measures.references import (
     ridge_predictions,
     true_ceiling,
 )
+from qa_core.system.files import written_whole
 from qa_core.targets import TARGETS, Target
 
 N_PAIRS, PAIRS_SEED = 1000, 2
@@ -123,7 +124,8 @@ def main() -> None:
     part = parts[list(parts)[-1]]
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     worth = {"r_at_1": r_at_1} | part.srocc | {"n": part.n, "part": list(parts)[-1]}
-    flags.out.write_text(json.dumps(worth, indent=2) + "\n")
+    with written_whole(flags.out) as partial:
+        partial.write_text(json.dumps(worth, indent=2) + "\n")
     print(f"Written to {flags.out}, on the {worth['part']}.")
 
 

@@ -12,7 +12,7 @@ from qa_core import command_line
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import experiment_name
 from qa_core.records.schema import check_margin
-from qa_core.system.files import sqlite_address
+from qa_core.system.files import sqlite_address, written_together
 
 if TYPE_CHECKING:
     from reports.verdicts.decided import Decided
@@ -67,7 +67,9 @@ def build_report(
 
     asked, experiment = all_claims(claims), experiment_name(tracking_uri, out)
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
-        return _write(decide_ablation(uri, Path(downloads), asked, rows, experiment, margin), out)
+        decided = decide_ablation(uri, Path(downloads), asked, rows, experiment, margin)
+        with written_together(out) as new:
+            return out / _write(decided, new).name
 
 
 def build_side_by_side(
@@ -96,7 +98,8 @@ def build_side_by_side(
             run: decide_ablation(uri, Path(downloads), asked, rows, margin=margin)
             for run, uri in uris.items()
         }
-        return write_side_by_side(decided, out)
+        with written_together(out) as new:
+            return out / write_side_by_side(decided, new).name
 
 
 def _language() -> Any:

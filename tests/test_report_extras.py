@@ -2,7 +2,9 @@
 
 import json
 import re
+import resource
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +186,24 @@ def test_ablations_stand_side_by_side(out: Path, tmp_path: Path) -> None:
     assert residual.endswith(r"& -- & -- \\")  # the other data set has no consistency
     with pytest.raises(UserError, match="two different"):
         build_side_by_side([out, out], tmp_path / "both")
+
+
+def test_what_an_earlier_report_wrote_stays_whole_when_the_disk_is_full(
+    ablation: Ablation, out: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    (copy / "tables").mkdir(exist_ok=True)
+    (copy / "tables" / "modes_guide.csv").write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # as a disk with no more room
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            build_report(copy)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert before == {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
 
 
 def test_ablations_of_a_published_data_set_stand_beside_its_papers(ablation: Ablation) -> None:

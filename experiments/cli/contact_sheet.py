@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qa_core.data.decode import decode_small
+from qa_core.system.files import written_whole
 from qa_core.targets import TARGETS
 
 THUMBNAIL_PX = 160
@@ -49,7 +50,10 @@ def write_contact_sheet(
     shown = "" if len(images) == total else f", the {len(images)} highest and lowest shown"
     lost = f"; {unreadable} could not be read" if unreadable else ""
     # A file's name may hold bytes that are no text; the page shows them as \\x escapes.
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
+    with (
+        written_whole(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as page,
+    ):
         page.write(
             "<!doctype html><meta charset='utf-8'><title>Scored images</title>"
             f"<style>{_STYLE}</style><h1>{total} images by {html.escape(sorted_by)}</h1>"

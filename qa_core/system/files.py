@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,23 @@ def written_whole(file: Path) -> Iterator[Path]:
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written_together(folder: Path) -> Iterator[Path]:
+    """A temporary folder; what lies in it moves to `folder` if the block succeeds.
+
+    So of many files either none is replaced or all are, each in one step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as name:
+        yield Path(name)
+        for file in sorted(Path(name).rglob("*")):
+            there = folder / file.relative_to(name)
+            if file.is_dir():
+                there.mkdir(exist_ok=True)
+            else:
+                os.replace(file, there)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from qa_core.system.files import written_whole
 from reports.inference.decisions import ALPHA, MARGIN, Word, decide_family
 from reports.inference.estimates import Estimate
 
@@ -90,7 +91,8 @@ def write_rates(out: Path, found: Rates, words: str) -> None:
     """Write keys of calibration.json, whose others stay, and print what they say."""
     before: Rates = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(before | found, indent=1) + "\n", encoding="utf-8")
+    with written_whole(out) as partial:
+        partial.write_text(json.dumps(before | found, indent=1) + "\n", encoding="utf-8")
     print(words, f"Written to {out}.", sep="\n\n")
 
 
