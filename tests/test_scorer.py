@@ -1,7 +1,10 @@
 """Scoring with a checkpoint: exact after reload, alone as in company, over files of every kind."""
 
 import io
+import math
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,6 +114,57 @@ def test_a_score_that_was_not_trained_is_not_given(workspace: Workspace, tmp_pat
     save_checkpoint(tmp_path / "one.pt", content | {"range_consistency": None})
     found = Scorer.load(tmp_path / "one.pt", "cpu").score(pictures(), "a cat")
     assert list(found.columns) == ["q", "q_mos"]  # direct prediction has no parts, quality no cos
+
+
+def doubled(times: int) -> list[Any]:
+    """A list that holds 2^times values, and takes as many bytes as one that holds `times`."""
+    inner: list[Any] = [0.5]
+    for _ in range(times):
+        inner = [inner, inner]
+    return inner
+
+
+def nested(depth: int) -> list[Any]:
+    inner: list[Any] = [0.5]
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pixel_mean": doubled(60)},
+        {"pixel_std": nested(200)},
+        {"config": {"backbone": doubled(60)}},
+        {"blueprint": {"name": "x", "architecture": {"a": doubled(60)}, "tokenizer": None}},
+        {"range_quality": (0.0, math.inf)},
+        {"range_quality": (-math.inf, 5.0)},
+        {"range_quality": (0.0, math.nan)},
+        {"range_quality": (0, 10**400)},
+        {"range_quality": "01"},
+    ],
+)
+def test_a_checkpoint_of_odd_values_is_refused_at_once(
+    checkpoint: Path, tmp_path: Path, wrong: dict[str, Any]
+):
+    save_checkpoint(tmp_path / "odd.pt", read_checkpoint(checkpoint) | wrong)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"odd\.pt (is not a whole|does not fit)"):
+        load_model(tmp_path / "odd.pt")
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int64, torch.bool])
+def test_weights_of_another_kind_of_number_are_refused(
+    checkpoint: Path, tmp_path: Path, kind: torch.dtype
+):
+    content = read_checkpoint(checkpoint)
+    name = next(iter(content["state"]))
+    state = content["state"] | {name: content["state"][name].to(kind)}
+    save_checkpoint(tmp_path / "odd.pt", content | {"state": state})
+    with pytest.raises(UserError, match="does not fit the backbone"):
+        load_model(tmp_path / "odd.pt")
 
 
 def test_pixels_are_normalised_as_in_training_whatever_the_tag_says(

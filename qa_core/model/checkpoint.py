@@ -1,6 +1,7 @@
 """Self-describing checkpoints: plain tensors and plain values, read with `weights_only=True`."""
 
 import errno
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -30,6 +31,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "state": dict,
 }
 """What loading reads of a best checkpoint, and of what types."""
+
+_MOST_VALUES, _DEEPEST = 10_000, 20
+"""Plain values of a checkpoint, and how deep they may lie in each other: ours has hundreds, four
+deep. A list that holds another twice, and so on, would be walked for ever."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -99,7 +104,8 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
     if "config" not in content and "optimizer" in content:
         raise UserError(f"{path} is for going on with its training; give the best checkpoint.")
     for name, kind in _KINDS.items():
-        if not isinstance(content.get(name, ...), kind):
+        value = content.get(name, ...)
+        if not isinstance(value, kind) or (name != "state" and not _is_plain(value)):
             raise UserError(f"{path} is not a whole checkpoint: {name} is missing or wrong.")
     config = _config_of(path, content["config"])
     if content["whole"]:
@@ -121,7 +127,7 @@ def load_model(path: Path, device: str = "cpu") -> tuple[QualityModel, dict[str,
         for name in ("range_quality", "range_consistency"):
             _require_range(name, content[name])
         _load_state(model, content["state"], content["whole"])
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} does not fit the backbone {config.clip.backbone}, or is damaged."
         ) from error
@@ -144,10 +150,25 @@ def _config_of(path: Path, flat: dict[str, Any]) -> RunConfig:
         raise UserError(f"{path} has settings that are unknown here: {error}") from error
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether it is a value, or lists and dictionaries of them that can be walked."""
+    waiting, walked = [(value, 0)], 0
+    while waiting:
+        one, depth = waiting.pop()
+        walked += 1
+        if walked > _MOST_VALUES or depth > _DEEPEST:
+            return False
+        if isinstance(one, dict):
+            waiting += [(inner, depth + 1) for pair in one.items() for inner in pair]
+        elif isinstance(one, list | tuple):
+            waiting += [(inner, depth + 1) for inner in one]
+    return True
+
+
 def _require_range(name: str, bounds: Any) -> None:
-    """Raise ValueError or TypeError unless it is None or two numbers, the lower first."""
+    """Raise ValueError or TypeError unless it is None or two finite numbers, the lower first."""
     low, high = (0.0, 1.0) if bounds is None else bounds
-    if isinstance(low, str) or not low < high:
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"{name} is {bounds}")
 
 
@@ -155,9 +176,16 @@ def _load_state(model: QualityModel, state: Mapping[str, Any], whole: bool) -> N
     """Load what training changed, or the whole model.
 
     Raises:
-        ValueError: Weights are missing, unknown or not finite.
+        ValueError: Weights are missing, unknown, not finite, or of another kind of number.
         RuntimeError: Weights have other shapes.
     """
+    for name, own in model.state_dict().items():
+        # torch would drop an imaginary part, or round, without a word
+        given = state.get(name, own)
+        if not isinstance(given, torch.Tensor) or given.is_floating_point() != (
+            own.is_floating_point()
+        ):
+            raise ValueError(f"{name} is of another kind")
     missing, unexpected = model.load_state_dict(state, strict=False)
     if unexpected or (whole and missing):
         raise ValueError(f"unknown {unexpected[:3]}, missing {missing[:3]}")
