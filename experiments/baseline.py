@@ -114,7 +114,7 @@ def _run(
     from qa_core.records.single_run import track_single_run
     from qa_core.training.training_run import train_run
 
-    epochs = config.train.epochs
+    epochs = config.passes
     with (
         track_single_run(args.output_dir, config, workspace, args.split) as tracked,
         Progress(transient=True, disable=not sys.stdout.isatty()) as bar,

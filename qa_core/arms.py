@@ -22,7 +22,7 @@ class Mode:
         marker: Its marker in every figure, by matplotlib's letter.
         flags: The flags that make it, on top of the defaults.
         knobs: Range (low, high) of those that tuning may change beside depth, scales and rate
-            (whole numbers: on a log scale).
+            (whole numbers, and what spans a decade, on a log scale).
         rate_factor: Factor that its flags put on the recommended learning rates.
     """
 
@@ -144,6 +144,93 @@ ARMS: dict[str, Arm] = {
         flags={"lora_rank": 8},
         knobs={"lora_rank": (2, 32)},
         rate_factor=10,
+    ),
+    # Houlsby et al., "Parameter-Efficient Transfer Learning for NLP" (ICML 2019): 64 of 768
+    "adapter": Arm(
+        of="residual",
+        label="adapters",
+        words="adapters: small networks behind attention and MLP of every block train, and the"
+        " norms; the rest of CLIP stays as it is",
+        colour="#2f4b7c",
+        marker="$A$",
+        flags={"adapter_reduction": 12},
+        knobs={"adapter_reduction": (3, 48)},
+        rate_factor=10,
+    ),
+    # Ben Zaken et al., "BitFit" (ACL 2022); Li et al., "CLIPFit" (EMNLP 2024, arXiv 2409.16718)
+    "bias_norm": Arm(
+        of="residual",
+        label="biases and norms",
+        words="BitFit: of CLIP only biases and norms train",
+        colour="#17a2b8",
+        marker="$B$",
+        flags={"train_only": "bias_norm"},
+        rate_factor=10,
+    ),
+    # Fahes et al., "ProLIP" (arXiv 2410.05270)
+    "projection": Arm(
+        of="residual",
+        label="projections",
+        words="ProLIP: of CLIP only both projections train, drawn to where they started",
+        colour="#e377c2",
+        marker="$P$",
+        flags={"train_only": "projection", "l2_sp": 0.01},
+        knobs={"l2_sp": (0.001, 0.1)},
+        rate_factor=10,
+    ),
+    # After LDIFS: Mukhoti et al., "Fine-tuning can cripple your foundation model" (TMLR 2024)
+    "anchor": Arm(
+        of="residual",
+        label="anchored embeddings",
+        words="everything trains, and both embeddings are drawn to those of the pretrained CLIP",
+        colour="#6b8e23",
+        marker="$N$",
+        flags={"anchor": 0.1},
+        knobs={"anchor": (0.01, 1.0)},
+    ),
+    # Li et al., "Explicit Inductive Bias for Transfer Learning" (ICML 2018)
+    "l2_sp": Arm(
+        of="residual",
+        label="L2-SP",
+        words="L2-SP: everything trains, and CLIP's weights decay towards where they started",
+        colour="#bcbd22",
+        marker="$L$",
+        flags={"l2_sp": 0.1},
+        knobs={"l2_sp": (0.01, 1.0)},
+    ),
+    # Lee et al., "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts" (ICLR 2023)
+    "top_frozen": Arm(
+        of="residual_partial_freeze",
+        label="frozen from the top",
+        words="surgical fine-tuning: the stem and the first blocks train, the last ones are frozen",
+        colour="#98df8a",
+        marker="$T$",
+        flags={"freeze_from": "top"},
+    ),
+    "image_only": Arm(
+        of="residual",
+        label="image tower alone",
+        words="the image tower trains, the text tower is frozen",
+        colour="#ff9896",
+        marker="$I$",
+        flags={"train_only": "image"},
+    ),
+    "text_only": Arm(
+        of="residual",
+        label="text tower alone",
+        words="the text tower trains, the image tower is frozen",
+        colour="#c49c94",
+        marker="$X$",
+        flags={"train_only": "text"},
+    ),
+    # Wortsman et al., "Model soups" (ICML 2022)
+    "soup": Arm(
+        of="residual",
+        label="model soup",
+        words="model soup: the mean of the weights of three trainings from one start",
+        colour="#393b79",
+        marker="$S$",
+        flags={"soup": 3},
     ),
     "learnable_scale": Arm(
         of="residual",

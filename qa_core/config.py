@@ -45,7 +45,13 @@ class RunConfig:
             not (self.freeze.freeze_clip and keeps),
             f"With --freeze_clip nothing of CLIP changes, so this has no meaning: {keeps}.",
         )
-
+        part = self.freeze.train_only
+        require(
+            part not in ("bias_norm", "projection")
+            or not (self.keep.lora_rank or self.keep.adapter_reduction),
+            f"--train_only {part} says what trains, and so do --lora_rank and --adapter_reduction:"
+            " give one.",
+        )
         if self.data.image_view is None:
             view = usual_view(self.clip.backbone, own_images=self.data.is_own)
             object.__setattr__(self, "data", dataclasses.replace(self.data, image_view=view))
@@ -55,6 +61,11 @@ class RunConfig:
         """How images are seen."""
         assert self.data.image_view is not None, "settled when the configuration was made"
         return self.data.image_view
+
+    @property
+    def passes(self) -> int:
+        """Passes over the training part, those of all trainings of a soup."""
+        return self.train.epochs * self.keep.soup
 
     def flat(self) -> dict[str, Any]:
         """All fields by flag name, without their groups; flag names are unique."""

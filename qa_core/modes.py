@@ -11,6 +11,7 @@ from qa_core.errors import UserError
 from qa_core.targets import TARGETS
 
 Freezing = Literal["none", "partial", "all"]
+TowerName = Literal["image", "text"]
 
 GUIDE_HEAD_LR = 1e-3
 """Rate of the heads wherever CLIP trains: at a backbone's rate they would hardly move."""
@@ -93,10 +94,25 @@ def freezing(config: RunConfig) -> Freezing:
     return "partial" if config.freeze.partial_freeze else "none"
 
 
-def frozen_blocks(config: RunConfig, depth: int) -> int:
-    """How many blocks of a tower of this depth a configuration freezes."""
-    partly = min(config.freeze.freeze_layers or 0, depth)
-    return {"none": 0, "partial": partly, "all": depth}[freezing(config)]
+def trains_blocks(config: RunConfig, tower: TowerName) -> bool:
+    """Whether anything in the blocks of a tower may train, how many so ever are frozen."""
+    return freezing(config) != "all" and config.freeze.train_only in ("all", "bias_norm", tower)
+
+
+def frozen_blocks(config: RunConfig, depth: int, tower: TowerName = "image") -> int:
+    """How many blocks of a tower of this depth a configuration freezes, at either end."""
+    if not trains_blocks(config, tower):
+        return depth
+    freeze = config.freeze
+    own = {"image": freeze.freeze_image_layers, "text": freeze.freeze_text_layers}[tower]
+    asked = (freeze.freeze_layers or 0) if own is None else own
+    return min(asked, depth) if freezing(config) == "partial" else 0
+
+
+def prefix_blocks(config: RunConfig, depth: int, tower: TowerName = "image") -> int:
+    """How many of a tower's first blocks are frozen, so that a batch may enter behind them."""
+    from_top = config.freeze.freeze_from == "top" and trains_blocks(config, tower)
+    return 0 if from_top else frozen_blocks(config, depth, tower)
 
 
 def freezing_of(name: str) -> Freezing:
@@ -151,7 +167,7 @@ def resolve(config: RunConfig, spec: BackboneSpec) -> RunConfig:
     """Fill the defaults that depend on mode, backbone and machine; idempotent.
 
     Raises:
-        UserError: `freeze_layers` is beyond the image tower's depth.
+        UserError: More blocks are to be frozen than a tower has.
     """
     changes: dict[str, Any] = {}
     rates = recommended_rates(config, spec)
@@ -163,22 +179,23 @@ def resolve(config: RunConfig, spec: BackboneSpec) -> RunConfig:
         # heads alone are too small to share among threads
         changes["threads"] = 1 if freezing(config) == "all" else len(os.sched_getaffinity(0))
     if config.freeze.partial_freeze:
-        changes["freeze_layers"] = _resolved_depth(config.freeze.freeze_layers, spec.image_depth)
+        freeze = config.freeze
+        _refuse_beyond("image", "freeze_layers", freeze.freeze_layers, spec.image_depth)
+        _refuse_beyond("image", "freeze_image_layers", freeze.freeze_image_layers, spec.image_depth)
+        _refuse_beyond("text", "freeze_text_layers", freeze.freeze_text_layers, spec.text_depth)
+        if freeze.freeze_layers is None:
+            changes["freeze_layers"] = canonical_freeze_layers(spec.image_depth)
     if config.head.residual_learning and config.refinement.use_refinement:
         changes["use_refinement"] = False
     return with_settings(config, **changes) if changes else config
 
 
-def _resolved_depth(asked: int | None, depth: int) -> int:
-    canonical = canonical_freeze_layers(depth)
-    if asked is None:
-        return canonical
-    if asked > depth:
+def _refuse_beyond(tower: TowerName, flag: str, asked: int | None, depth: int) -> None:
+    if asked is not None and asked > depth:
         raise UserError(
-            f"--freeze_layers {asked} is more than the {depth} blocks of this image tower;"
-            f" the canonical depth here is {canonical}."
+            f"--{flag} {asked} is more than the {depth} blocks of this {tower} tower;"
+            f" the canonical depth here is {canonical_freeze_layers(depth)}."
         )
-    return asked
 
 
 def mode_config(name: str, base: RunConfig, spec: BackboneSpec, **flags: Any) -> RunConfig:

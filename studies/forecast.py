@@ -15,7 +15,7 @@ import numpy as np
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, SplitPlan
-from qa_core.modes import BackboneSpec, freezing, frozen_blocks
+from qa_core.modes import BackboneSpec, freezing, prefix_blocks
 from qa_core.records.schema import Param
 from studies.designed.catalogue import DESIGNS
 from studies.designed.study_design import StudyDesign
@@ -150,7 +150,7 @@ def _forecast_mode(
     space: ModeSpace, small: "Workspace", splits: SplitPlan, profile: Profile
 ) -> _ModeForecast:
     """Tuning at the pace of a middle freeze depth, confirmation at that of the guide's."""
-    epochs = space.guide.train.epochs
+    epochs = space.guide.passes
     guide = measure_pace(space.guide, small)
     trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
     paces = {_place(space.guide, small.spec): guide, _place(_middle(space), small.spec): trial}
@@ -197,7 +197,7 @@ def _study_seconds(
         if point.train_share > splits.largest_share:
             continue
         pace = _pace_at(_place(point.candidates[0], spec), paces)
-        epochs = point.candidates[0].train.epochs
+        epochs = point.candidates[0].passes
         whole = sum(
             pace.seconds(epochs, split, point.train_share) + RUN_S for split in splits.splits
         )
@@ -209,8 +209,8 @@ def _study_seconds(
 
 
 def _place(config: RunConfig, spec: BackboneSpec) -> int:
-    """Frozen blocks of the image tower; one more than it has where its tail is frozen too."""
-    return frozen_blocks(config, spec.image_depth) + (freezing(config) == "all")
+    """Blocks of the image tower's frozen prefix; one more than it has where nothing trains."""
+    return prefix_blocks(config, spec.image_depth) + (freezing(config) == "all")
 
 
 def _pace_at(frozen: int, paces: dict[int, Pace]) -> Pace:

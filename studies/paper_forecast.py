@@ -10,7 +10,7 @@ from typing import Any
 
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
-from qa_core.modes import BackboneSpec, freezing, frozen_blocks
+from qa_core.modes import BackboneSpec, TowerName, freezing, frozen_blocks, prefix_blocks
 from studies.profiles import Profile
 
 H100_BF16_PEAK = 989e12
@@ -37,6 +37,11 @@ class Tower:
     width: int
     tokens: int
     side: int = 0
+
+    @property
+    def name(self) -> TowerName:
+        """Which of the two it is."""
+        return "image" if self.side else "text"
 
     @property
     def block_flops(self) -> float:
@@ -134,40 +139,41 @@ def _mode_hours(
     in_trials = n_images * profile.n_trials * 3 * POOL * FOLD
     trained = in_trials + n_images * profile.n_cells * TRAIN
     scored = in_trials + 2 * n_images * profile.n_cells * HELD_OUT
-    top = _trainable_flops(config, pair)
+    top = _flops_above_prefix(config, pair)
     whole = sum(tower.depth * tower.block_flops for tower in pair)
     frozen = 0.0 if _is_cached(config, pair[0], cached) else whole - top
     passes = (3 * top + frozen) * trained + (top + frozen) * scored
-    seconds = config.train.epochs * passes / SPEED
+    seconds = config.passes * passes / SPEED
     if not top:  # the heads alone: a step costs its overhead
-        seconds = config.train.epochs * trained / config.train.batch_size * PROBE_STEP_S
+        seconds = config.passes * trained / config.train.batch_size * PROBE_STEP_S
     n_runs = profile.n_trials * 3 + profile.n_cells
     return (seconds + n_runs * CELL_S) / 3600
 
 
 def _is_cached(config: RunConfig, image: Tower, cached: int) -> bool:
     """Whether the frozen prefix, if there is one, is computed once."""
-    return (
-        freezing(config) != "partial" or frozen_blocks(config, image.depth) > image.depth - cached
-    )
+    prefix = prefix_blocks(config, image.depth)
+    return freezing(config) == "all" or not prefix or prefix > image.depth - cached
 
 
-def _trainable_blocks(config: RunConfig, tower: Tower) -> int:
-    return tower.depth - frozen_blocks(config, tower.depth)
+def _blocks_above_prefix(config: RunConfig, tower: Tower) -> int:
+    """Blocks that every step runs, forwards and backwards."""
+    return tower.depth - prefix_blocks(config, tower.depth, tower.name)
 
 
-def _trainable_flops(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
-    return sum(_trainable_blocks(config, tower) * tower.block_flops for tower in pair)
+def _flops_above_prefix(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
+    return sum(_blocks_above_prefix(config, tower) * tower.block_flops for tower in pair)
 
 
 def _trainable_parameters(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
-    return sum(12 * _trainable_blocks(config, tower) * tower.width**2 for tower in pair)
+    blocks = [tower.depth - frozen_blocks(config, tower.depth, tower.name) for tower in pair]
+    return sum(12 * n * tower.width**2 for n, tower in zip(blocks, pair, strict=True))
 
 
 def _card_bytes(config: RunConfig, pair: tuple[Tower, Tower]) -> float:
     """Weights, gradients and two moments in float32, and what is kept for backward in bf16."""
     kept = sum(
-        _trainable_blocks(config, tower) * tower.tokens * tower.width * BYTES_PER_ACTIVATION
+        _blocks_above_prefix(config, tower) * tower.tokens * tower.width * BYTES_PER_ACTIVATION
         for tower in pair
     )
     weights = 4 * sum(tower.parameters for tower in pair)

@@ -11,13 +11,15 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.modes import (
     BackboneSpec,
     freezing,
-    frozen_blocks,
     mode_config,
+    prefix_blocks,
     recommended_rates,
 )
 
 SCALE_RANGE = (0.05, 0.5)
 """Above 0.5 a correction can override the base, which defeats the purpose of bounding it."""
+DECADE = 10
+"""A knob that spans a decade or more is searched on a log scale, as whole numbers are."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def mode_space(name: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
 def _range(low: float, high: float) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=True)
-    return FloatDistribution(low, high)
+    return FloatDistribution(low, high, log=high >= DECADE * low)
 
 
 def _ranges(guide: RunConfig, spec: BackboneSpec) -> dict[str, BaseDistribution]:
@@ -95,5 +97,5 @@ def expected_cost(config: RunConfig, spec: BackboneSpec, n_images: int) -> float
     Coarse: blocks that train cost their share, heads alone a twentieth. It decides only which jobs
     start first and how much time is said to be left.
     """
-    share = 1 - frozen_blocks(config, spec.image_depth) / spec.image_depth
-    return config.train.epochs * n_images * (0.05 + 0.95 * share)
+    share = 1 - prefix_blocks(config, spec.image_depth) / spec.image_depth
+    return config.passes * n_images * (0.05 + 0.95 * share)

@@ -30,7 +30,8 @@ OUR_FLAGS = """
     selection_metric device threads cache cache_gb cache_precision mos_range_q
     mos_range_c protocol split split_seed test cache_dir debug dataset data_root
     test_dataset test_root probe_share layer_decay ema_decay wise_ft lora_rank antonym_prompts
-    matched_direct columns
+    matched_direct columns freeze_image_layers freeze_text_layers freeze_from train_only
+    adapter_reduction l2_sp anchor soup
 """.split()
 
 NARROW = "--backbone narrow-24 --pretrained none --threads 1"

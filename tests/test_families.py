@@ -21,7 +21,6 @@ from qa_core.model.freezing import count_parameters
 from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import resolve
 from qa_core.settings.model import BackboneConfig
-from qa_core.training.trainer import trained_state
 from tests.families import CONFIGS, OF_STAGES, write_configs
 
 PROMPTS = ["a", "a red circle to the left of a large blue star!", "two"]
@@ -135,7 +134,7 @@ def test_a_step_behind_the_frozen_prefix_changes_what_trains_and_nothing_else(
         optimizer.zero_grad()
     after = model.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
-    assert changed <= trained_state(model).keys()
+    assert changed <= model.trained_state().keys()
     assert any(name.startswith("backbone.clip.visual") for name in changed)
     assert all(value.isfinite().all() for value in after.values())
     if any(isinstance(part, nn.BatchNorm2d) for part in backbone.image.blocks[-1].modules()):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qa_core.config import RunConfig
-from qa_core.modes import BackboneSpec, freezing, mode_name
+from qa_core.modes import BackboneSpec, freezing, frozen_blocks, mode_name
 from qa_core.targets import TARGETS
 
 if TYPE_CHECKING:  # pandas: --help must not wait for it
@@ -16,6 +16,15 @@ VIEWS = {
     "padded": "whole, resized into a square, aspect ratio kept",
     "centre": "the window in the middle at native resolution",
     "crops": "whole and windows at native resolution, 4 of 9 at random in training, averaged",
+}
+
+
+ONLY = {
+    "all": "",
+    "image": "only the image tower trains",
+    "text": "only the text tower trains",
+    "bias_norm": "only biases and norms train",
+    "projection": "only the projections train",
 }
 
 
@@ -54,18 +63,26 @@ def _accumulation(config: RunConfig) -> str:
 
 
 def freezing_words(config: RunConfig, spec: BackboneSpec) -> str:
-    """The freezing strategy in words."""
+    """What of CLIP is frozen and what trains, in words."""
     how = freezing(config)
     if how == "all":
         return "all of CLIP is frozen; only the heads train (linear probe)"
+    only = ONLY[config.freeze.train_only]
     if how == "none":
-        return "nothing is frozen; all of CLIP trains"
-    layers = config.freeze.freeze_layers or 0
-    image, text = min(layers, spec.image_depth), min(layers, spec.text_depth)
-    return (
+        return only or "nothing is frozen; all of CLIP trains"
+    image = frozen_blocks(config, spec.image_depth)
+    text = frozen_blocks(config, spec.text_depth, "text")
+    words = (
         f"stem and first {image} of {spec.image_depth} image blocks frozen, and first {text} of"
         f" {spec.text_depth} text blocks; the rest, final norms and projections train"
     )
+    if config.freeze.freeze_from == "top":
+        words = (
+            f"last {image} of {spec.image_depth} image blocks and last {text} of"
+            f" {spec.text_depth} text blocks frozen, final norms and projections too; the rest"
+            " trains"
+        )
+    return f"{words} ({only})" if only else words
 
 
 def prediction_lines(config: RunConfig) -> list[str]:

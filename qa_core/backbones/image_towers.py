@@ -69,6 +69,10 @@ class OpenClipVit(ImageTower):
         tail = present(visual.attn_pool, visual.ln_post, visual.proj)
         return tower_groups("image", stem, self.blocks, tail)
 
+    def projection(self) -> list[Member]:
+        """What maps the pooled tokens to the embedding."""
+        return present(self._visual.proj)
+
 
 class TimmVit(ImageTower):
     """A view of timm's `VisionTransformer` or `Eva`: SigLIP, EVA, PE, ViTamin and others."""
@@ -126,6 +130,10 @@ class TimmVit(ImageTower):
         stem = present(*own, *(m for n, m in children.items() if n not in blocks_and_tail))
         tail = present(*(children.get(name) for name in self._TAIL), self._visual.head)
         return tower_groups("image", stem, self.blocks, tail)
+
+    def projection(self) -> list[Member]:
+        """What maps the pooled tokens to the embedding; SigLIP's pooling ends in it."""
+        return _timm_projection(self._visual)
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,21 @@ class StageTower(ImageTower):
         if self._trunk is not self._visual:
             tail.append(self._visual.head)
         return tower_groups("image", stem, self.blocks, tail)
+
+    def projection(self) -> list[Member]:
+        """What maps the pooled map to the embedding."""
+        if self._trunk is self._visual:
+            return [self._visual.attnpool.c_proj]
+        return _timm_projection(self._visual)
+
+
+def _timm_projection(visual: Any) -> list[Member]:
+    """The projection of a timm tower: open_clip's own, that of its pooling, or the classifier."""
+    own = dict(visual.head.named_children())
+    pool = own.get("pool")
+    found = present(own.get("proj"), own.get("mlp"), pool.proj if pool is not None else None)
+    classifier = visual.trunk.get_classifier()
+    return found or ([classifier] if any(True for _ in classifier.parameters()) else [])
 
 
 def open_image_tower(visual: Any, size: int) -> ImageTower | None:

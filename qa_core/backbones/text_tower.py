@@ -117,6 +117,10 @@ class TextTower:
         stem += present(getattr(text, "cls_emb", None))
         return tower_groups("text", stem, self.blocks, present(text.ln_final, text.text_projection))
 
+    def projection(self) -> list[Member]:
+        """What maps the pooled tokens to the embedding; empty where nothing does."""
+        return present(self._text.text_projection)
+
 
 def open_text_tower(clip: Any) -> TextTower | None:
     """The view of a text tower as open_clip builds it, or None where there is none."""

@@ -75,6 +75,10 @@ class ImageTower(ABC):
     def groups(self) -> dict[str, list[Member]]:
         """Named groups in order from the pixels up: stem, blocks, tail."""
 
+    @abstractmethod
+    def projection(self) -> list[Member]:
+        """What maps the pooled tokens to the embedding; empty where pooling ends in it."""
+
     def run_blocks(self, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Tokens after the blocks `start` to `stop - 1`."""
         for block in self.blocks[start:stop]:

@@ -43,13 +43,20 @@ class Features:
     views: int
     read: PromptTexts = PROMPTS_ALONE
 
-    def batch(self, rows: np.ndarray, device: str, draw: bool = False) -> Batch:
+    def batch(
+        self,
+        rows: np.ndarray,
+        device: str,
+        draw: bool = False,
+        drawn: Tensor | None = None,
+    ) -> Batch:
         """The batch of these rows, texts cut to the longest of them.
 
         Args:
             rows: Rows of the table.
             device: Where the batch goes.
             draw: Of several views take some at random, as training does; otherwise all.
+            drawn: Or take these (rows, views).
         """
         prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
         kept = self.read.rows(prompts, len(self.texts))
@@ -60,12 +67,13 @@ class Features:
         images, views = take(self.images, rows), self.views
         if draw and views > 1:
             drawn = draw_views(len(rows), views)
+        if drawn is not None:
             images, views = images[torch.arange(len(rows))[:, None], drawn], drawn.shape[1]
         parts = (images, torch.from_numpy(texts), token_ids, torch.from_numpy(text_of))
         # torch aligns its memory, NumPy does not, and MKL's last digits may depend on it
         moved = (part.to(device, copy=True) for part in parts)
         floats = (p.float() if p.dtype == torch.half else p for p in moved)
-        return Batch(*floats, entry=self.entry, views=views)
+        return Batch(*floats, entry=self.entry, views=views, drawn=drawn)
 
 
 def draw_views(rows: int, views: int, generator: torch.Generator | None = None) -> Tensor:

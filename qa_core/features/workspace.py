@@ -209,7 +209,9 @@ class Workspace:
     def entry(self, config: RunConfig) -> TowerEntry:
         """Where runs enter the towers: after their frozen layers, if those are cached."""
         entry = plan_freezing(config, self.backbone).entry
-        cached = config.train.cache and entry.image in self.cache_plan(config).kept
+        # where images enter raw, only texts are kept, which take as little room as embeddings
+        at = EMBEDDING if entry.image == RAW else entry.image
+        cached = config.train.cache and at in self.cache_plan(config).kept
         return entry if cached else FROM_RAW
 
     def cache_bytes(self, configs: Sequence[RunConfig]) -> int:
@@ -236,6 +238,10 @@ class Workspace:
         precision, read = config.train.cache_precision, texts_read_by(config.head)
         return self._features_at(entry, precision, read)
 
+    def anchors(self) -> Features:
+        """Embeddings of all images and prompts by the pretrained towers, as inputs."""
+        return self._features_at(EMBEDDED)
+
     def warm(self, configs: Sequence[RunConfig], splits: Sequence[Split] = ()) -> None:
         """Fill the cache for all these configurations in one pass over images and prompts.
 
@@ -258,7 +264,7 @@ class Workspace:
 
     def pretrained_embeddings(self) -> Embeddings:
         """Embeddings of all images and prompts by the pretrained towers."""
-        features = self._features_at(EMBEDDED)
+        features = self.anchors()
         embedded = take(features.images, np.arange(len(self.images))).cpu()
         image = (embedded if self.views == 1 else average_views(embedded)).numpy()
         text = features.texts[features.prompt_of]

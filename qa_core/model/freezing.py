@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from qa_core.backbones.backbone import Backbone
-from qa_core.backbones.tower import EMBEDDED, FROM_RAW, TowerEntry
+from qa_core.backbones.tower import EMBEDDED, EMBEDDING, RAW, Boundary, TowerEntry
 from qa_core.config import RunConfig
-from qa_core.modes import freezing
+from qa_core.modes import TowerName, freezing, frozen_blocks, prefix_blocks
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,28 @@ class FreezePlan:
 def plan_freezing(config: RunConfig, backbone: Backbone) -> FreezePlan:
     """The freeze plan of a resolved configuration.
 
-    `freeze_layers` = N freezes the stem and the first N blocks of each tower, N = 0 nothing;
-    `freeze_clip` freezes all. `logit_scale` never trains.
+    `freeze_layers` = N freezes the stem and the first N blocks of each tower, or from the top the
+    last N and the tail, N = 0 nothing; `freeze_clip` freezes all, `train_only` a whole tower, or
+    what is below both tails. `logit_scale` never trains.
     """
-    everything = frozenset(backbone.groups())
-    if freezing(config) == "all":
-        return FreezePlan(everything, EMBEDDED)
-    layers = config.freeze.freeze_layers if freezing(config) == "partial" else 0
-    if not layers:
-        return FreezePlan(frozenset({"logits"}), FROM_RAW)
-    image, text = min(layers, backbone.image.depth), min(layers, backbone.text.depth)
-    frozen = {"logits", "image.stem", "text.stem"}
-    frozen |= {f"image.blocks.{i}" for i in range(image)}
-    frozen |= {f"text.blocks.{i}" for i in range(text)}
-    return FreezePlan(frozenset(frozen), TowerEntry(image, text))
+    image, image_at = _frozen_of_tower(config, "image", backbone.image.depth)
+    text, text_at = _frozen_of_tower(config, "text", backbone.text.depth)
+    return FreezePlan(frozenset({"logits"} | image | text), TowerEntry(image_at, text_at))
+
+
+def _frozen_of_tower(config: RunConfig, tower: TowerName, depth: int) -> tuple[set[str], Boundary]:
+    """Frozen groups of a tower, and the end of its frozen prefix."""
+    stem, tail = f"{tower}.stem", f"{tower}.tail"
+    blocks = [f"{tower}.blocks.{number}" for number in range(depth)]
+    other = {"image": "text", "text": "image"}[tower]
+    if freezing(config) == "all" or config.freeze.train_only == other:
+        return {stem, *blocks, tail}, EMBEDDING
+    count = frozen_blocks(config, depth, tower)
+    if not count:
+        return set(), RAW
+    if not prefix_blocks(config, depth, tower):
+        return {*blocks[depth - count :], tail}, RAW
+    return {stem, *blocks[:count]}, count
 
 
 def apply_freezing(backbone: Backbone, plan: FreezePlan) -> None:
@@ -59,12 +68,24 @@ def apply_freezing(backbone: Backbone, plan: FreezePlan) -> None:
 
 
 def set_frozen_eval(backbone: Backbone, plan: FreezePlan) -> None:
-    """Put frozen modules in eval mode: no dropout, no patch dropout, fixed batch statistics."""
+    """Put frozen modules in eval mode: no dropout, no patch dropout, fixed batch statistics.
+
+    So are the statistics of batch norms whose own parameters do not train.
+    """
     for name, members in backbone.groups().items():
         if name in plan.frozen:
             for member in members:
                 if isinstance(member, nn.Module):
                     member.eval()
+    for module in backbone.modules():
+        held = not any(p.requires_grad for p in module.parameters(recurse=False))
+        if isinstance(module, _BatchNorm) and held:
+            module.eval()
+
+
+def has_batch_norms(backbone: Backbone) -> bool:
+    """Whether a backbone has running statistics."""
+    return any(isinstance(module, _BatchNorm) for module in backbone.modules())
 
 
 def count_parameters(module: nn.Module, trainable_only: bool = False) -> int:

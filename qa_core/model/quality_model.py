@@ -17,7 +17,7 @@ from qa_core.model.heads import (
     ResidualHeads,
     ResidualScale,
 )
-from qa_core.model.lora import add_low_rank_changes
+from qa_core.model.narrowing import narrow_training
 from qa_core.model.refinement import Refinement
 from qa_core.model.texts import texts_read_by
 
@@ -35,6 +35,7 @@ class Batch:
         text_of: Which of the distinct prompts each image has (batch,).
         entry: Where the batch enters the towers.
         views: Views of each image.
+        drawn: Which of an image's views these are (batch, views); None where they are all.
     """
 
     images: Tensor
@@ -43,6 +44,7 @@ class Batch:
     text_of: Tensor
     entry: TowerEntry = FROM_RAW
     views: int = 1
+    drawn: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -109,19 +111,39 @@ class QualityModel(nn.Module):
         )
         self.explanation_head = ExplanationHead(width) if config.loss.use_explanations else None
         apply_freezing(backbone, self.plan)
-        if config.keep.lora_rank:
-            self._train_low_ranks(config.keep.lora_rank)
+        narrow_training(backbone, self.plan, config)
         named = self.named_parameters()
         self.trained = frozenset(name for name, p in named if p.requires_grad)
         self._held = False
 
-    def _train_low_ranks(self, rank: int) -> None:
-        """Freeze CLIP but for changes of low rank to the matrices of the blocks that train."""
-        self.backbone.requires_grad_(False)
-        for name, members in self.backbone.groups().items():
-            is_block = name.rsplit(".", 1)[-1].isdigit()
-            if is_block and name not in self.plan.frozen:
-                add_low_rank_changes([m for m in members if isinstance(m, nn.Module)], rank)
+    def trained_state(self) -> dict[str, Tensor]:
+        """A copy, on the CPU, of what training may change, the heads' buffers included."""
+        names = self._changing()
+        state = self.state_dict().items()
+        return {name: value.detach().cpu().clone() for name, value in state if name in names}
+
+    def trained_statistics(self) -> dict[str, Tensor]:
+        """Running statistics of those batch norms of CLIP that train, by name; no copies."""
+        own = self._changing() - self.trained
+        return {
+            name: buffer
+            for name, buffer in self.named_buffers()
+            if name in own and name.startswith("backbone.") and buffer.is_floating_point()
+        }
+
+    def _changing(self) -> set[str]:
+        """Names of parameters and buffers that training may change.
+
+        Batch statistics change wherever a norm trains.
+        """
+        modules = {name.rpartition(".")[0] for name in self.trained}
+        fixed = {name for name, _ in self.named_parameters()} - self.trained
+        return {
+            name
+            for name in self.state_dict()
+            if not name.startswith("backbone.")
+            or (name.rpartition(".")[0] in modules and name not in fixed)
+        }
 
     def hold_clip(self, held: bool) -> None:
         """Freeze all of CLIP for now, or let it train as the freeze plan says."""

@@ -7,6 +7,8 @@ from qa_core.settings.checks import require, require_positive, require_range
 
 ScaleSchedule = Literal["fixed", "learnable", "curriculum"]
 BaseInit = Literal["unit", "fit"]
+FreezeFrom = Literal["bottom", "top"]
+TrainedPart = Literal["all", "image", "text", "bias_norm", "projection"]
 FusionInput = Literal["img", "txt", "cos", "product"]
 EMBEDDED_BACKBONE = "qa-tiny"
 
@@ -36,6 +38,15 @@ class FreezeConfig:
     """Freeze the stem and the first blocks of each tower."""
     freeze_layers: int | None = None
     """Number of blocks that --partial_freeze freezes (default: 8 of 12, 18 of 24)."""
+    freeze_image_layers: int | None = None
+    """The same of the image tower alone; 0 freezes nothing of it."""
+    freeze_text_layers: int | None = None
+    """The same of the text tower alone; 0 freezes nothing of it."""
+    freeze_from: FreezeFrom = "bottom"
+    """top: --partial_freeze freezes the last blocks, final norm and projection instead."""
+    train_only: TrainedPart = "all"
+    """What of CLIP trains: all; one tower (image, text); biases and norms (bias_norm); or the
+    projections alone."""
 
     def __post_init__(self) -> None:
         """Refuse flags that contradict each other."""
@@ -43,11 +54,25 @@ class FreezeConfig:
             not (self.freeze_clip and self.partial_freeze),
             "--freeze_clip freezes everything and --partial_freeze a part: give one of the two.",
         )
+        for flag in ("freeze_layers", "freeze_image_layers", "freeze_text_layers"):
+            blocks = getattr(self, flag)
+            require(
+                blocks is None or self.partial_freeze,
+                f"--{flag} {blocks} needs --partial_freeze beside it.",
+            )
+            require_range(flag, blocks, 0, 1000)
         require(
-            self.freeze_layers is None or self.partial_freeze,
-            f"--freeze_layers {self.freeze_layers} needs --partial_freeze beside it.",
+            self.freeze_from == "bottom" or self.partial_freeze,
+            f"--freeze_from {self.freeze_from} needs --partial_freeze beside it.",
         )
-        require_range("freeze_layers", self.freeze_layers, 0, 1000)
+        require(
+            self.train_only == "all" or not self.freeze_clip,
+            f"--freeze_clip trains nothing of CLIP: leave out --train_only {self.train_only}.",
+        )
+        require(
+            self.train_only != "projection" or not self.partial_freeze,
+            "--train_only projection freezes all blocks already: leave out --partial_freeze.",
+        )
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,16 @@ class KeepConfig:
     """WiSE-FT: interpolate CLIP's weights with the pretrained ones; validation chooses how far."""
     lora_rank: int = 0
     """LoRA: train changes of this rank to CLIP's matrices instead of CLIP itself; 0: off."""
+    adapter_reduction: int = 0
+    """Adapters: train small networks in every block, as narrow as the tower's width over this, and
+    the norms, instead of CLIP itself; 0: off."""
+    l2_sp: float = 0.0
+    """L2-SP: weight of half the squared distance of CLIP's weights to where they started, in place
+    of their decay towards 0."""
+    anchor: float = 0.0
+    """Weight of 1 - cos between the embeddings and those of the pretrained CLIP."""
+    soup: int = 1
+    """Model soup: trainings from the same start whose best weights are averaged; 1: no soup."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -94,9 +104,27 @@ class KeepConfig:
         require_range("layer_decay", self.layer_decay, 0.01, 1.0)
         require_range("ema_decay", self.ema_decay, 0.0, 0.9999)
         require_range("lora_rank", self.lora_rank, 0, 1024)
+        require_range("adapter_reduction", self.adapter_reduction, 0, 1024)
+        require_range("l2_sp", self.l2_sp, 0.0, 1e6)
+        require_range("anchor", self.anchor, 0.0, 1e6)
+        require_range("soup", self.soup, 1, 100)
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        added = "--lora_rank" if self.lora_rank else "--adapter_reduction"
         require(
-            not (self.wise_ft and self.lora_rank),
-            "--wise_ft interpolates weights, and --lora_rank leaves them as they are: give one.",
+            not (self.lora_rank and self.adapter_reduction),
+            "--lora_rank and --adapter_reduction each train something beside CLIP: give one.",
+        )
+        for flag, on in (("wise_ft", self.wise_ft), ("l2_sp", self.l2_sp > 0)):
+            require(
+                not on or not (self.lora_rank or self.adapter_reduction),
+                f"--{flag} is about CLIP's own weights, and {added} leaves them as they are:"
+                " give one.",
+            )
+        require(
+            self.soup == 1 or not self.probe_share,
+            "--soup averages whole trainings, and --probe_share divides one in two: give one.",
         )
 
     def words(self) -> list[str]:
@@ -107,6 +135,10 @@ class KeepConfig:
             f"average of the weights, decay {self.ema_decay:g} a step": self.ema_decay > 0,
             "weights interpolated with the pretrained ones": self.wise_ft,
             f"low-rank changes, rank {self.lora_rank}": self.lora_rank > 0,
+            f"adapters of 1/{self.adapter_reduction} of the width": self.adapter_reduction > 0,
+            f"weights drawn to where they started, {self.l2_sp:g}": self.l2_sp > 0,
+            f"embeddings drawn to the pretrained ones, {self.anchor:g}": self.anchor > 0,
+            f"mean of the weights of {self.soup} trainings": self.soup > 1,
         }
         return [words for words, on in found.items() if on]
 

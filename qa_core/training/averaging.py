@@ -1,25 +1,25 @@
-"""An exponential moving average of the trained weights, with which a model can be evaluated."""
+"""An exponential moving average of what training changes, with which a model can be evaluated."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
-    """The average of parameters over the steps of training.
+    """The average of parameters, and of batch norms' statistics, over the steps of training.
 
     Early on the decay is (1 + steps) / (10 + steps) where that is smaller, so that the start is
     soon forgotten.
 
     Args:
-        parameters: What trains.
+        parameters: What changes.
         decay: Share of the average that a step keeps, in (0, 1).
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], decay: float):
+    def __init__(self, parameters: Iterable[Tensor], decay: float):
         self.parameters, self.decay = list(parameters), decay
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.steps = 0

@@ -12,6 +12,7 @@ import torch
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
+from qa_core.model.freezing import has_batch_norms
 
 RESULTS_VERSION = 5
 """Raised when a change of the code changes results."""
@@ -26,6 +27,11 @@ _NOT_DETERMINING = (
         "columns",
     ),  # the table's own hash stands for them
 )
+_SINCE = (
+    *("freeze_image_layers", "freeze_text_layers", "freeze_from", "train_only"),
+    *("adapter_reduction", "l2_sp", "anchor", "soup"),
+)
+"""Flags younger than `RESULTS_VERSION`: at its default none changes a result, nor so its hash."""
 _LIBRARIES = ("torch", "open_clip_torch", "numpy", "scipy")
 
 
@@ -42,7 +48,7 @@ def run_identity(config: RunConfig, workspace: Workspace, split: Split, purpose:
     content: dict[str, Any] = {
         "results_version": RESULTS_VERSION,
         "purpose": purpose,
-        "config": {k: v for k, v in config.flat().items() if k not in _NOT_DETERMINING},
+        "config": _determining(config),
         "table": workspace.table.sha256,
         "images": workspace.images_sha256,
         "backbone": workspace.backbone_sha256,
@@ -52,7 +58,25 @@ def run_identity(config: RunConfig, workspace: Workspace, split: Split, purpose:
         "device": device_name(workspace.device),
         "versions": library_versions(),
     }
+    if _moves_batch_norms(config) and has_batch_norms(workspace.backbone):
+        content["batch_statistics"] = "those of the weights"
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _moves_batch_norms(config: RunConfig) -> bool:
+    """Whether a run sets weights apart from training, which once left batch statistics behind."""
+    keep = config.keep
+    return bool(keep.ema_decay or keep.wise_ft or keep.lora_rank)
+
+
+def _determining(config: RunConfig) -> dict[str, Any]:
+    """The flags that results depend on."""
+    default = RunConfig().flat()
+    return {
+        name: value
+        for name, value in config.flat().items()
+        if name not in _NOT_DETERMINING and not (name in _SINCE and value == default[name])
+    }
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """WiSE-FT: weights on the line from the pretrained to the fine-tuned ones.
 
 Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022), equation 2. Only CLIP's
-weights are interpolated: the heads have no pretrained end.
+weights, and the statistics of its batch norms, are interpolated: the heads have no pretrained end.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,10 +46,11 @@ def interpolate(
         pretrained: Weights of CLIP before training, by the backbone's names.
         measure: Measures of the model as it is, `selection` among them.
     """
+    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
     ends = {
         name: (pretrained[name.removeprefix("backbone.")].clone(), parameter.detach().clone())
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and name.startswith("backbone.")
+        for name, parameter in (*trained, *model.trained_statistics().items())
+        if name.startswith("backbone.")
     }
     curve: dict[int, Measures] = {}
     for percent in PERCENTS:
@@ -62,7 +63,8 @@ def interpolate(
 
 @torch.no_grad()
 def _move(model: QualityModel, ends: dict[str, tuple[Tensor, Tensor]], percent: int) -> None:
+    places = model.state_dict()
     for name, (start, end) in ends.items():
         # the fine-tuned weights themselves: interpolating would round them
         there = end if percent == 100 else start.to(end.device).lerp(end, percent / 100)
-        model.get_parameter(name).copy_(there)
+        places[name].copy_(there)

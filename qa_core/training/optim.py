@@ -32,7 +32,12 @@ def lr_factor(step: int, total_steps: int, steps_per_epoch: int, config: OptimCo
     return 0.5 * (1 + math.cos(math.pi * passed))
 
 
-def make_optimizer(model: QualityModel, config: OptimConfig, layer_decay: float = 1.0) -> AdamW:
+def make_optimizer(
+    model: QualityModel,
+    config: OptimConfig,
+    layer_decay: float = 1.0,
+    decays_clip: bool = True,
+) -> AdamW:
     """AdamW with CLIP at `lr` and the heads at `lr_head` (at `lr` where CLIP is frozen).
 
     Biases, norms, positions, a, b and the scales (tensors of fewer than two dimensions, and
@@ -42,6 +47,7 @@ def make_optimizer(model: QualityModel, config: OptimConfig, layer_decay: float 
         model: What trains.
         config: Rates and decay.
         layer_decay: Factor on the rate from each group of a tower to the one below it.
+        decays_clip: Whether CLIP's own weights decay towards 0.
     """
     assert config.lr is not None, "resolve the configuration first"
     head_lr = config.lr if config.lr_head is None else config.lr_head
@@ -50,8 +56,10 @@ def make_optimizer(model: QualityModel, config: OptimConfig, layer_decay: float 
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        lr = config.lr * depth[id(parameter)] if name.startswith("backbone.") else head_lr
-        decay = 0.0 if is_undecayed(name, parameter.ndim) else config.weight_decay
+        of_clip = name.startswith("backbone.")
+        lr = config.lr * depth[id(parameter)] if of_clip else head_lr
+        undecayed = is_undecayed(name, parameter.ndim) or (of_clip and not decays_clip)
+        decay = 0.0 if undecayed else config.weight_decay
         groups.setdefault((lr, decay), []).append(parameter)
     return AdamW(
         [

@@ -13,7 +13,7 @@ from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from qa_core.model.quality_model import QualityModel
 from qa_core.modes import checkpoint_name, mode_name
 from qa_core.training.identity import library_versions
-from qa_core.training.trainer import Trainer, trained_state
+from qa_core.training.trainer import Trainer
 from qa_core.training.trainer_state import TrainerState
 
 
@@ -36,7 +36,7 @@ def describe(
     if whole:
         state = dict(model.state_dict()) | (trained or {})
     else:
-        state = trained_state(model) if trained is None else trained
+        state = model.trained_state() if trained is None else trained
     table = workspace.table
     return {
         "config": config.flat(),
@@ -144,7 +144,7 @@ class RunCheckpoints:
         return {
             "identity": self.identity,
             "config": self.config.flat(),
-            "state": trained_state(self.trainer.model),
+            "state": self.trainer.model.trained_state(),
             "optimizer": self.trainer.optimizer.state_dict(),
             "average": average.state() if average else None,
             "progress": dict(vars(self.trainer.state)),  # `asdict` would copy the best weights

@@ -24,6 +24,7 @@ from qa_core.targets import Target
 from qa_core.training.averaging import WeightAverage
 from qa_core.training.losses import Labels, total_loss
 from qa_core.training.optim import lr_factor, make_optimizer, set_lr
+from qa_core.training.penalties import Penalties
 from qa_core.training.trainer_state import TrainerState, TrainingData
 
 EVAL_BATCH = 64
@@ -57,6 +58,8 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(data.train) / per_step)
         self.total_steps = self.steps_per_epoch * config.train.epochs
         self.probe_epochs = probe_epochs(config)
+        self.penalties = Penalties.of(model, config.keep, data.anchors)
+        self.start = model.trained_state() if config.keep.soup > 1 else {}
         self.enter_phase(epoch=1)
 
     def enter_phase(self, epoch: int) -> None:
@@ -64,9 +67,12 @@ class Trainer:
         self.probing = epoch <= self.probe_epochs
         self.model.hold_clip(self.probing)
         keep = self.config.keep
-        self.optimizer = make_optimizer(self.model, self.config.optim, keep.layer_decay)
+        self.optimizer = make_optimizer(
+            self.model, self.config.optim, keep.layer_decay, decays_clip=keep.l2_sp == 0
+        )
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.average = WeightAverage(self.trained, keep.ema_decay) if keep.ema_decay else None
+        changing = [*self.trained, *self.model.trained_statistics().values()]
+        self.average = WeightAverage(changing, keep.ema_decay) if keep.ema_decay else None
 
     @property
     def features(self) -> Features:
@@ -77,18 +83,23 @@ class Trainer:
     def fit(
         self, on_epoch: EpochListener | None = None, on_step: StepListener | None = None
     ) -> TrainerState:
-        """Train from where `state` stands to the last epoch or an early stop.
+        """Train from where `state` stands to the last epoch or an early stop, of a soup often.
 
         Raises:
             TrainingDiverged: The loss is no longer finite; the best state so far is kept.
         """
         if not self.state.history:
             self.state.history.append(self.validation_measures())
-        while self.state.epoch < self.config.train.epochs and not self._is_stalled():
-            is_best = self._one_epoch(on_step)
-            if on_epoch is not None:
-                on_epoch(self.state.epoch, self.state.history[-1], is_best)
-        return self.state
+        while True:
+            while not self._is_at_its_end():
+                is_best = self._one_epoch(on_step)
+                if on_epoch is not None:
+                    on_epoch(self.state.epoch, self.state.history[-1], is_best)
+            if len(self.state.ingredients) + 1 >= self.config.keep.soup:
+                return self.state
+            self.state.begin_again()
+            self.model.load_state_dict(self.start, strict=False)
+            self.enter_phase(self.state.epoch + 1)
 
     def _one_epoch(self, on_step: StepListener | None) -> bool:
         epoch, started = self.state.epoch + 1, time.perf_counter()
@@ -99,12 +110,14 @@ class Trainer:
             measures |= self.measures()
             measures["seconds_per_epoch"] = time.perf_counter() - started
             least = self.config.train.early_stopping_min_delta
-            return self.state.record(measures, least, lambda: trained_state(self.model))
+            return self.state.record(measures, least, lambda: self.model.trained_state())
 
-    def _is_stalled(self) -> bool:
-        patience = self.config.train.early_stopping_patience
+    def _is_at_its_end(self) -> bool:
+        """Whether the present training has had its epochs, or stops early."""
+        patience, epoch = self.config.train.early_stopping_patience, self.state.epoch
         since = max(self.state.improved_epoch, self.probe_epochs)
-        return 0 < patience <= self.state.epoch - since
+        has_all = epoch - self.state.begun >= self.config.train.epochs
+        return has_all or 0 < patience <= epoch - since
 
     def _train_epoch(self, epoch: int, on_step: StepListener | None) -> dict[str, float]:
         seed_everything(self.config.train.seed, "epoch", epoch)
@@ -112,7 +125,7 @@ class Trainer:
         sums: dict[str, float] = {}
         lr = 0.0
         for step, micro_batches in enumerate(self._steps(epoch)):
-            position = (epoch - 1) * self.steps_per_epoch + step
+            position = (epoch - 1 - self.state.begun) * self.steps_per_epoch + step
             factor = self._lr_factor(position)
             set_lr(self.optimizer, factor)
             lr = factor * float(self.config.optim.lr or 0.0)
@@ -122,7 +135,8 @@ class Trainer:
             if self.average is not None:
                 self.average.update()
             if on_step is not None:
-                on_step(position + 1, self.total_steps)
+                before = self.state.begun * self.steps_per_epoch
+                on_step(before + position + 1, self.total_steps * self.config.keep.soup)
         means = {name: value / len(self.data.train) for name, value in sums.items()}
         return means | {"lr": lr}
 
@@ -170,11 +184,14 @@ class Trainer:
         total_rows = sum(len(rows) for rows in pieces)
         sums: dict[str, float] = {}
         for rows in pieces:
+            batch = self.features.batch(rows, self.device, draw=True)
             with self._autocast():
-                output = self.model(self.features.batch(rows, self.device, draw=True))
+                output = self.model(batch)
             loss, parts = total_loss(
                 output, self._labels(rows), self.config.loss, self.config.refinement.strict_residual
             )
+            penalties = self.penalties.terms(self.model, output, rows, batch)
+            loss, parts = sum(penalties.values(), loss), parts | penalties
             if not bool(torch.isfinite(loss)):
                 raise TrainingDiverged(
                     f"The loss became {loss.item():g} in epoch {epoch}; try a smaller --lr."
@@ -269,18 +286,3 @@ def probe_epochs(config: RunConfig) -> int:
     """Epochs in which the heads train alone before CLIP does: a share, but neither none nor all."""
     share, epochs = config.keep.probe_share, config.train.epochs
     return min(max(1, round(share * epochs)), epochs - 1) if share else 0
-
-
-def trained_state(model: QualityModel) -> dict[str, Tensor]:
-    """A copy, on the CPU, of what training may change, the heads' buffers included.
-
-    Batch statistics change wherever a module trains.
-    """
-    modules = {name.rpartition(".")[0] for name in model.trained}
-    fixed = {name for name, _ in model.named_parameters()} - model.trained
-    return {
-        name: value.detach().cpu().clone()
-        for name, value in model.state_dict().items()
-        if not name.startswith("backbone.")
-        or (name.rpartition(".")[0] in modules and name not in fixed)
-    }

@@ -18,6 +18,7 @@ class TrainingData:
     Attributes:
         features: Inputs of all rows.
         probe_features: Inputs while nothing of CLIP trains; None where it trains from the start.
+        anchors: Embeddings of all rows by the pretrained CLIP, where training is drawn to them.
         mos: MOS in [0, 1] of all rows by target, NaN where an image has none; a target that the
             table lacks is left out.
         explanations: Teacher embeddings (n, embed_dim), or None.
@@ -33,6 +34,7 @@ class TrainingData:
     train: np.ndarray
     train_subset: np.ndarray
     validation: np.ndarray
+    anchors: Features | None = None
 
     def mos_columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The scores of some rows, `mos_T` for each target T."""
@@ -44,7 +46,9 @@ class TrainerState:
     """What a run needs to resume after an epoch, besides model and optimizer.
 
     `improved_epoch` is the last epoch that raised the selection metric by more than
-    `--early_stopping_min_delta`; early stopping counts from it.
+    `--early_stopping_min_delta`; early stopping counts from it. Of a soup, `ingredients` are the
+    best weights of the trainings that are done, and `begun` is the epoch after which the present
+    one began, whose own the best epoch is.
     """
 
     epoch: int = 0
@@ -54,6 +58,14 @@ class TrainerState:
     best_selection: float = -math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    begun: int = 0
+    ingredients: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def begin_again(self) -> None:
+        """Put the best weights aside, to begin the next training of a soup."""
+        self.ingredients.append(self.best_state)
+        self.begun = self.improved_epoch = self.epoch
+        self.improved_selection = self.best_selection = -math.inf
 
     def record(
         self, measures: dict[str, float], least: float, state: Callable[[], dict[str, Tensor]]

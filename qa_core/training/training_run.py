@@ -24,6 +24,7 @@ from qa_core.training.interpolation import Interpolation, interpolate
 from qa_core.training.retention import measure_retention
 from qa_core.training.run_checkpoints import RunCheckpoints
 from qa_core.training.run_findings import Findings, reset_peak_memory
+from qa_core.training.soup import mean_state
 from qa_core.training.trainer import (
     StepListener,
     Trainer,
@@ -134,9 +135,13 @@ def _measure(
     test: bool,
     started: float,
 ) -> RunResult:
-    """Final measures of a model at its best epoch; weights are interpolated first if asked for."""
+    """Final measures of a model at its best epoch; weights are averaged or interpolated first."""
     state, findings, by_percent = trainer.state, Findings(), {}
     best = state.history[state.best_epoch]
+    if trainer.config.keep.soup > 1:
+        trainer.model.load_state_dict(mean_state(state), strict=False)
+        best = trainer.measures()
+        files.save_best(state.best_epoch, best)
     if trainer.config.keep.wise_ft:
         line = _interpolate(trainer, workspace, split, retention=test)
         best, by_percent = line.chosen, line.curve
@@ -187,6 +192,7 @@ def prepare_run(
         train=split.train,
         train_subset=train_subset(split, frame["group"].to_numpy(str), config.train.seed),
         validation=split.validation,
+        anchors=workspace.anchors() if config.keep.anchor else None,
     )
     return model, Trainer(model, data, config, workspace.device)
 
