@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
 from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.errors import visible
 from qa_core.settings.model import EMBEDDED_BACKBONE
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check(args: CheckArgs) -> "tuple[list[Finding], list[Finding]]":
         problems, notes = list(error.findings), [Finding(later, later)]
     for word, found in (("problem", problems), ("note", notes)):
         for sentence in told(found):
-            print(f"{word}: {sentence}")
+            print(visible(f"{word}: {sentence}"))
     print(f"{_counted(problems, 'problem')}, {_counted(notes, 'note')}")
     return problems, notes
 
@@ -73,7 +74,7 @@ def _look(config: RunConfig, cache: Path) -> "tuple[list[Finding], list[Finding]
     from qa_core.data.open_table import open_table
 
     table = open_table(config.data, config.loss.explanation_column, cache)
-    print(summarise(table), end="\n\n")
+    print(visible(summarise(table)), end="\n\n")
     table.draw_images()
     paths = [Path(path) for path in table.frame["image_path"]]
     with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from experiments.cli.contact_sheet import ScoredImage, write_contact_sheet
 from experiments.cli.image_prompts import read_pairs
 from qa_core import command_line as cli
-from qa_core.errors import UserError
+from qa_core.errors import UserError, visible
 from qa_core.system.files import written_whole
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _write_scores(
         for (path, prompt), found in _with_progress(scorer, pairs):
             if isinstance(found, Unreadable):
                 lost += 1
-                print(f"unreadable: {path}: {found.reason}", file=sys.stderr)
+                print(visible(f"unreadable: {path}: {found.reason}"), file=sys.stderr)
                 continue
             scored += 1
             values = (found[name] for name in scorer.columns)

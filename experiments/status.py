@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_core import command_line as cli
-from qa_core.errors import UserError
+from qa_core.errors import UserError, visible
 from qa_core.system.files import sqlite_address
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def main() -> None:
     from qa_core.records.tracking import Tracker  # MLflow: --help must not wait
     from studies.state import read_states
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     uri = args.tracking_uri or sqlite_address(store)
     for state in read_states(Tracker.at(uri, experiment_name(uri, args.out))):
-        console.print(f"{state.name}: {'complete' if state.complete else 'not complete'}")
-        console.print(driver_words(state, args.out))
+        console.print(visible(f"{state.name}: {'complete' if state.complete else 'not complete'}"))
+        console.print(visible(driver_words(state, args.out)))
         console.print(table_of(state))
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import unicodedata
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -26,8 +27,28 @@ class UserError(Exception):
     """
 
 
+def visible(text: str) -> str:
+    """Text for a terminal: control characters of names and prompts written out (ESC as its code).
+
+    Raw, they would move its cursor, change its title, or turn the direction of what follows.
+    """
+    return "".join(
+        char if char in "\n\t" or not _commands(char) else ascii(char)[1:-1] for char in text
+    )
+
+
+def _commands(char: str) -> bool:
+    bidirectional = "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+    return bidirectional or unicodedata.category(char) == "Cc"
+
+
 def in_words(error: BaseException) -> str | None:
     """One or two sentences on an error of the user or the machine; None for a bug."""
+    words = _in_words(error)
+    return None if words is None else visible(words)
+
+
+def _in_words(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     text = str(error)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from qa_core.errors import visible
 from studies.engine.interface import Engine, Outcome
 
 NOTE_EVERY_S = 10.0
@@ -51,7 +52,7 @@ class Board:
     """
 
     def __init__(self, console: Console | None = None):
-        self._console = console or Console(soft_wrap=True, highlight=False)
+        self._console = console or Console(soft_wrap=True, highlight=False, markup=False)
         self._rows: dict[tuple[str, str], _Row] = {}
         self._engine: Engine | None = None
         self._spent_s = self._spent_cost = 0.0
@@ -93,7 +94,7 @@ class Board:
     def say(self, text: str) -> None:
         """One line, with the time."""
         self._note, self._noted = "", time.monotonic()
-        self._console.print(f"{time.strftime('%H:%M:%S')}  {text}")
+        self._console.print(visible(f"{time.strftime('%H:%M:%S')}  {text}"))
 
     def kept_words(self) -> str:
         """How much is done so far."""

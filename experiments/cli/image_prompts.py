@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qa_core.data.decode import SUFFIXES
 from qa_core.data.path_match import PathMatch
-from qa_core.errors import UserError
+from qa_core.errors import UserError, visible
 
 _SHOWN = 5
 _HEADINGS = ("name", "image", "path", "image_path")
@@ -87,7 +87,7 @@ def _say_passed_over(files: list[Path]) -> None:
     if files:
         counts = Counter(path.suffix.lower() or "no ending" for path in files)
         kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(counts.items()))
-        print(f"passed over by their endings: {kinds}", file=sys.stderr)
+        print(visible(f"passed over by their endings: {kinds}"), file=sys.stderr)
 
 
 def _lines(images: str) -> Iterator[str]:
@@ -169,11 +169,9 @@ def _looked_up(
     _say_passed_over(passed_over)
     if left := match.left():
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-        print(
-            f"named in {table} and not scored, for there is no such file: "
-            f"{', '.join(left[:_SHOWN])}{more}",
-            file=sys.stderr,
-        )
+        shown = f"{', '.join(left[:_SHOWN])}{more}"
+        said = f"named in {table} and not scored, for there is no such file: {shown}"
+        print(visible(said), file=sys.stderr)
 
 
 def _in_step(paths: Iterator[Path], texts: list[str], source: Path) -> Iterator[tuple[Path, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qa_core.config import RunConfig
+from qa_core.errors import visible
 from qa_core.modes import BackboneSpec, freezing, frozen_blocks, mode_name
 from qa_core.targets import TARGETS
 
@@ -51,9 +52,11 @@ def configuration_panel(
     }
     lines |= {f"note {i}": note for i, note in enumerate((*notes, *table.notes), 1)}
     width = max(map(len, lines))
-    return "\n".join(
-        f"{name:<{width}}  " + text.replace("\n", "\n" + " " * (width + 2))
-        for name, text in lines.items()
+    return visible(
+        "\n".join(
+            f"{name:<{width}}  " + text.replace("\n", "\n" + " " * (width + 2))
+            for name, text in lines.items()
+        )
     )
 
 
