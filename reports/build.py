@@ -161,6 +161,7 @@ def _write(decided: "Decided", out: Path) -> Path:
     from reports.html.page import write_page
     from reports.language import say
     from reports.paper.arms import arm_content, write_arm_tables
+    from reports.paper.breakdown import breakdown_content, write_breakdown
     from reports.paper.content import build_content
     from reports.paper.published import published_content
     from reports.paper.tables import write_csv, write_latex
@@ -174,6 +175,7 @@ def _write(decided: "Decided", out: Path) -> Path:
     write_json(out / "results.json", results)
     write_csv(tables, ablation, results, command_rows(ablation))
     write_arm_tables(tables, ablation, results)
+    write_breakdown(tables, ablation)  # before the figures, whose processes then have it
     cover = draw_cover(ablation, figures)
     drawn, not_drawn = draw_all(ablation, figures)
     of_arms = draw_arms(ablation, figures)
@@ -181,7 +183,7 @@ def _write(decided: "Decided", out: Path) -> Path:
     content |= arm_content(ablation, results, of_arms) | published_content(
         {say("This ablation"): (ablation, results)}
     )
-    content |= {"cover": cover}
+    content |= breakdown_content(ablation) | {"cover": cover}
     write_latex(tables, content)
     files = {
         f"{one['name']}.svg": figures / f"{one['name']}.svg" for one in (*cover, *drawn, *of_arms)

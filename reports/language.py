@@ -62,6 +62,11 @@ def say_name(name: str) -> str:
     return _catalogue.get().get(name, name)
 
 
+def say_word(name: str) -> str:
+    """A name that may be a word of ours, a phrase, or a stranger's, which stays as it is."""
+    return say(name) if isinstance(name, Phrase) else name
+
+
 def say_list(words: Sequence[str]) -> str:
     """Words in a row: a, b and c."""
     if len(words) < 2:

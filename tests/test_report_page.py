@@ -24,6 +24,7 @@ from reports.evidence.load import Ablation
 from reports.html.browser import browser_data, browser_note
 from reports.html.page import write_page
 from reports.paper.arms import arm_content
+from reports.paper.breakdown import breakdown_content
 from reports.paper.content import build_content
 from reports.paper.published import published_content
 from reports.verdicts.decided import Decided, decide_ablation
@@ -77,7 +78,7 @@ def written(decided: Decided, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     ablation, results = decided.ablation, decided.results
     content = build_content(ablation, results, (decided.guide, decided.tuned), [], [])
-    content |= arm_content(ablation, results, [])
+    content |= arm_content(ablation, results, []) | breakdown_content(ablation)
     content |= published_content({"This ablation": (ablation, results)})
     data = browser_data(ablation)
     assert data is not None

@@ -5,11 +5,11 @@ from pathlib import Path
 from reports.evidence.load import Ablation
 from reports.figures import (
     base_delta,
+    breakdown,
     curves,
     deciles,
     forest,
     gap,
-    generators,
     glance,
     importance,
     paired,
@@ -37,7 +37,7 @@ PAGES: tuple[Page, ...] = (
     tradeoff.COST,
     scatter.PAGE,
     deciles.PAGE,
-    generators.PAGE,
+    breakdown.PAGE,
     importance.PAGE,
     trials.PAGE,
 )

@@ -14,7 +14,7 @@ from reports.evidence.attributes import Attribute, describe_images, find_attribu
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
 from reports.figures.style import colour, short
-from reports.language import Phrase, say, say_all
+from reports.language import say, say_all, say_word
 from reports.paper.content import page_text
 
 LONGEST_PROMPT, LONGEST_NAME = 400, 80
@@ -134,7 +134,7 @@ def _attributes(ablation: Ablation, shown: list[int]) -> list[dict[str, Any]]:
 
 def attribute_name(one: Attribute) -> str:
     """What a page calls it: a word of ours in its language, a column by its name."""
-    return say(one.name) if isinstance(one.name, Phrase) else page_text(one.name, LONGEST_NAME)
+    return page_text(say_word(one.name), LONGEST_NAME)
 
 
 def _scores(

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from reports.figures.breakdown import PAGE as BREAKDOWN
 from reports.language import say
 from reports.paper.typeset import words_of
 
@@ -31,8 +32,9 @@ def write_page(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in (STYLE, SCRIPT))
+    shown = [one for one in content["figures"] if one["name"] == BREAKDOWN.name]
     text = environment.get_template(TEMPLATE).render(
-        content=content,
+        content=content | {"breakdown_figure": shown[0] if shown else None},
         browser=browser,
         t=say,
         picture=lambda name: _picture(figures / f"{name}.png"),
