@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qa_core.config import RunConfig
 from qa_core.data.protocols import plan_protocol, resolve_protocol
 from qa_core.data.splits import SplitPlan
@@ -73,9 +71,9 @@ def open_workspace(
     from qa_core.features.workspace import Workspace  # torch: only where something is trained
 
     protocol = resolve_protocol(setup.protocol, setup.base.data)
-    workspace = Workspace.open(setup.base, setup.cache_dir, progress, setup.n_splits)
-    if setup.max_prompts is not None and workspace.table.blocks is None:
-        workspace = workspace.subset(first_prompts(workspace, setup.max_prompts))
+    workspace = Workspace.open(
+        setup.base, setup.cache_dir, progress, setup.n_splits, setup.max_prompts
+    )
     frame = workspace.table.frame
     return workspace, plan_protocol(frame, protocol, setup.split_seed, setup.n_splits)
 
@@ -152,9 +150,3 @@ def refuse_far_file(tracker_uri: str, driver: dict[str, str] | None) -> None:
             "several machines cannot write to one sqlite file: give TRACKING_URI and"
             " OPTUNA_STORAGE (docs/cluster.md)"
         )
-
-
-def first_prompts(workspace: "Workspace", count: int) -> np.ndarray:
-    """Rows of the first `count` prompts by name."""
-    groups = workspace.table.frame["group"].to_numpy(dtype=str)
-    return np.flatnonzero(np.isin(groups, np.unique(groups)[:count]))

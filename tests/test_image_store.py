@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_table
 from PIL import Image
 
+from qa_core.config import run_config_from_flat
 from qa_core.data import image_store
 from qa_core.data.decode import decode_image
 from qa_core.data.image_store import ImagesOnDemand, images_sha256, open_image_store
 from qa_core.errors import UserError
+from qa_core.features.workspace import Workspace
 
 
 def save(path: Path, pixels: np.ndarray, **options) -> Path:
@@ -181,3 +184,14 @@ def test_hash_follows_contents_and_order(paths):
     assert images_sha256(paths) == images_sha256(list(paths))
     assert images_sha256(paths) != images_sha256(paths[::-1])
     assert images_sha256(paths[:2]) != images_sha256(paths[:1])
+
+
+def test_a_smoke_run_decodes_the_images_of_its_prompts_alone(tmp_path: Path) -> None:
+    table = write_table(tmp_path, prompts=6)
+    config = run_config_from_flat({"data_csv_path": str(table), "mos_range_q": (1.0, 5.0)})
+    whole = Workspace.open(config, tmp_path / "cache")
+    for path in tmp_path.glob("p05_*.png"):
+        path.write_bytes(b"no image")
+    some = Workspace.open(config, tmp_path / "elsewhere", max_prompts=4)
+    assert some.table.frame["name"].tolist() == whole.table.frame["name"].tolist()[:8]
+    np.testing.assert_array_equal(some.images[:], whole.images[:8])

@@ -53,6 +53,11 @@ class RatedTable:
         """The table of some rows, renumbered from 0."""
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
+    def first_prompts(self, count: int) -> "RatedTable":
+        """The table of the first so many prompts by name, or of groups of nearly equal ones."""
+        groups = self.frame["group"].to_numpy(dtype=str)
+        return self.of_rows(np.flatnonzero(np.isin(groups, np.unique(groups)[:count])))
+
     def in_one_piece(self) -> "RatedTable":
         """The table without blocks: all of its images are there, and opened together."""
         frame = self.frame.drop(columns="replicate", errors="ignore")

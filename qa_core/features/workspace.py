@@ -125,16 +125,20 @@ class Workspace:
         cache_dir: Path,
         progress: ProgressListener | None = None,
         n_replicates: int = N_REPLICATES,
+        max_prompts: int | None = None,
     ) -> "Workspace":
         """Load table, images and backbone of a configuration.
 
         Images are decoded on first use and kept in `cache_dir`; with the cache off, at every use.
-        The embedded benchmark is opened with so many replicates.
+        The embedded benchmark is opened with so many replicates; of another table, the first
+        `max_prompts` prompts by name alone.
         """
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)
         column = config.loss.explanation_column
         table = open_table(config.data, column, cache_dir, n_replicates=n_replicates)
+        if max_prompts is not None and table.blocks is None:
+            table = table.first_prompts(max_prompts)
         backbone = load_backbone(config.clip)
         device, kept = pick_device(config.train.device), cache_dir if config.train.cache else None
         size, view, threads = backbone.image_size, config.image_view, config.data.num_workers
