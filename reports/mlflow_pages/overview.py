@@ -16,6 +16,7 @@ from qa_core.modes import freezing_of
 from qa_core.records.schema import Kind, Param, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 from qa_core.targets import TARGETS, Target
+from reports.mlflow_pages.champion_card import CARD, publish_card
 from reports.mlflow_pages.views import (
     CURVES,
     modes_view,
@@ -54,8 +55,9 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
     _colour(tracker, [*modes, *trials])
     if results.get("complete"):
         _log_means(tracker, modes, results)
+    publish_card(tracker, ablation, results, out)
     if _keeps_files_in(ablation, out):
-        for name in (REPORT, PAGE, RESULTS):
+        for name in (REPORT, PAGE, RESULTS, CARD):
             if (out / name).is_file():
                 tracker.client.log_artifact(ablation.info.run_id, str(out / name))
     _write_views(tracker, ablation, modes)
