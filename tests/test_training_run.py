@@ -197,6 +197,26 @@ def test_resume_equals_an_undisturbed_run(
         train_run(config(workspace, seed=5), workspace, split, test=False, resume_from=last)
 
 
+def test_large_files_are_written_now_and_then_and_go_on_exactly(
+    workspace: Workspace, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_checkpoints, "CHEAP_S", 0.0)
+    monkeypatch.setattr(run_checkpoints, "SHARE", 1e-9)  # as if each file took minutes
+    chosen = config(workspace, epochs=3)
+    saved: list[Path | None] = []
+    whole = train_run(
+        chosen, workspace, split, test=True, output_dir=tmp_path, standalone=True,
+        on_epoch=lambda epoch, measures, path: saved.append(path),
+    )  # fmt: skip
+    assert saved[0] is not None and saved[1:] == [None, None]
+    last = tmp_path / "baseline_residual_last.pt"
+    assert read_checkpoint(last)["progress"]["epoch"] == 1
+    best = read_checkpoint(tmp_path / "baseline_residual_best.pt")
+    assert best["epoch"] == whole.best_epoch
+    resumed = train_run(chosen, workspace, split, test=True, resume_from=last)
+    assert comparable(resumed) == comparable(whole)
+
+
 @pytest.mark.parametrize("standalone", [True, False])
 def test_a_checkpoint_scores_the_same_after_reload(
     workspace: Workspace, split: Split, tmp_path: Path, standalone: bool

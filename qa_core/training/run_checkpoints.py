@@ -1,6 +1,7 @@
 """The files of one run: the checkpoint of its best epoch, and its last state to resume from."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,14 @@ def describe(
     }
 
 
-@dataclass(frozen=True)
+SHARE, CHEAP_S = 0.05, 0.5
+"""Files are written after an epoch if that took less than this share of the time since they were
+written last, or less than so many seconds. All of ViT-L-14 with its optimizer takes 7 GB."""
+
+
+@dataclass
 class RunCheckpoints:
-    """Where one run keeps its states.
+    """Where one run keeps its states, and when it writes them.
 
     Attributes:
         config: The run's configuration.
@@ -65,7 +71,10 @@ class RunCheckpoints:
         trainer: Holds its model and state.
         identity: Says which run a last state belongs to.
         folder: Where the files go; None writes none.
-        standalone: The best checkpoint holds the whole model, and the last state lies beside it.
+        standalone: The best checkpoint holds the whole model, and the last state lies beside it;
+            otherwise nothing is written before the end.
+        saved_best: Epoch of the best checkpoint that is written.
+        saved_last: Epoch of the last state that is written.
     """
 
     config: RunConfig
@@ -74,6 +83,10 @@ class RunCheckpoints:
     identity: str
     folder: Path | None
     standalone: bool
+    saved_best: int = 0
+    saved_last: int = 0
+    _took_s: float = 0.0
+    _ended: float = field(default_factory=time.monotonic)
 
     @property
     def best(self) -> Path | None:
@@ -87,12 +100,28 @@ class RunCheckpoints:
             return None
         return self.best.with_name(self.best.name.replace("_best", "_last"))
 
-    def after_epoch(self, epoch: int, measures: dict[str, float], is_best: bool) -> None:
-        """Write the checkpoint if the epoch is the best so far, and the last state."""
-        if is_best:
-            self.save_best(epoch, measures, self.trainer.state.best_state)
-        if self.last is not None:
-            save_checkpoint(self.last, self._last_state())
+    def after_epoch(self) -> Path | None:
+        """Write what is new, where that is worth its time; the best checkpoint if it was new."""
+        since = time.monotonic() - self._ended
+        is_due = self._took_s < max(CHEAP_S, SHARE * since)
+        return self._write() if self.last is not None and is_due else None
+
+    def _write(self) -> Path | None:
+        assert self.last is not None
+        started, before = time.monotonic(), self.saved_best
+        self.save_best_epoch()
+        save_checkpoint(self.last, self._last_state())
+        self.saved_last = self.trainer.state.epoch
+        self._ended = time.monotonic()
+        self._took_s = self._ended - started
+        return self.best if self.saved_best != before else None
+
+    def save_best_epoch(self) -> None:
+        """Write the checkpoint of the best epoch, unless it is there."""
+        state = self.trainer.state
+        if state.best_epoch != self.saved_best:
+            self.save_best(state.best_epoch, state.history[state.best_epoch], state.best_state)
+            self.saved_best = state.best_epoch
 
     def save_best(
         self, epoch: int, measures: dict[str, float], trained: dict[str, Tensor] | None = None
@@ -120,13 +149,14 @@ class RunCheckpoints:
         trainer = self.trainer
         trainer.model.load_state_dict(content["state"], strict=False)
         trainer.state = TrainerState(**content["progress"])
+        if trainer.state.epoch and not trainer.state.best_state:
+            trainer.state.best_state = trainer.model.trained_state()
         trainer.enter_phase(trainer.state.epoch)
         trainer.optimizer.load_state_dict(content["optimizer"])
         if trainer.average is not None:
             trainer.average.load(content["average"])
-        best = trainer.state.best_epoch
-        if best:  # the files so far may lie in another folder
-            self.after_epoch(best, trainer.state.history[best], is_best=True)
+        if trainer.state.best_epoch and self.last is not None:
+            self._write()  # the files so far may lie in another folder
 
     def kept_words(self) -> str:
         """A sentence on the checkpoints that a diverged run has left."""
@@ -136,16 +166,18 @@ class RunCheckpoints:
         if not state.epoch:
             return " No epoch was finished, so there is no checkpoint."
         best = f"the best so far (epoch {state.best_epoch}) {self.best}"
-        last = f"the last good one (epoch {state.epoch}) {self.last}"
+        last = f"a good one to go on from (epoch {self.saved_last}) {self.last}"
         return f" Kept: {', '.join([best, last] if state.best_epoch else [last])}."
 
     def _last_state(self) -> dict[str, Any]:
-        average = self.trainer.average
+        average, progress = self.trainer.average, dict(vars(self.trainer.state))
+        if average is None and progress["best_epoch"] == progress["epoch"]:
+            progress["best_state"] = {}  # the same weights as `state`
         return {
             "identity": self.identity,
             "config": self.config.flat(),
             "state": self.trainer.model.trained_state(),
             "optimizer": self.trainer.optimizer.state_dict(),
             "average": average.state() if average else None,
-            "progress": dict(vars(self.trainer.state)),  # `asdict` would copy the best weights
+            "progress": progress,
         }

@@ -90,6 +90,7 @@ class Trainer:
         """
         if not self.state.history:
             self.state.history.append(self.validation_measures())
+        self._since = time.perf_counter()
         while True:
             while not self._is_at_its_end():
                 is_best = self._one_epoch(on_step)
@@ -102,13 +103,15 @@ class Trainer:
             self.enter_phase(self.state.epoch + 1)
 
     def _one_epoch(self, on_step: StepListener | None) -> bool:
-        epoch, started = self.state.epoch + 1, time.perf_counter()
+        epoch = self.state.epoch + 1
         if self.probing and epoch > self.probe_epochs:
             self.enter_phase(epoch)
         measures = self._train_epoch(epoch, on_step)
         with self.average.in_place() if self.average else contextlib.nullcontext():
             measures |= self.measures()
-            measures["seconds_per_epoch"] = time.perf_counter() - started
+            # by the clock: what was done after the epoch before, as writing its files, counts
+            now = time.perf_counter()
+            measures["seconds_per_epoch"], self._since = now - self._since, now
             least = self.config.train.early_stopping_min_delta
             return self.state.record(measures, least, lambda: self.model.trained_state())
 

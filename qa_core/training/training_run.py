@@ -34,7 +34,7 @@ from qa_core.training.trainer import (
 from qa_core.training.trainer_state import TrainingData
 
 EpochReport = Callable[[int, dict[str, float], Path | None], None]
-"""Told after each epoch: its number, its measures, and the checkpoint if it is the best so far."""
+"""Told after each epoch: its number, its measures, and the checkpoint if a new best was saved."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def train_run(
         on_step: Told after each optimizer step.
         resume_from: A last state of the same run, to go on from.
         standalone: The checkpoint holds the whole model, and a last state beside it, written
-            after each epoch, allows going on; otherwise it holds what training changed.
+            as training goes on, allows going on; otherwise it holds what training changed.
 
     Raises:
         TrainingDiverged: The loss or the scores became NaN or infinite.
@@ -113,16 +113,18 @@ def _fit(
     on_epoch: EpochReport | None,
     on_step: StepListener | None,
 ) -> None:
-    """Train to the end, keep files after each epoch, and load the weights of the best one."""
+    """Train to the end, keep files on the way, and load the weights of the best epoch."""
 
-    def report(epoch: int, measures: dict[str, float], is_best: bool) -> None:
-        files.after_epoch(epoch, measures, is_best)
+    def report(epoch: int, measures: dict[str, float], _: bool) -> None:
+        saved = files.after_epoch()
         if on_epoch is not None:
-            on_epoch(epoch, measures, files.best if is_best else None)
+            on_epoch(epoch, measures, saved)
 
     try:
         trainer.fit(report, on_step)
     except TrainingDiverged as error:
+        if trainer.state.best_epoch:
+            files.save_best_epoch()
         raise TrainingDiverged(f"{error}{files.kept_words()}") from error
     trainer.model.load_state_dict(trainer.state.best_state, strict=False)
 
@@ -138,6 +140,8 @@ def _measure(
     """Final measures of a model at its best epoch; weights are averaged or interpolated first."""
     state, findings, by_percent = trainer.state, Findings(), {}
     best = state.history[state.best_epoch]
+    if trainer.config.keep.soup == 1 and not trainer.config.keep.wise_ft:
+        files.save_best_epoch()
     if trainer.config.keep.soup > 1:
         trainer.model.load_state_dict(mean_state(state), strict=False)
         best = trainer.measures()
