@@ -50,7 +50,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of "the same")  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
-	@echo "  study:    STUDY=depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8, or STUDY=tune"
+	@echo "  study:    STUDY=ladder|depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8, or STUDY=tune"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "            COLUMNS='name=image prompt=caption mos_quality=score' where its columns differ,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k|evalmi50k|"

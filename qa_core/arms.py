@@ -181,7 +181,7 @@ ARMS: dict[str, Arm] = {
     # After LDIFS: Mukhoti et al., "Fine-tuning can cripple your foundation model" (TMLR 2024)
     "anchor": Arm(
         of="residual",
-        label="anchored embeddings",
+        label="anchored",
         words="everything trains, and both embeddings are drawn to those of the pretrained CLIP",
         colour="#6b8e23",
         marker="$N$",
@@ -209,7 +209,7 @@ ARMS: dict[str, Arm] = {
     ),
     "image_only": Arm(
         of="residual",
-        label="image tower alone",
+        label="image tower",
         words="the image tower trains, the text tower is frozen",
         colour="#ff9896",
         marker="$I$",
@@ -217,7 +217,7 @@ ARMS: dict[str, Arm] = {
     ),
     "text_only": Arm(
         of="residual",
-        label="text tower alone",
+        label="text tower",
         words="the text tower trains, the image tower is frozen",
         colour="#c49c94",
         marker="$X$",

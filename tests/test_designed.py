@@ -29,6 +29,7 @@ from studies.confirmation import ModeSetting
 from studies.context import Context, Setup, open_context, open_workspace
 from studies.designed.catalogue import DESIGNS
 from studies.designed.depth import freeze_depths
+from studies.designed.ladder import rungs
 from studies.designed.runner import DesignedStudy
 from studies.designed.study_design import PlannedPoint, StudyDesign, guide_point, scales
 from studies.engine.interface import Engine, Job, Outcome
@@ -54,7 +55,8 @@ def test_every_study_holds_the_guides_setting_and_no_point_twice(
     name: str, spec: BackboneSpec
 ) -> None:
     points = points_of(name, spec)
-    guides = [mode_config(mode, RunConfig(), spec) for mode in MODES]
+    names = (*MODES, *rungs())
+    guides = [mode_config(name, RunConfig(), spec) for name in names]
     for mode in {point.mode for point in points}:
         whole = [c for p in points if p.mode == mode and p.train_share == 1 for c in p.candidates]
         assert any(guide in whole for guide in guides)
@@ -76,6 +78,18 @@ def test_each_depth_has_the_same_three_rates_and_none_frozen_is_the_residual_mod
     assert points[0].candidates[0] == mode_config("residual", RunConfig(), TINY)
     assert [freezing(p.candidates[0]) for p in points] == ["none"] + ["partial"] * 8
     assert [p.candidates[0].freeze.freeze_layers for p in points[1:]] == freeze_depths(12)[1:]
+
+
+def test_the_ladder_has_all_that_says_what_of_clip_trains_and_nothing_else() -> None:
+    assert set(rungs()) == {
+        *("residual", "residual_partial_freeze", "linear_probe", "lp_ft", "llrd", "ema"),
+        *("wise_ft", "lora", "adapter", "bias_norm", "projection", "anchor", "l2_sp"),
+        *("top_frozen", "image_only", "text_only", "soup"),
+    }
+    rates = {point.mode: [c.optim.lr for c in point.candidates] for point in points_of("ladder")}
+    assert rates["residual"] == rates["top_frozen"] == [1e-4, 3.3e-5, 3e-4]
+    assert rates["lora"] == rates["linear_probe"] == [1e-3, 3.3e-4, 3e-3]
+    assert all(point.knobs == {"rung": point.mode} for point in points_of("ladder"))
 
 
 def test_knobs_say_what_is_varied() -> None:

@@ -244,6 +244,7 @@ def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object
                 metrics = [(f"test_{m}_{t}", 0.5 + number / 50 + split / 90, 0)
                            for m in ("srocc", "delta_saturation", "clamped")
                            for t in ("quality", "consistency")]  # fmt: skip
+                metrics.append(("trainable_parameters", 20_000, 0))
                 metrics.append(("lr", 1e-9, 3))  # of the schedule's last step
                 own = {"mode": "residual_partial_freeze", "study": name, "split": str(split),
                        "identity": identity}  # fmt: skip
@@ -252,6 +253,7 @@ def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object
 
 
 KNOBS: dict[str, dict[str, list[object]]] = {
+    "ladder": {"rung": ["residual", "lora"]},
     "depth": {"freeze_layers": [0, 6, 8, 12]},
     "scale": {"residual_scale": [0.1, 0.2, 1.0]},
     "data_size": {"train_share": [0.1, 1.0]},

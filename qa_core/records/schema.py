@@ -104,7 +104,9 @@ class Foreseen(StrEnum):
         return f"{self}_{target}"
 
 
-StudyName = Literal["depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"]
+StudyName = Literal[
+    "ladder", "depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"
+]
 """The designed studies, in the order in which they run and are reported."""
 TUNE = "tune"
 """Name of the adaptive search, beside the designed studies."""
@@ -262,7 +264,7 @@ class StudyPoint:
     """A point of a study as it was run: what it varies, and its cells.
 
     Attributes:
-        mode: The mode whose curve it belongs to.
+        mode: The mode or arm whose curve it belongs to.
         knobs: What the study varies, by name; numbers or words.
         train_share: Share of each split's training prompts that it trains on.
         lr: Learning rate, where the tuning pool chose it the chosen one.

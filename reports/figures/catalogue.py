@@ -22,7 +22,7 @@ from reports.figures import (
 )
 from reports.figures.arms import gains, line, retention
 from reports.figures.page import Page, draw_pages
-from reports.figures.studies import batch_size, data_size, depth, heads, lr, scale, variants
+from reports.figures.studies import batch_size, data_size, depth, heads, ladder, lr, scale, variants
 from reports.figures.studies.page import DrawStudy, study_page
 
 PAGES: tuple[Page, ...] = (
@@ -42,6 +42,7 @@ PAGES: tuple[Page, ...] = (
     trials.PAGE,
 )
 STUDIES: dict[str, DrawStudy] = {
+    "ladder": ladder.draw_page,
     "depth": depth.draw_page,
     "scale": scale.draw_page,
     "data_size": data_size.draw_page,

@@ -14,7 +14,7 @@ class PlannedPoint:
     """One point of a study's curve, run on every split.
 
     Attributes:
-        mode: The canonical mode whose curve it belongs to.
+        mode: The mode or arm whose curve it belongs to.
         knobs: What the study varies, by name; numbers or words.
         candidates: Resolved configurations of which the tuning pool chooses one; the first where
             there is no pool.
