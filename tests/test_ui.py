@@ -125,7 +125,8 @@ def test_the_ablation_says_what_it_is_and_holds_the_report(
     tracker = Tracker.open(finished_ablation.out)
     (ablation,) = tracker.runs(Kind.ABLATION)
     note = ablation.data.tags["mlflow.note.content"]
-    assert "| residual | " in note and "Residual learning" in note and "**not tested**" in note
+    assert note.startswith("**") and "| residual | " in note and "| zero-shot | " in note
+    assert "Residual learning" in note and "**not tested**" in note
     assert f"/runs/{ablation.info.run_id}/artifacts/report.pdf" in note
     base = links["trials"].split("/#/")[0]
     file = f"{base}/get-artifact?path=report.pdf&run_uuid={ablation.info.run_id}"

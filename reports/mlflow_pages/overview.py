@@ -13,9 +13,11 @@ from qa_core.arms import find_mode
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
-from qa_core.records.schema import Kind, Param, Setting, Tag, is_finished
+from qa_core.records.schema import Kind, Param, Reference, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 from qa_core.targets import TARGETS, Target
+from reports.evidence.frames import mode_rank
+from reports.figures.style import label
 from reports.mlflow_pages.champion_card import CARD, publish_card
 from reports.mlflow_pages.views import (
     CURVES,
@@ -95,20 +97,25 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
     )
     return "\n\n".join(
         [
+            _recommended(results),
             what,
             f"[The report as PDF]({pdf}), with figures, intervals and the reasons of all that was"
             f" not tested; and [for a browser]({page}), with tables to sort and single images.",
-            _recommended(results),
-            _table(
-                ["mode, guide's setting", *(f"SROCC {t}" for t in _targets(params))],
-                [
-                    [mode, *(_interval(measures.get(SROCC.key(t), {})) for t in _targets(params))]
-                    for mode, measures in results["guide_modes"].items()
-                ],
-            ),
+            _scores(results, _targets(params)),
             _table(["claim", "on", "verdict", "effect"], _verdict_rows(results["claims"])),
             "Every interval is adjusted as the report says; a verdict holds on this data.",
         ]
+    )
+
+
+def _scores(results: Mapping[str, Any], targets: Sequence[Target]) -> str:
+    """SROCC of modes and references with intervals."""
+    modes, references = results["guide_modes"], results["baselines"]
+    rows = [(name, modes[name]) for name in sorted(modes, key=mode_rank)]
+    rows += [(name, references[name]) for name in Reference if name in references]
+    return _table(
+        ["test SROCC, guide's setting", *targets],
+        [[label(name), *(_interval(m.get(SROCC.key(t), {})) for t in targets)] for name, m in rows],
     )
 
 
