@@ -1,7 +1,7 @@
 """The champion's model card in Markdown: what it is, how sure its scores are, how to use it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,58 +51,67 @@ def champion_card(ablation: "Run", cell: "Run", results: Mapping[str, Any], out:
         results: `results.json` of the ablation.
         out: Its folder, as the user named it.
     """
-    params, tags = ablation.data.params, cell.data.tags
-    mode, setting = tags[Tag.MODE], tags[Tag.SETTING]
-    part = "guide_modes" if setting == Setting.GUIDE else "modes"
-    scores = {label(mode): results[part].get(mode, {})}
-    scores |= {label(name): results["baselines"].get(name, {}) for name in _ROWS}
+    params, mode, setting = ablation.data.params, *_champion(cell)
     targets = [target for target in TARGETS if target in params[Param.TARGETS].split(",")]
     ranges = ", ".join(f"{t} {params[f'range_{t}']}" for t in targets)
-    cells = {
-        name: [_score(own.get(SROCC.key(t), {})) for t in targets] for name, own in scores.items()
-    }
-    rows = [f"| {name} | {' | '.join(row)} |" for name, row in cells.items() if any(row)]
+    prompts = " --prompts prompts.csv" if Target.CONSISTENCY in targets else ""
+    sections = [
+        f"# The champion of an ablation on {params[Param.DATA_NAME]}",
+        f"Scores images by {' and '.join(targets)}, in [0, 1] and on the scale of the ratings"
+        f" ({ranges}). Mode: {label(mode)}, {setting} setting; backbone {params[Param.BACKBONE]},"
+        f" weights {params[Param.PRETRAINED]}.",
+        "It was chosen on validation parts alone: of all modes and settings the one that is best"
+        " there in the mean over the splits, and of its splits the best.",
+        f"## Data and scores\n\n{_data_words(params, cell, targets)}",
+        _table(results, cell, targets),
+        f"## Limits\n\n{_limits(params)}",
+        _HOW.format(out=out, prompts=prompts),
+    ]
+    return "\n\n".join(sections)
+
+
+def _champion(cell: "Run") -> tuple[str, str]:
+    """Mode and setting of the champion."""
+    return cell.data.tags[Tag.MODE], cell.data.tags[Tag.SETTING]
+
+
+def _data_words(params: Mapping[str, str], cell: "Run", targets: Sequence[Target]) -> str:
     generators = params[Param.N_GENERATORS]
     makers = f" by {generators} generators" if generators != "0" else ""
-    prompts = " --prompts prompts.csv" if Target.CONSISTENCY in targets else ""
-    own_scores = ", ".join(
+    own = ", ".join(
         f"{t} {cell.data.metrics[SROCC.logged(t)]:.3f}"
         for t in targets
         if SROCC.logged(t) in cell.data.metrics
     )
-    return "\n".join(
-        [
-            f"# The champion of an ablation on {params[Param.DATA_NAME]}",
-            "",
-            f"Scores images by {' and '.join(targets)}, in [0, 1] and on the scale of the ratings"
-            f" ({ranges}). Mode: {label(mode)}, {setting} setting; backbone"
-            f" {params[Param.BACKBONE]}, weights {params[Param.PRETRAINED]}.",
-            "",
-            "It was chosen on validation parts alone: of all modes and settings the one that is"
-            " best there in the mean over the splits, and of its splits the best.",
-            "",
-            "## Data and scores",
-            "",
-            f"{params[Param.N_IMAGES]} images of {params[Param.N_PROMPTS]} prompts{makers};"
-            f" protocol {params[Param.PROTOCOL]},"
-            f" {params[Param.N_SPLITS]} splits. This checkpoint is of split {tags[Tag.SPLIT]}; on"
-            f" that split's test part its SROCC is {own_scores or 'undefined'}. What to expect of"
-            " its kind is the mean over all splits, with its 95 % interval:",
-            "",
-            f"| test SROCC | {' | '.join(targets)} |",
-            f"|---|{'---|' * len(targets)}",
-            *rows,
-            "",
-            "## Limits",
-            "",
-            *(f"- {note}" for note in json.loads(params.get(Param.NOTES, "[]"))),
-            "- It ranks images as the raters of this data did; other raters, generators and"
-            " kinds of prompt need a test of their own.",
-            f"- {_licence(params[Param.BACKBONE])}",
-            "",
-            _HOW.format(out=out, prompts=prompts),
-        ]
+    return (
+        f"{params[Param.N_IMAGES]} images of {params[Param.N_PROMPTS]} prompts{makers}; protocol"
+        f" {params[Param.PROTOCOL]}, {params[Param.N_SPLITS]} splits. This checkpoint is of split"
+        f" {cell.data.tags[Tag.SPLIT]}; on that split's test part its SROCC is"
+        f" {own or 'undefined'}. What to expect of its kind is the mean over all splits, with its"
+        " 95 % interval:"
     )
+
+
+def _table(results: Mapping[str, Any], cell: "Run", targets: Sequence[Target]) -> str:
+    mode, setting = _champion(cell)
+    part = "guide_modes" if setting == Setting.GUIDE else "modes"
+    scores = {label(mode): results[part].get(mode, {})}
+    scores |= {label(name): results["baselines"].get(name, {}) for name in _ROWS}
+    cells = {
+        name: [_score(own.get(SROCC.key(t), {})) for t in targets] for name, own in scores.items()
+    }
+    head = f"| test SROCC | {' | '.join(targets)} |\n|---|{'---|' * len(targets)}"
+    rows = [f"| {name} | {' | '.join(row)} |" for name, row in cells.items() if any(row)]
+    return "\n".join([head, *rows])
+
+
+def _limits(params: Mapping[str, str]) -> str:
+    own = (
+        "It ranks images as the raters of this data did; other raters, generators and kinds of"
+        " prompt need a test of their own."
+    )
+    notes = json.loads(params.get(Param.NOTES, "[]"))
+    return "\n".join(f"- {note}" for note in (*notes, own, _licence(params[Param.BACKBONE])))
 
 
 def _score(entry: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from reports.text.standing import unbeaten_in_words
 from reports.text.time_taken import is_planned, plan_rows
 from reports.text.wording import claims_in_words, protocol_words, verdict_in_words
 from reports.verdicts.decide import PRIMARY, Verdict
-from reports.verdicts.results import Entry
+from reports.verdicts.measured import Entry
 
 LONGEST_PROMPT = 180
 LONGEST_VALUE = 60

@@ -11,7 +11,7 @@ from reports.figures.style import format_score, label
 from reports.language import say
 from reports.paper.tables import NONE, Cell, score_cell
 from reports.text.wording import protocol_words
-from reports.verdicts.results import Entry
+from reports.verdicts.measured import Entry
 
 Scores = tuple[float | None, float | None, float | None, float | None]
 """SROCC and PLCC of quality, then of consistency."""

@@ -18,7 +18,8 @@ from reports.paper.published import published_content
 from reports.paper.tables import claim_rows, long_table, score_cell
 from reports.paper.typeset import compile_pdf
 from reports.verdicts.decided import Decided
-from reports.verdicts.results import Entry, write_json
+from reports.verdicts.measured import Entry
+from reports.verdicts.results import write_json
 
 MEASURES = (SROCC, PLCC)
 

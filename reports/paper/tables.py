@@ -15,7 +15,7 @@ from reports.figures.style import format_score, has_label, label
 from reports.language import say
 from reports.paper.latex import booktabs, cell_text
 from reports.verdicts.decide import Verdict
-from reports.verdicts.results import Entry
+from reports.verdicts.measured import Entry
 from reports.verdicts.study_results import study_table
 
 Cell = dict[str, str]

@@ -1,15 +1,13 @@
 """What to take, and what a lift of residual learning comes from: a sentence each for the cover."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION
 from qa_core.targets import TARGETS
 from reports.figures.style import format_score, label
 from reports.inference.decisions import Word
 from reports.language import phrase, say, say_all
-
-Entry = Mapping[str, Any]
+from reports.verdicts.measured import Entry
 
 
 def recommendation_words(found: Entry) -> str:

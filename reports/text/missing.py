@@ -11,7 +11,7 @@ from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_list
 from reports.verdicts.decide import Verdict
-from reports.verdicts.results import Entry
+from reports.verdicts.measured import Entry
 
 Section = dict[str, Any]
 

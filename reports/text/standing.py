@@ -10,8 +10,7 @@ from qa_core.records.schema import Reference, Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
-from reports.verdicts.measured import Measured, measure_over_reference, measure_pair
-from reports.verdicts.results import Entry
+from reports.verdicts.measured import Entry, Measured, measure_over_reference, measure_pair
 
 Table = dict[str, dict[str, Entry]]
 """Entries of results.json by row and measure."""

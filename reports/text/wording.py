@@ -11,7 +11,7 @@ from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.text.standing import standing_in_words
 from reports.verdicts.decide import Verdict
-from reports.verdicts.results import Entry
+from reports.verdicts.measured import Entry
 
 
 def protocol_words(ablation: Ablation) -> str:

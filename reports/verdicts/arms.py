@@ -13,8 +13,8 @@ from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.inference.decisions import ALPHA
 from reports.statistics import Interval, holm, holm_levels
-from reports.verdicts.measured import Measured, measure, side_of
-from reports.verdicts.results import Entry, as_entry, mode_entries
+from reports.verdicts.measured import Entry, Measured, measure, side_of
+from reports.verdicts.results import as_entry, mode_entries
 
 
 @dataclass(frozen=True)

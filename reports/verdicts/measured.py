@@ -22,6 +22,9 @@ from reports.inference.estimates import Estimate, from_folds
 from reports.inference.influence import Scored, score_part
 from reports.statistics import FloatArray, Interval
 
+Entry = dict[str, Any]
+"""A measure, verdict or point as it stands in results.json."""
+
 
 @dataclass(frozen=True)
 class Side:

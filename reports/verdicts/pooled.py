@@ -11,7 +11,8 @@ from qa_core.targets import Target
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
 from reports.statistics import prompt_bootstrap, srocc_of_columns
-from reports.verdicts.results import Entry, as_entry, not_applicable
+from reports.verdicts.measured import Entry
+from reports.verdicts.results import as_entry, not_applicable
 
 RESAMPLES = 500
 

@@ -7,7 +7,6 @@ over the modes their p values are Holm's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,12 +19,10 @@ from reports.inference.estimates import Estimate
 from reports.inference.power import prompts_needed, smallest_difference
 from reports.language import phrase
 from reports.statistics import holm, holm_levels
-from reports.verdicts.measured import measure_pair
+from reports.verdicts.measured import Entry, measure_pair
 
 FEWEST_DEGREES = 4
 """With fewer degrees of freedom an error is too uncertain to say how many prompts it would take."""
-
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,11 @@ from reports.statistics import (
     sign_flip_p,
 )
 from reports.verdicts.decide import Verdict
-from reports.verdicts.measured import Measured, measure, measure_mode, reference_side
+from reports.verdicts.measured import Entry, Measured, measure, measure_mode, reference_side
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
 from reports.verdicts.pairs import Pair, decide_pairs
 from reports.verdicts.recommend import recommend
 from reports.verdicts.study_results import study_entries
-
-Entry = dict[str, Any]
 
 
 def measures(targets: Sequence[str]) -> dict[str, str]:

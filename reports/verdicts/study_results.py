@@ -1,16 +1,14 @@
 """Designed studies in results.json and as a table: every point with its intervals."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from qa_core.measures.catalogue import CLAMPED, EPOCH_SECONDS, PLCC, RETENTION, SATURATION, SROCC
 from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
-from reports.verdicts.measured import measure_study
+from reports.verdicts.measured import Entry, measure_study
 
-Entry = dict[str, Any]
 PER_TARGET, OVERALL = (SROCC, PLCC, SATURATION, CLAMPED), (RETENTION, EPOCH_SECONDS)
 
 
