@@ -43,6 +43,13 @@ class Interval:
     p: float | None = None
 
 
+def told_bounds(low: float, high: float, scale: tuple[float, float]) -> tuple[float, float] | None:
+    """Bounds within the scale on which a value lies; None where they tell no more than that."""
+    if low <= scale[0] and high >= scale[1]:
+        return None
+    return max(low, scale[0]), min(high, scale[1])
+
+
 def as_vector(values: ArrayLike) -> FloatArray:
     """The values as a finite vector (n,).
 

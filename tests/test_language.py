@@ -40,16 +40,15 @@ from reports.paper.typeset import words_of_template
 FOLDER = Path(str(reports.__file__)).parent
 WORDS = {
     "quality", "consistency", "cost", "model", "guide", "supported", "refuted", "not decided",
-    "not tested", "ablation", "mode", "trial", "confirmation", "reference", "finished", "complete",
-    "failed", "killed", "running", "pruned", "fail", "data-size", "freeze-depth",
+    "not tested", "data-size", "freeze-depth",
     "scale by data size", "learning-rate", "batch-size", "not computed",
-    "depth", "scale", "lr", "study", "effect", "n", "saturation",
+    "depth", "scale", "lr", "effect", "n", "saturation",
     "How many blocks should be frozen?", "How large may the correction be?",
     "Who profits from more data, and at which scale?", "Does the batch size matter?",
     "Which learning rate suits each mode?", "What do the details of each mode earn?",
     "How far do head settings alone carry?",
 }  # fmt: skip
-"""Words that reach `say` as data: targets, verdicts, kinds and states of runs, studies."""
+"""Words that reach `say` as data: targets, verdicts, studies."""
 
 
 def sentences() -> set[str]:
@@ -57,6 +56,7 @@ def sentences() -> set[str]:
     found = WORDS | {r.label for r in records} | {r.short for r in records if r.short}
     found |= set(style.REFERENCE_LABELS.values())
     found |= {measure.heading for measure in MEASURES if measure.heading}
+    found |= {measure.words for measure in MEASURES if measure.words}
     found |= {*AXES.values(), *KNOBS.values()}
     found |= {text for claim in CLAIMS for text in (claim.question, claim.rule)}
     found |= {page.question for page in (*COVER, *PAGES, *ARM_PAGES)}

@@ -1,5 +1,6 @@
 """The report's statistics against scipy, statsmodels, closed forms and their own laws."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from reports.statistics import (
     share_of_splits_won,
     sign_flip_p,
     srocc_of_columns,
+    told_bounds,
 )
 
 P_VALUES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)
@@ -118,3 +120,10 @@ def test_bootstrap_over_prompts_follows_the_prompts_and_repeats() -> None:
     assert found.low is not None and found.high is not None
     spread = np.std(values[::25]) / np.sqrt(40)  # of 40 prompts, not of 1,000 images
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * spread, rel=0.1)
+
+
+def test_bounds_are_cut_where_a_value_cannot_be() -> None:
+    assert told_bounds(-0.2, 1.3, (-1.0, 1.0)) == (-0.2, 1.0)
+    assert told_bounds(-27.5, 27.9, (-1.0, 1.0)) is None
+    assert told_bounds(-27.5, 0.9, (-1.0, 1.0)) == (-1.0, 0.9)
+    assert told_bounds(-27.5, 27.9, (-math.inf, math.inf)) == (-27.5, 27.9)

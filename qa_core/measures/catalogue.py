@@ -57,6 +57,8 @@ class Measure:
             the name for what is computed from predictions, else the name.
         per_target: Whether each target has its own.
         unit: How a table writes it.
+        scale: Least and largest value that it can have.
+        words: What it is, in a line of the report's glossary; empty where it has no column.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Measure:
     metric: str = ""
     per_target: bool = True
     unit: Literal["score", "share", "count", "seconds"] = "score"
+    scale: tuple[float, float] = (-1.0, 1.0)
+    words: str = ""
 
     def key(self, target: str = "") -> str:
         """Its name in results.json."""
@@ -132,30 +136,58 @@ def _small(of: Rated) -> Value:
     return metrics.small_correction_share(of.delta, of.scale), _NO_DELTA
 
 
-SROCC = Measure("srocc", agreement(metrics.srocc), "SROCC", of_references=True,
-                by_epoch="val_srocc")  # fmt: skip
-PLCC = Measure("plcc", agreement(metrics.plcc), "PLCC", of_references=True, by_epoch="val_plcc")
+# fmt: off
+SROCC = Measure(
+    "srocc", agreement(metrics.srocc), "SROCC", of_references=True, by_epoch="val_srocc",
+    words="Spearman’s rank correlation of predictions with mean opinions; 1 is the same order",
+)
+PLCC = Measure(
+    "plcc", agreement(metrics.plcc), "PLCC", of_references=True, by_epoch="val_plcc",
+    words="Pearson’s correlation of predictions with mean opinions, raw",
+)
 BASE_SROCC = Measure("base_srocc", _of_base)
-GAP = Measure("train_val_gap", by_epoch="train_val_gap", metric="train_val_gap_best")
+GAP = Measure(
+    "train_val_gap", by_epoch="train_val_gap", metric="train_val_gap_best", scale=(-2.0, 2.0)
+)
 """At the best checkpoint; a metric of its own, because every epoch logs the bare name."""
-GAP_LAST = Measure("train_val_gap_last", heading="gap, last")
-SATURATION = Measure("delta_saturation", _saturation, "saturated", by_epoch="delta_saturation",
-                     unit="share")  # fmt: skip
-SMALL = Measure("delta_small", _small, by_epoch="delta_small", unit="share")
+GAP_LAST = Measure(
+    "train_val_gap_last", heading="gap, last", scale=(-2.0, 2.0),
+    words="SROCC on training less SROCC on validation images, at the last epoch",
+)
+SATURATION = Measure(
+    "delta_saturation", _saturation, "saturated", by_epoch="delta_saturation", unit="share",
+    scale=(0.0, 1.0), words="share of images whose correction lies within 5 % of its bound",
+)
+SMALL = Measure("delta_small", _small, by_epoch="delta_small", unit="share", scale=(0.0, 1.0))
 CLAMPED = Measure("clamped", lambda of: (metrics.clamped_share(of.prediction), "no rows"),
-                  by_epoch="clamped", unit="share")  # fmt: skip
-RETENTION = Measure("alignment_retention", heading="retention", per_target=False)
-R_AT_1 = Measure("retention_r_at_1", heading="R@1 ratio", per_target=False)
-PARAMETERS = Measure("trainable_parameters", heading="parameters", per_target=False, unit="count")
-EPOCH_SECONDS = Measure("seconds_per_epoch", heading="s an epoch", per_target=False, unit="seconds")
+                  by_epoch="clamped", unit="share", scale=(0.0, 1.0))
+RETENTION = Measure(
+    "alignment_retention", heading="retention", per_target=False,
+    words="rank correlation of cos(image, prompt) after fine-tuning with the pretrained one; "
+    "mean of the next two",
+)
+R_AT_1 = Measure(
+    "retention_r_at_1", heading="R@1 ratio", per_target=False, scale=(0.0, math.inf),
+    words="share of images that find their prompt first, after fine-tuning over before",
+)
+PARAMETERS = Measure(
+    "trainable_parameters", heading="parameters", per_target=False, unit="count",
+    scale=(0.0, math.inf), words="parameters that training changes",
+)
+EPOCH_SECONDS = Measure(
+    "seconds_per_epoch", heading="s an epoch", per_target=False, unit="seconds",
+    scale=(0.0, math.inf), words="seconds an epoch, on this machine",
+)
 
 MEASURES = (
     SROCC,
     PLCC,
     Measure("plcc_fitted", lambda of: metrics.plcc_fitted(of.prediction, of.mos), "PLCC fitted",
-            of_references=True),
-    Measure("krocc", agreement(metrics.krocc), "KROCC", of_references=True),
-    Measure("rmse", error(metrics.rmse), "RMSE", needs_scale=True, of_references=True),
+            of_references=True, words="the same after a logistic curve of four parameters"),
+    Measure("krocc", agreement(metrics.krocc), "KROCC", of_references=True,
+            words="Kendall’s rank correlation: pairs in the right order less pairs in the wrong"),
+    Measure("rmse", error(metrics.rmse), "RMSE", needs_scale=True, of_references=True,
+            scale=(0.0, 1.0), words="root mean square error, on scores from 0 to 1"),
     Measure("within_generator_srocc", _within_generators, of_references=True),
     BASE_SROCC,
     GAP,
@@ -164,13 +196,18 @@ MEASURES = (
     SMALL,
     CLAMPED,
     RETENTION,
-    Measure("alignment_retention_matched", heading="matched", per_target=False),
-    Measure("alignment_retention_shuffled", heading="shuffled", per_target=False),
+    Measure("alignment_retention_matched", heading="matched", per_target=False,
+            words="the same among images with their own prompts"),
+    Measure("alignment_retention_shuffled", heading="shuffled", per_target=False,
+            words="the same among images with prompts of others"),
     R_AT_1,
     PARAMETERS,
     EPOCH_SECONDS,
-    Measure("peak_memory_mb", heading="MB at peak", per_target=False, unit="count"),
-)  # fmt: skip
+    Measure("peak_memory_mb", heading="MB at peak", per_target=False, unit="count",
+            scale=(0.0, math.inf),
+            words="most memory that the process or the GPU held, what all modes share included"),
+)
+# fmt: on
 """All, in the order of tables."""
 
 

@@ -119,7 +119,7 @@ def _draw_references(ax: "Axes", data: StripsData) -> None:
 def _draw(ablation: Ablation) -> Drawn:
     rows = len(ablation.targets)
     tuned = len(ablation.modes) - len(ablation.modes_kept)
-    height = min(rows * (0.75 + 0.36 * (len(ablation.mode_names) + tuned)), PAGE_HEIGHT)
+    height = min(rows * (0.65 + 0.22 * (len(ablation.mode_names) + tuned)), PAGE_HEIGHT)
     figure, axes = new_figure(rows, 1, height)
     for ax, target in zip(axes[:, 0], ablation.targets, strict=True):
         draw_strips(compute_strips(ablation, target), ax)

@@ -4,6 +4,7 @@ All of it is made of what the store and `results.json` hold already; made twice,
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from reports.mlflow_pages.views import (
     view_link,
     view_tag,
 )
+from reports.statistics import told_bounds
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -134,19 +136,22 @@ def _verdict_rows(claims: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     rows = []
     for claim in claims:
         effect = {"mean": claim["effect"], "low": claim["low"], "high": claim["high"]}
-        words = _interval(effect) if claim["effect"] is not None else claim.get("reason", "")
+        words = claim.get("reason", "")
+        if claim["effect"] is not None:
+            words = _interval(effect, (-math.inf, math.inf))
         question = questions.get(claim["id"], claim["id"])
         rows.append([question, claim["target"], f"**{claim['verdict']}**", words])
     return rows
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def _interval(entry: Mapping[str, Any], scale: tuple[float, float] = SROCC.scale) -> str:
     if entry.get("mean") is None:
         return "–"
     words = f"{entry['mean']:.3f}"
-    if entry.get("low") is not None:
-        words += f" [{entry['low']:.3f}, {entry['high']:.3f}]"
-    return words
+    if entry.get("low") is None:
+        return words
+    bounds = told_bounds(entry["low"], entry["high"], scale)
+    return f"{words} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else f"{words} [cannot be told]"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import CONFIRM, Kind, Param, Setting
+from qa_core.records.schema import Param, Setting
 from qa_core.targets import Target
 from reports.evidence.commands import ablation_command, cell_commands, study_command
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
-from reports.language import language, say, say_all, say_list, say_name
+from reports.language import language, say, say_all, say_list
 from reports.paper.tables import (
     claim_rows,
     cost_header,
     cost_table,
+    glossary,
     main_header,
     main_table,
     score_cell,
@@ -37,7 +38,7 @@ from reports.verdicts.measured import Entry
 LONGEST_PROMPT = 180
 LONGEST_VALUE = 60
 LONGEST_COMMAND = 700
-WORST_IMAGES = 12
+WORST_IMAGES = 10
 _VERSIONS = ("python", "torch", "open_clip", "optuna", "mlflow")
 _ON_COVER = {
     "profile", "protocol", "data_name", "data_version", "data_sha256", "n_images", "n_prompts",
@@ -111,7 +112,7 @@ def build_content(
             for name, study in ablation.studies.items()
         ],
         "ablation_command": page_text(ablation_command(ablation), LONGEST_COMMAND),
-        "runs": run_rows(ablation.runs),
+        "glossary": glossary(),
     }
 
 
@@ -362,23 +363,3 @@ def _setting_words(setting: dict[str, Any]) -> str:
     words = [f"{names.get(k, k)} {v:.3g}" if isinstance(v, int | float) else f"{k} {v}"
              for k, v in setting.items() if v is not None]  # fmt: skip
     return say(", ").join(words) or say("the defaults")
-
-
-def _kind(run: dict[Any, Any]) -> str:
-    """What a run was; a cell or trial that a study asked for names the study."""
-    if run["study"] in ("", CONFIRM) or run["kind"] == Kind.STUDY:
-        return say(run["kind"])
-    return say("{kind}, {study}", kind=run["kind"], study=run["study"].replace("_", "-"))
-
-
-def run_rows(runs: pd.DataFrame) -> list[list[str]]:
-    """Every run in one line: what it was, how it ended."""
-    rows: list[list[str]] = []
-    for run in runs.to_dict("records"):
-        seconds = "" if pd.isna(run["seconds"]) else f"{run['seconds']:.1f}"
-        what = label(run["mode"]) if run["mode"] else ""
-        rows.append([
-            run["run_id"][:8], _kind(run), what, say_name(run["setting"]), str(run["index"]),
-            run["seed"], say(run["status"].lower()), seconds, page_text(run["error"], 120),
-        ])  # fmt: skip
-    return rows

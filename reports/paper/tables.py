@@ -1,5 +1,6 @@
 """Tables of the report: rows of ready text for the page; the same numbers as CSV and LaTeX."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from qa_core.measures import catalogue
-from qa_core.measures.catalogue import Measure
+from qa_core.measures.catalogue import SROCC, Measure
 from qa_core.records.schema import Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, has_label, label
 from reports.language import say
 from reports.paper.latex import booktabs, cell_text
+from reports.statistics import told_bounds
 from reports.verdicts.decide import Verdict
 from reports.verdicts.measured import Entry
 from reports.verdicts.study_results import study_table
@@ -21,16 +23,19 @@ from reports.verdicts.study_results import study_table
 Cell = dict[str, str]
 Table = dict[str, dict[str, Entry]]
 NONE = "–"
+DIFFERENCE = (-2.0, 2.0)
+"""Least and largest difference of two SROCCs."""
 
 
-def score_cell(entry: Entry | None) -> Cell:
+def score_cell(entry: Entry | None, scale: tuple[float, float] = SROCC.scale) -> Cell:
     """A score for the page: the mean, and the interval below it."""
     if entry is None or entry["mean"] is None:
         return {"value": NONE, "interval": ""}
-    bounds = ""
+    words = ""
     if entry["low"] is not None and entry["low"] != entry["high"]:
-        bounds = f"{format_score(entry['low'])} – {format_score(entry['high'])}"
-    return {"value": format_score(entry["mean"]), "interval": bounds}
+        bounds = told_bounds(entry["low"], entry["high"], scale)
+        words = " – ".join(map(format_score, bounds)) if bounds else say("cannot be told")
+    return {"value": format_score(entry["mean"]), "interval": words}
 
 
 def percent_cell(entry: Entry | None) -> Cell:
@@ -48,12 +53,18 @@ def number_cell(entry: Entry | None, digits: int) -> Cell:
 
 
 CELLS = {
-    "score": score_cell,
     "share": percent_cell,
     "count": partial(number_cell, digits=0),
     "seconds": partial(number_cell, digits=2),
 }
-"""What writes a cell, by the unit of its measure."""
+"""What writes a cell of a measure that is no score, by its unit."""
+
+
+def measure_cell(measure: Measure, entry: Entry | None) -> Cell:
+    """A cell of a measure."""
+    if measure.unit == "score":
+        return score_cell(entry, measure.scale)
+    return CELLS[measure.unit](entry)
 
 
 def main_header() -> list[str]:
@@ -92,7 +103,7 @@ def _tuned_title(ablation: Ablation) -> str:
 
 def _row(name: str, entries: dict[str, Entry], target: str) -> dict[str, Any]:
     shown = _columns(catalogue.per_target())
-    cells = [CELLS[measure.unit](entries.get(measure.key(target))) for measure in shown]
+    cells = [measure_cell(measure, entries.get(measure.key(target))) for measure in shown]
     return {"name": label(name), "cells": cells}
 
 
@@ -101,7 +112,7 @@ def cost_table(guide: Table) -> list[dict[str, Any]]:
     return [
         {
             "name": label(mode),
-            "cells": [CELLS[m.unit](entries.get(m.key())) for m in _columns(catalogue.overall())],
+            "cells": [measure_cell(m, entries.get(m.key())) for m in _columns(catalogue.overall())],
         }
         for mode, entries in guide.items()
     ]
@@ -109,6 +120,11 @@ def cost_table(guide: Table) -> list[dict[str, Any]]:
 
 def _columns(measures: Sequence[Measure]) -> list[Measure]:
     return [measure for measure in measures if measure.heading]
+
+
+def glossary() -> list[list[str]]:
+    """What each column of the tables is: name and a line."""
+    return [[say(m.heading), say(m.words)] for m in _columns(catalogue.MEASURES)]
 
 
 def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[str, str]]:
@@ -154,8 +170,10 @@ def _side(side: str) -> str:
 def _effect(verdict: Verdict) -> str:
     if verdict.effect is None or verdict.low is None or verdict.high is None:
         return NONE
-    low, high = format_score(verdict.low), format_score(verdict.high)
-    return f"{format_score(verdict.effect)} [{low}, {high}]"
+    scale = DIFFERENCE if verdict.in_srocc else (-math.inf, math.inf)
+    bounds = told_bounds(verdict.low, verdict.high, scale)
+    words = ", ".join(map(format_score, bounds)) if bounds else say("cannot be told")
+    return f"{format_score(verdict.effect)} [{words}]"
 
 
 def write_csv(

@@ -1,5 +1,6 @@
 """What a reader might look for and will not find, and why."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from reports.verdicts.decide import Verdict
 from reports.verdicts.measured import Entry
 
 Section = dict[str, Any]
+ERRORS_TOLD, LONGEST_ERROR = 5, 120
 
 
 def on_the_cover(ablation: Ablation) -> list[str]:
@@ -60,11 +62,7 @@ def missing_sections(
 def _runs(ablation: Ablation) -> list[str]:
     """Cells that did not finish, and runs that failed."""
     items = _cells_left(ablation)
-    failed = sum(status in ("FAILED", "FAIL") for status in ablation.runs["status"])
-    if failed:
-        items.append(
-            say("{n} runs failed; the appendix lists them with their errors", n=str(failed))
-        )
+    items += _failures(ablation)
     told: list[str] = [] if ablation.predictions.empty else list(ablation.predictions["run_id"])
     lost = len(set(ablation.cells["run_id"]) - set(told))
     if lost:
@@ -79,6 +77,27 @@ def _runs(ablation: Ablation) -> list[str]:
     if not ablation.is_tuned and reasons:
         items.append(say("No tuning: {reason}", reason=reasons[0]))
     return items
+
+
+def _failures(ablation: Ablation) -> list[str]:
+    """How many runs failed, and of what most of them."""
+    runs = ablation.runs
+    errors = [
+        _one_line(error) or say("no reason was noted")
+        for status, error in zip(runs["status"], runs["error"], strict=True)
+        if status in ("FAILED", "FAIL")
+    ]
+    if not errors:
+        return []
+    most = Counter(errors).most_common(ERRORS_TOLD)
+    told = [f"{error} ({count})" for error, count in most]
+    words = say("{n} runs failed, all of them in tables/runs.csv", n=str(len(errors)))
+    return [f"{words}: {say('; ').join(told)}"]
+
+
+def _one_line(error: str) -> str:
+    printable = "".join(letter if letter.isprintable() else " " for letter in error)
+    return " ".join(printable.split())[:LONGEST_ERROR]
 
 
 def _cells_left(ablation: Ablation | None) -> list[str]:

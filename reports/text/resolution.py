@@ -60,6 +60,13 @@ def resolution_words(ablation: Ablation, target: str, found: Resolution | None) 
         return say("{target}: unknown, since no two modes share two splits", target=target)
     if found.single > LARGEST_DIFFERENCE:
         return say("{target}: none, these splits are too few to see any", target=target)
+    if found.family > LARGEST_DIFFERENCE:
+        return say(
+            "{target}: {single} for one comparison planned beforehand, none at the strictest step "
+            "of Holm’s family",
+            target=target,
+            single=format_score(found.single),
+        )
     return say(
         "{target}: {single} for one comparison planned beforehand, {family} at the strictest step "
         "of Holm’s family",

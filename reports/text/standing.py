@@ -10,6 +10,7 @@ from qa_core.records.schema import Reference, Setting
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
+from reports.statistics import told_bounds
 from reports.verdicts.measured import Entry, Measured, measure_over_reference, measure_pair
 
 Table = dict[str, dict[str, Entry]]
@@ -246,4 +247,6 @@ def with_interval(entry: Entry) -> str:
     mean = format_score(entry["mean"])
     if entry["low"] is None:
         return mean
-    return f"{mean} [{format_score(entry['low'])}, {format_score(entry['high'])}]"
+    bounds = told_bounds(entry["low"], entry["high"], SROCC.scale)
+    words = ", ".join(map(format_score, bounds)) if bounds else say("cannot be told")
+    return f"{mean} [{words}]"

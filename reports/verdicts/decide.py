@@ -71,6 +71,7 @@ class Verdict:
         contrast: The deciding contrast in words.
         reason: Why it was not tested; empty otherwise.
         null: The value that the effect is held against.
+        in_srocc: Whether the effect is a difference of SROCCs.
     """
 
     claim: Claim
@@ -84,6 +85,7 @@ class Verdict:
     contrast: str = ""
     reason: str = ""
     null: float = 0.0
+    in_srocc: bool = False
 
     @property
     def kind(self) -> str:
@@ -115,6 +117,7 @@ class _Tested:
             p=p,
             contrast=contrast.label,
             null=contrast.null,
+            in_srocc=contrast.in_srocc,
         )
 
 
