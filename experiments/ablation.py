@@ -1,5 +1,6 @@
 """The whole ablation, from data to PDF; run again, it goes on where it stopped."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.records.schema import MARGIN, check_margin
+from qa_core.records.schema import MARGIN, Kind, check_margin
 from qa_core.settings.data import ImageView, ProtocolName
 from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.settings.training import CachePrecision
@@ -22,6 +23,10 @@ from studies.profiles import PROFILES, Profile, StudyRequest
 
 if TYPE_CHECKING:
     from studies.stores import Stores
+
+
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
+"""The code that builds a report."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,9 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
             for line in out_of_reach(base, args.protocol, profile):
                 print(f"left open   {line}")
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
-        build_report(args.out, stores.tracking_uri)
-        publish_overview(stores)
+        if not is_up_to_date(stores):
+            build_report(args.out, stores.tracking_uri)
+            publish_overview(stores)
     print(f"\nreport      {args.out / 'report.pdf'}, for a browser {args.out / 'report.html'}")
     print(f"comparison  {stores.tracking_uri or f'make ui OUT={args.out}'}")
     if failed:
@@ -115,6 +121,19 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
             f"{failed} cells failed and are missing in the report; their traces are in"
             " MLflow. The same command tries them again."
         )
+
+
+def is_up_to_date(stores: "Stores") -> bool:
+    """Whether the report was built after anything was last at work here, and by this code."""
+    built = [stores.out / name for name in ("report.pdf", "report.html", "results.json")]
+    as_asked = any(os.environ.get(name) for name in ("REPORT_LANG", "REPORT_FONT"))
+    if as_asked or not all(file.is_file() for file in built):
+        return False
+    ablation = stores.open_tracker().runs(Kind.ABLATION)[0]
+    code = [path for path in REPORTS.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    newest = max(path.stat().st_mtime for path in code)
+    ended = ablation.info.end_time  # in milliseconds
+    return ended is not None and max(newest, ended / 1000) < min(f.stat().st_mtime for f in built)
 
 
 def build_report(out: Path, tracking_uri: str | None = None) -> None:

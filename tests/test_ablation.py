@@ -8,6 +8,7 @@ import pytest
 from conftest import FinishedAblation
 
 from benchmarks.soak import ablation_command, contents, still_running
+from experiments.ablation import is_up_to_date
 from qa_core.arms import CONTROLS, MODES
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
@@ -18,6 +19,7 @@ from qa_core.serving.champion import ALIAS, REGISTERED_NAME
 from qa_core.system.files import sqlite_address
 from qa_core.targets import TARGETS
 from studies.parent_runs import MUST_AGREE, refuse_changes
+from studies.stores import stores_of
 
 
 def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) -> None:
@@ -35,8 +37,15 @@ def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) 
     assert still_running(out) == []
 
     command = [*ablation_command(out, *finished_ablation.flags), "--workers", "1"]
+    built = (out / "report.pdf").stat().st_mtime_ns
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0 and "everything is there already" in again.stdout
+    assert (out / "report.pdf").stat().st_mtime_ns == built  # nor is it built again
+    page = (out / "report.html").read_bytes()
+    (out / "report.html").unlink()
+    assert not is_up_to_date(stores_of(out, None, None))
+    (out / "report.html").write_bytes(page)
+    assert is_up_to_date(stores_of(out, None, None))
     assert contents(out) == found
 
 
