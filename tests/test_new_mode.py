@@ -126,7 +126,7 @@ def knobs_of(mode: str) -> set[str]:
 
 def with_studies(scores: dict[str, float]) -> Ablation:
     ablation = make(scores)
-    there = ablation.params | {"image_depth": "12", "backbone": "ViT-B-32"}
+    there = ablation.params | {"image_depth": "12", "backbone": "ViT-B-32", "protocol": "honest"}
     studies = {one.name: one for one in (sizes(), rates(1))}
     return dataclasses.replace(ablation, params=there, studies=studies)
 

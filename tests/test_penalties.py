@@ -18,7 +18,7 @@ from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import resolve
 from qa_core.settings.model import BackboneConfig
 from qa_core.training.averaging import WeightAverage
-from qa_core.training.identity import run_identity
+from qa_core.training.identity import RESULTS_VERSION, _determining, run_identity
 from qa_core.training.interpolation import PERCENTS, interpolate
 from qa_core.training.optim import make_optimizer
 from qa_core.training.trainer import Trainer
@@ -168,6 +168,25 @@ def test_a_soup_goes_on_where_it_was_interrupted(
         again = train_run(chosen, workspace, split, test=True, resume_from=last)
         assert again.predictions is not None and whole.predictions is not None
         pd.testing.assert_frame_equal(again.predictions, whole.predictions, check_exact=True)
+
+
+FLAGS_OF_VERSION_5 = """
+    amp antonym_prompts backbone base_init batch_size cache cache_precision curriculum_share
+    device dropout early_stopping_min_delta early_stopping_patience ema_decay epochs
+    explanation_column freeze_clip freeze_layers fusion_inputs grad_accum_steps image_view
+    label_scale_c label_scale_q layer_decay lora_rank lr lr_head matched_direct max_grad_norm
+    mos_range_c mos_range_q partial_freeze pretrained probe_share refinement_dim refinement_heads
+    refinement_layers residual_learning residual_scale_c residual_scale_q scale_schedule scheduler
+    seed selection_metric step_lr_gamma step_lr_step_size strict_residual threads tokenizer
+    use_explanations use_refinement use_two_branch w_c w_exp w_plcc w_q w_rank warmup_ratio
+    weight_decay wise_ft
+""".split()
+"""What the hash of a run at its defaults is made of; another list needs another version."""
+
+
+def test_the_hash_of_a_plain_run_is_made_of_the_flags_of_its_version() -> None:
+    assert RESULTS_VERSION == 5
+    assert sorted(_determining(RunConfig())) == FLAGS_OF_VERSION_5
 
 
 def test_a_flag_that_is_younger_leaves_earlier_hashes_alone(
