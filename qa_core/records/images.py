@@ -19,7 +19,7 @@ from qa_core.data.rated_table import EXTRA
 MOST_SHOWN = 3000
 """Images that a report shows one by one; more would make a file that no browser likes to open."""
 THUMBNAIL_PX = 144
-_WEBP = {"format": "WEBP", "quality": 60, "method": 2}
+_WEBP = {"format": "WEBP", "quality": 60, "method": 1}
 _COLUMNS = ("name", "prompt", "group", "generator", "setting", "explanation", "mos_quality",
             "mos_consistency", "std_quality", "std_consistency", "n_raters")  # fmt: skip
 

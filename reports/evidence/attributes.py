@@ -51,7 +51,12 @@ def describe_images(ablation: Ablation) -> pd.DataFrame:
 
 def find_attributes(ablation: Ablation) -> list[Attribute]:
     """The ways to group, those with more than one level: generator, prompt length, columns."""
-    images = describe_images(ablation)
+    if ("attributes",) not in ablation.kept:
+        ablation.kept[("attributes",)] = _attributes(describe_images(ablation))
+    return ablation.kept[("attributes",)]
+
+
+def _attributes(images: pd.DataFrame) -> list[Attribute]:
     if images.empty:
         return []
     columns: dict[str, pd.Series] = {}

@@ -10,7 +10,7 @@ from qa_core.data.frames import column, rows_where
 from qa_core.records.images import rows_shown
 from qa_core.records.schema import Setting
 from qa_core.targets import Target
-from reports.evidence.attributes import Attribute, describe_images, find_attributes
+from reports.evidence.attributes import PROMPT_LENGTH, Attribute, describe_images, find_attributes
 from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
 from reports.figures.style import colour, short
@@ -127,6 +127,8 @@ def _attributes(ablation: Ablation, shown: list[int]) -> list[dict[str, Any]]:
             "name": attribute_name(one),
             "levels": [page_text(level, LONGEST_NAME) or say("none") for level in one.levels],
             "of": one.level_of.reindex(shown, fill_value=-1).tolist(),
+            # what a card tells: a blank cell says nothing, and the prompt shows its own length
+            "told": [bool(level) and one.name != PROMPT_LENGTH for level in one.levels],
         }
         for one in find_attributes(ablation)
     ]

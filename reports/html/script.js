@@ -221,7 +221,7 @@ function browse(data, words) {
   }
 
   function about(image) {
-    const known = attributes.filter((one) => one.of[image] >= 0)
+    const known = attributes.filter((one) => one.told[one.of[image]])
       .map((one) => `${one.name}: ${one.levels[one.of[image]]}`);
     return [images.name[image], ...known].join(" · ");
   }

@@ -12,6 +12,7 @@ from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.system.files import written_whole
 from qa_core.targets import TARGETS, Target
 from reports.figures.style import label
+from reports.mlflow_pages.numbers import score_words
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -98,7 +99,8 @@ def _table(results: Mapping[str, Any], cell: "Run", targets: Sequence[Target]) -
     scores = {label(mode): results[part].get(mode, {})}
     scores |= {label(name): results["baselines"].get(name, {}) for name in _ROWS}
     cells = {
-        name: [_score(own.get(SROCC.key(t), {})) for t in targets] for name, own in scores.items()
+        name: [score_words(own.get(SROCC.key(t), {})) for t in targets]
+        for name, own in scores.items()
     }
     head = f"| test SROCC | {' | '.join(targets)} |\n|---|{'---|' * len(targets)}"
     rows = [f"| {name} | {' | '.join(row)} |" for name, row in cells.items() if any(row)]
@@ -112,13 +114,6 @@ def _limits(params: Mapping[str, str]) -> str:
     )
     notes = json.loads(params.get(Param.NOTES, "[]"))
     return "\n".join(f"- {note}" for note in (*notes, own, _licence(params[Param.BACKBONE])))
-
-
-def _score(entry: Mapping[str, Any]) -> str:
-    if entry.get("mean") is None:
-        return ""
-    interval = "" if entry["low"] is None else f" [{entry['low']:.3f}, {entry['high']:.3f}]"
-    return f"{entry['mean']:.3f}{interval}"
 
 
 def _licence(backbone: str) -> str:

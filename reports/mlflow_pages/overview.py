@@ -20,6 +20,7 @@ from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import mode_rank
 from reports.figures.style import label
 from reports.mlflow_pages.champion_card import CARD, publish_card
+from reports.mlflow_pages.numbers import score_words
 from reports.mlflow_pages.views import (
     CURVES,
     modes_view,
@@ -29,7 +30,6 @@ from reports.mlflow_pages.views import (
     view_link,
     view_tag,
 )
-from reports.statistics import told_bounds
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -117,7 +117,10 @@ def _scores(results: Mapping[str, Any], targets: Sequence[Target]) -> str:
     rows += [(name, references[name]) for name in Reference if name in references]
     return _table(
         ["test SROCC, guide's setting", *targets],
-        [[label(name), *(_interval(m.get(SROCC.key(t), {})) for t in targets)] for name, m in rows],
+        [
+            [label(name), *(score_words(m.get(SROCC.key(t), {})) for t in targets)]
+            for name, m in rows
+        ],
     )
 
 
@@ -138,20 +141,10 @@ def _verdict_rows(claims: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         effect = {"mean": claim["effect"], "low": claim["low"], "high": claim["high"]}
         words = claim.get("reason", "")
         if claim["effect"] is not None:
-            words = _interval(effect, (-math.inf, math.inf))
+            words = score_words(effect, (-math.inf, math.inf))
         question = questions.get(claim["id"], claim["id"])
         rows.append([question, claim["target"], f"**{claim['verdict']}**", words])
     return rows
-
-
-def _interval(entry: Mapping[str, Any], scale: tuple[float, float] = SROCC.scale) -> str:
-    if entry.get("mean") is None:
-        return "–"
-    words = f"{entry['mean']:.3f}"
-    if entry.get("low") is None:
-        return words
-    bounds = told_bounds(entry["low"], entry["high"], scale)
-    return f"{words} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else f"{words} [cannot be told]"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

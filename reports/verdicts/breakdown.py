@@ -73,6 +73,7 @@ def _parts(ablation: Ablation, target: Target) -> list[Part]:
     own = own.dropna(subset=[target.mos, target.prediction])
     groups = pd.Series(kept_together(own), index=own.index)
     own = own.assign(prompt_of=pd.factorize(groups)[0])
+    own = own.astype({"mode": "category", "run_id": "category"})  # which sort fast
     parts = []
     for attribute in find_attributes(ablation):
         levels = _levels(own.assign(at=own["row"].map(attribute.level_of)), attribute, target)
@@ -118,7 +119,7 @@ def _scores_by_level(own: pd.DataFrame, target: Target) -> dict[tuple[int, str],
     own = own.sort_values(keys)
     x, y, prompt_of = (own[name].to_numpy() for name in
                        (target.prediction, target.mos, "prompt_of"))  # fmt: skip
-    sizes: Any = own.groupby(keys, sort=True).size()
+    sizes: Any = own.groupby(keys, observed=True).size()
     seeds: dict[tuple[int, str, int], list[Scored]] = {}
     end = 0
     for (at, mode, split, _), size in sizes.items():
