@@ -62,8 +62,9 @@ def draw_tradeoff(data: TradeoffData, ax: "Axes") -> None:
     for mode, runs in data.points.groupby("mode", sort=False):
         tint, shape = style.colour(str(mode)), style.marker(str(mode))
         ax.scatter(runs["cost"], runs["srocc"], s=9, color=tint, alpha=0.35, linewidths=0)
+        rim = "face" if shape.startswith("$") else "white"  # which would eat a letter's strokes
         ax.scatter([runs["cost"].mean()], [runs["srocc"].mean()], s=42, marker=shape, color=tint,
-                   edgecolor="white", linewidths=0.6, zorder=3)  # fmt: skip
+                   edgecolor=rim, linewidths=0.6, zorder=3)  # fmt: skip
     score_axes(ax, "y" if data.cost == EPOCH_SECONDS.logged() else "xy")
     costs = data.points["cost"].to_numpy(float)
     if data.cost == EPOCH_SECONDS.logged() and costs.min() > 0 and np.ptp(np.log10(costs)) > 0.7:
