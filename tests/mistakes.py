@@ -170,6 +170,9 @@ MISTAKES["an empty prompt"] = lambda w: w.train_on(w.rows(prompt=" "))
 MISTAKES["a table in another encoding"] = lambda w: w.train_on(
     w.rows(prompt="café"), encoding="latin-1"
 )
+MISTAKES["a published protocol without consistency"] = lambda w: w.train_on(
+    w.rows().drop(columns="mos_align"), "--protocol", "published"
+)
 trains_with("an official split without parts", "--protocol", "official")
 MISTAKES["a missing folder of images"] = lambda w: w.train(images=Path("nowhere"))
 MISTAKES["an image that is not there"] = lambda w: w.train_on(w.rows(name="absent.png"))
