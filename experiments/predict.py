@@ -62,6 +62,7 @@ def predict(args: PredictArgs) -> None:
     if args.sheet_images < 1:
         raise UserError(f"--sheet_images {args.sheet_images} is less than 1.")
     pairs = None if args.prompts is None else read_pairs(args.images, args.prompts)
+    from qa_core.records.schema import CARD_FILE
     from qa_core.scorer import Scorer  # torch: mistakes in the flags come first
     from qa_core.serving.champion import find_checkpoint
 
@@ -77,6 +78,8 @@ def predict(args: PredictArgs) -> None:
         if not scored:
             raise UserError(f"Nothing was scored: {lost} unreadable. {args.out} is not written.")
     print(f"{scored} images scored, {lost} unreadable: {args.out}")
+    if (card := args.checkpoint / CARD_FILE).is_file():
+        print(f"how good these scores are: {card}")
     if args.sheet is not None:
         write_contact_sheet(args.sheet, extremes.ordered(), args.sort_by, scored, lost)
         print(f"contact sheet: {args.sheet}")

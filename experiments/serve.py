@@ -40,6 +40,7 @@ def main() -> None:
             f"There is no mlflow.db in {args.out}: run make ablation OUT={args.out} first."
         )
     from qa_core.records.mlflow_store import open_store
+    from qa_core.records.schema import CARD_FILE
     from qa_core.serving.champion import champion_folder
 
     folder = champion_folder(open_store(args.out), str(args.out))
@@ -48,6 +49,7 @@ def main() -> None:
     words += ["--host", HOST, "--port", str(args.port), "--workers", str(args.workers)]
     with mlflow_running(words, {}, log, f"{base}/ping") as server:
         print(f"scores      POST {base}/invocations (docs/data.md shows a request)")
+        print(f"model card  {args.out / CARD_FILE}")
         wait_for_the_end(server, log)
     print("closed")
 

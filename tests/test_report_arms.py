@@ -98,7 +98,7 @@ def test_without_arms_and_on_other_data_there_is_no_such_section(tmp_path: Path)
     assert plain.arms is None and found["arms"] == {}
     assert draw_arms(plain, tmp_path) == []
     assert arm_content(plain, found, []) == {"arms": None}
-    assert published_content(plain, found) == {"published": None}
+    assert published_content({"this": (plain, found)}) == {"published": None}
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,8 @@ def test_each_data_set_has_the_groups_that_were_published(
 ) -> None:
     loaded = load(out)
     named = dataclasses.replace(loaded, params=loaded.params | {"data_name": name})
-    content = published_content(
-        named, {"modes": {}, "arms": {}, "baselines": reference_entries(named)}
-    )
+    results = {"modes": {}, "arms": {}, "baselines": reference_entries(named)}
+    content = published_content({"this": (named, results)})
     assert len(content["published"]["groups"]) == groups
     titles = [group["title"] for group in content["published"]["groups"]]
     assert ("one run" in " ".join(titles)) == (name == "agiqa3k")

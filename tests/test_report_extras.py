@@ -7,6 +7,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 from report_fixture import Made, make_ablation
 
 from experiments.baseline import BaselineArgs
+from experiments.cli.data_flags import DataFlags, data_settings
 from qa_core import command_line as cli
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.errors import UserError
@@ -94,6 +96,31 @@ def test_every_run_has_a_command(ablation: Ablation) -> None:
     whole = "make ablation PROFILE=default PROTOCOL=honest"
     assert ablation_command(ablation) == whole
     assert sum(row["command"] != whole for row in rows) == len(ablation.cells)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data": "agiqa3k", "data_root": "."},
+        {"data": "agiqa3k", "data_root": ".", "data_test": "."},
+        {"data": "agiqa3k", "data_root": ".", "data_test": "agiqa1k", "data_test_root": "."},
+        {"table": "a b.csv", "images": ".", "columns": ("name=x", "prompt=y z"), "range_q": "1:5"},
+    ],
+)
+def test_the_command_of_the_whole_names_the_same_data(
+    given: dict[str, Any], ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b.csv").touch()
+    paths = ("data", "data_root", "data_test", "data_test_root", "table", "images")
+    flags: dict[str, Any] = {n: Path(v) if n in paths else v for n, v in given.items()}
+    settings = data_settings(DataFlags(**flags))
+    logged = {n: as_text(v) for n, v in run_config_from_flat(settings).flat().items()}
+    cells = ablation.cells.head(1).assign(params=[logged])
+    command = ablation_command(replace(ablation, cells=cells))
+    said = dict(word.split("=", 1) for word in shlex.split(command)[2:])
+    wanted = given | {"columns": " ".join(given.get("columns", ()))}
+    assert {name: said.get(name.upper(), "") for name in wanted} == wanted
 
 
 def test_predictions_of_others_become_a_row(ablation: Ablation, tmp_path: Path) -> None:

@@ -118,6 +118,9 @@ PREDICTIONS_FILE = "predictions.csv"
 """Artifact of a confirmation or reference: one row a test image."""
 
 
+CARD_FILE = "champion.md"
+"""The champion's model card, in the folder of its ablation."""
+
 IMAGES_FILE, THUMBNAILS_FILE = "images.csv", "thumbnails.zip"
 """Artifacts of an ablation: one row a tested image, and small pictures of the first of them."""
 

@@ -69,7 +69,12 @@ def ablation_command(ablation: Ablation) -> str:
     p = ablation.params
     words = [f"make ablation PROFILE={p.get('profile', 'default')}", f"PROTOCOL={p['protocol']}"]
     cell = ablation.cells["params"].iloc[0] if len(ablation.cells) else {}
-    named = {"TABLE": cell.get("data_csv_path"), "IMAGES": cell.get("image_base_dir")}
+    named = {"DATA": cell.get("dataset"), "DATA_ROOT": cell.get("data_root")}
+    named |= {"TABLE": cell.get("data_csv_path"), "IMAGES": cell.get("image_base_dir")}
+    if cell.get("test_dataset") == "csv":  # DATA_TEST= named its folder
+        named["DATA_TEST"] = cell.get("test_root")
+    else:
+        named |= {"DATA_TEST": cell.get("test_dataset"), "DATA_TEST_ROOT": cell.get("test_root")}
     named["COLUMNS"] = " ".join(json.loads(cell.get("columns") or "[]"))
     for variable, flag in (("RANGE_Q", "mos_range_q"), ("RANGE_C", "mos_range_c")):
         bounds = json.loads(cell.get(flag) or "[]")

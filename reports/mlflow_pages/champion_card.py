@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_core.measures.catalogue import SROCC
-from qa_core.records.schema import Param, Reference, Setting, Tag
+from qa_core.records.schema import CARD_FILE, Param, Reference, Setting, Tag
 from qa_core.records.tracking import Tracker
 from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.system.files import written_whole
@@ -17,7 +17,6 @@ from reports.mlflow_pages.numbers import score_words
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CARD = "champion.md"
 _ROWS = (Reference.RIDGE, Reference.SCENE, Reference.ZEROSHOT, Reference.FLOOR, Reference.CEILING)
 _HOW = """## How to score
 
@@ -36,7 +35,7 @@ def publish_card(tracker: Tracker, ablation: "Run", results: Mapping[str, Any], 
     if address is None or cell_id is None or not results:
         return
     card = champion_card(ablation, tracker.client.get_run(cell_id), results, out)
-    with written_whole(out / CARD) as partial:
+    with written_whole(out / CARD_FILE) as partial:
         partial.write_text(card, encoding="utf-8")
     name, alias = address.removeprefix("models:/").split("@")
     version = tracker.client.get_model_version_by_alias(name, alias)

@@ -14,12 +14,12 @@ from qa_core.arms import find_mode
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
-from qa_core.records.schema import Kind, Param, Reference, Setting, Tag, is_finished
+from qa_core.records.schema import CARD_FILE, Kind, Param, Reference, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
 from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import mode_rank
 from reports.figures.style import label
-from reports.mlflow_pages.champion_card import CARD, publish_card
+from reports.mlflow_pages.champion_card import publish_card
 from reports.mlflow_pages.numbers import score_words
 from reports.mlflow_pages.views import (
     CURVES,
@@ -61,7 +61,7 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
         _log_means(tracker, modes, results)
     publish_card(tracker, ablation, results, out)
     if _keeps_files_in(ablation, out):
-        for name in (REPORT, PAGE, RESULTS, CARD):
+        for name in (REPORT, PAGE, RESULTS, CARD_FILE):
             if (out / name).is_file():
                 tracker.client.log_artifact(ablation.info.run_id, str(out / name))
     _write_views(tracker, ablation, modes)
