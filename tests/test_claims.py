@@ -46,7 +46,8 @@ def make(scores: Mapping[str, float], noise: float = 0.004, epochs: int = 8, **e
     modes = pd.DataFrame({"mode": list(scores), "tuned_is_guide": True, "tuned_setting": None})
     empty, runs = pd.DataFrame(), pd.DataFrame(columns=pd.Index(["kind", "study"]))
     return Ablation(
-        id="id", params={"variance_factor": "0.4", "n_splits": "10"}, complete=True, wall_s=1.0,
+        id="id", params={"variance_factor": "0.4", "n_splits": "10", "protocol": "honest"},
+        complete=True, wall_s=1.0,
         targets=TARGETS, modes=modes, trials=empty, cells=pd.DataFrame(rows),
         curves=pd.DataFrame(curves), references=references, runs=runs, predictions=empty,
     )  # fmt: skip
