@@ -174,8 +174,8 @@ ARMS: dict[str, Arm] = {
         words="ProLIP: of CLIP only both projections train, drawn to where they started",
         colour="#e377c2",
         marker="$P$",
-        flags={"train_only": "projection", "l2_sp": 0.01},
-        knobs={"l2_sp": (0.001, 0.1)},
+        flags={"train_only": "projection", "l2_sp": 0.001},
+        knobs={"l2_sp": (0.0001, 0.1)},
         rate_factor=10,
     ),
     # After LDIFS: Mukhoti et al., "Fine-tuning can cripple your foundation model" (TMLR 2024)
@@ -185,8 +185,8 @@ ARMS: dict[str, Arm] = {
         words="everything trains, and both embeddings are drawn to those of the pretrained CLIP",
         colour="#6b8e23",
         marker="$N$",
-        flags={"anchor": 0.1},
-        knobs={"anchor": (0.01, 1.0)},
+        flags={"anchor": 0.01},
+        knobs={"anchor": (0.001, 1.0)},
     ),
     # Li et al., "Explicit Inductive Bias for Transfer Learning" (ICML 2018)
     "l2_sp": Arm(
@@ -195,8 +195,8 @@ ARMS: dict[str, Arm] = {
         words="L2-SP: everything trains, and CLIP's weights decay towards where they started",
         colour="#bcbd22",
         marker="$L$",
-        flags={"l2_sp": 0.1},
-        knobs={"l2_sp": (0.01, 1.0)},
+        flags={"l2_sp": 0.01},
+        knobs={"l2_sp": (0.001, 1.0)},
     ),
     # Lee et al., "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts" (ICLR 2023)
     "top_frozen": Arm(
