@@ -89,6 +89,17 @@ def test_raters_of_no_named_score_are_asked_about_and_named_by_a_pattern(tmp_pat
         )
 
 
+def test_a_rater_who_is_named_and_looks_like_one_counts_once(tmp_path: Path):
+    frame = by_column("{word}_{k}").drop(columns=["align_1", "align_2", "align_3"])
+    frame = frame.rename(columns={"quality_1": "r1", "quality_2": "r2"})  # quality_3 stays
+    table = read(tmp_path, frame, columns={"mos_quality": "r1,r2,quality_3"})
+    np.testing.assert_allclose(
+        table.frame["mos_quality"] * 6 + 1, [np.mean(v) for v in QUALITY.values()]
+    )
+    assert table.frame["n_raters"].tolist() == [3, 3, 3]
+    assert not [name for name in table.frame if name.startswith("extra.")]  # no rating is one
+
+
 def test_missing_ratings_count_for_nobody(tmp_path: Path):
     frame = by_column("{word}_{k}").astype(object)
     frame.loc[0, ["quality_1", "align_1", "align_2"]] = ["NA", "", "-"]

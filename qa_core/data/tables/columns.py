@@ -67,15 +67,16 @@ def known_columns(cells: pd.DataFrame, path: Path, given: Mapping[str, str]) -> 
         UserError: A given column is not there, or two mean the same.
     """
     taken: dict[str, pd.Series] = {}
+    meant: set[str] = set()
     for ours, theirs in given.items():
         if (ours, theirs) == ("generator", PREFIX):
             continue
         if not theirs:
             taken[ours] = pd.Series("", index=cells.index)
         found = _columns_named(cells, path, ours, theirs) if theirs else []
+        meant |= set(found)
         for number, own in enumerate(found, 1):
             taken[ours if len(found) == 1 else f"{ours} {number}"] = column(cells, own)
-    meant = {theirs for theirs in given.values() if theirs in cells.columns}
     for name in cells.columns:
         plain = re.sub(r"[\s_-]+", "_", name).casefold()
         ours = plain if plain in NEAR else name
