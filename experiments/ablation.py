@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from studies.stores import Stores
 
 
-REPORTS = Path(__file__).resolve().parents[1] / "reports"
-"""The code that builds a report."""
+CODE = tuple(Path(__file__).resolve().parents[1] / room for room in ("qa_core", "reports"))
+"""What a report is built by."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def is_up_to_date(stores: "Stores") -> bool:
     if as_asked or not all(file.is_file() for file in built):
         return False
     ablation = stores.open_tracker().runs(Kind.ABLATION)[0]
-    code = [path for path in REPORTS.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    newest = max(path.stat().st_mtime for path in code)
+    code = (path for room in CODE for path in room.rglob("*") if path.suffix != ".pyc")
+    newest = max(path.stat().st_mtime for path in code if path.is_file())
     ended = ablation.info.end_time  # in milliseconds
     return ended is not None and max(newest, ended / 1000) < min(f.stat().st_mtime for f in built)
 

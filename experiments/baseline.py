@@ -68,7 +68,8 @@ def train(args: BaselineArgs, argv: Sequence[str]) -> "RunResult":
     protocol = resolve_protocol(args.protocol, args.run.data)
     n_splits = FEW_SPLITS if args.split < FEW_SPLITS else MANY_SPLITS
     workspace = Workspace.open(args.run, args.cache_dir, None, n_replicates=n_splits)
-    given = with_settings(_with_recipe(args, argv, workspace.spec), **protocol_settings(protocol))
+    fixed = {k: v for k, v in protocol_settings(protocol).items() if k not in _flag_names(argv)}
+    given = with_settings(_with_recipe(args, argv, workspace.spec), **fixed)
     config = modes.resolve(given, workspace.spec)
     plan = plan_protocol(workspace.table.frame, protocol, args.split_seed, n_splits)
     if not 0 <= args.split < len(plan.splits):

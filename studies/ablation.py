@@ -76,10 +76,11 @@ def run_studies(
         )
         tracker, run = _open_ablation(stores, params)
         context = Context(workspace, plan, tracker)
-        board.say("noting the tested images")
-        log_tested_images(context)
+        is_noted = log_tested_images(context, board.say)
         if only is None and _is_complete(run, arms):
             board.say("everything is there already")
+            if is_noted:  # it ends later, so that its report is built again
+                tracker.client.set_terminated(run.info.run_id, "FINISHED")
             # open where a command was killed just before its end
             close_parents(tracker, "FINISHED")
             return 0

@@ -3,12 +3,15 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from qa_core.data.tables.csv_table import read_csv_table
+from qa_core.errors import UserError
 from qa_core.records.images import (
     THUMBNAIL_PX,
     read_images,
@@ -37,6 +40,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         {
             "name": ["NA", "1.png"],
             "prompt": ["", '<script>alert("x")</script>, a\nb'],
+            "group": ["g", "h"],
             "image_path": ["/secret/a", "/secret/b"],
             "mos_quality": [0.5, np.nan],
             "n_raters": [3.0, np.nan],
@@ -49,6 +53,23 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(
         read.rename_axis(None), frame.drop(columns="image_path"), check_dtype=False
     )
+
+
+def test_what_a_stranger_put_there_is_left_out_or_told(tmp_path: Path) -> None:
+    archive = tmp_path / "thumbnails.zip"
+    with ZipFile(archive, "w", ZIP_DEFLATED) as file:
+        file.writestr("3.webp", b"ours")
+        file.writestr("4.webp", b"0" * 50_000_000)  # 50 KB packed
+        file.writestr("../5.webp", b"climbs out")
+        file.writestr("six.webp", b"no row")
+    assert read_thumbnails(archive) == {3: b"ours"}
+    archive.write_bytes(archive.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"thumbnails.zip is damaged .* make ablation"):
+        read_thumbnails(archive)
+    for text in (b"", b"row\n", b"a,b\n1,2\n", b'row,name\n1,"open', b"\xff\xfe\x00"):
+        (tmp_path / "images.csv").write_bytes(text)
+        with pytest.raises(UserError, match=r"images.csv is damaged"):
+            read_images(tmp_path / "images.csv")
 
 
 def test_pictures_are_small_and_found_by_row(tmp_path: Path) -> None:

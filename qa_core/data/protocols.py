@@ -51,7 +51,7 @@ def resolve_protocol(asked: ProtocolName, config: DataConfig) -> ProtocolName:
 
 
 def protocol_settings(protocol: ProtocolName) -> dict[str, Any]:
-    """Flags of a run that a protocol fixes: `published` chooses the epoch by consistency."""
+    """Flags of a run that a protocol sets: `published` chooses the epoch by consistency."""
     return {"selection_metric": "srocc_consistency"} if protocol == "published" else {}
 
 

@@ -5,20 +5,25 @@ A report is built from MLflow alone, on another machine perhaps, where the image
 
 import hashlib
 import io
+import re
+import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from qa_core.data.rated_table import EXTRA
+from qa_core.errors import UserError
 
 MOST_SHOWN = 3000
 """Images that a report shows one by one; more would make a file that no browser likes to open."""
 THUMBNAIL_PX = 144
+_OWN_NAME, _LARGEST = re.compile(r"\d{1,9}\.webp"), 200_000
+_AGAIN = "the same make ablation, run again where its images are, writes it."
 _WEBP = {"format": "WEBP", "quality": 60, "method": 1}
 _COLUMNS = ("name", "prompt", "group", "generator", "setting", "explanation", "mos_quality",
             "mos_consistency", "std_quality", "std_consistency", "n_raters")  # fmt: skip
@@ -54,13 +59,24 @@ def write_images(file: Path, frame: pd.DataFrame) -> None:
 
 
 def read_images(file: Path) -> pd.DataFrame:
-    """What `write_images` wrote; a cell that reads "NA" stays text."""
+    """What `write_images` wrote; a cell that reads "NA" stays text.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     numbers = {name: [""] for name in _COLUMNS if name.startswith(("mos_", "std_", "n_"))}
-    return pd.read_csv(
-        file, index_col="row", keep_default_na=False, na_values=numbers,
-        dtype={name: str for name in pd.read_csv(file, nrows=0).columns
-               if name not in {"row", *numbers}},
-    )  # fmt: skip
+    try:
+        texts = set(pd.read_csv(file, nrows=0).columns) - {"row", *numbers}
+        read = pd.read_csv(
+            file, index_col="row", keep_default_na=False, na_values=numbers,
+            dtype=dict.fromkeys(texts, str),
+        )  # fmt: skip
+        lacks = {"name", "prompt", "group"} - set(read.columns)
+        if lacks or not pd.api.types.is_integer_dtype(read.index):
+            raise ValueError("it is no table of tested images")
+    except ValueError as error:  # pandas' own errors are such
+        raise UserError(f"{file} is damaged ({error}); delete it, and {_AGAIN}") from error
+    return read
 
 
 def write_thumbnails(file: Path, paths: Mapping[int, Path], workers: int = 2) -> None:
@@ -71,9 +87,21 @@ def write_thumbnails(file: Path, paths: Mapping[int, Path], workers: int = 2) ->
 
 
 def read_thumbnails(file: Path) -> dict[int, bytes]:
-    """WebP pictures by row."""
-    with ZipFile(file) as archive:
-        return {int(Path(name).stem): archive.read(name) for name in archive.namelist()}
+    """WebP pictures by row; what is too large or named otherwise is not ours, and is left out.
+
+    Raises:
+        UserError: The archive is damaged.
+    """
+    try:
+        with ZipFile(file) as archive:
+            ours = [
+                part
+                for part in archive.infolist()
+                if _OWN_NAME.fullmatch(part.filename) and part.file_size <= _LARGEST
+            ]
+            return {int(Path(p.filename).stem): archive.read(p) for p in ours[:MOST_SHOWN]}
+    except (BadZipFile, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+        raise UserError(f"{file} is damaged ({error}); delete it, and {_AGAIN}") from error
 
 
 def _thumbnail(path: Path) -> bytes:
