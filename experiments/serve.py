@@ -39,11 +39,10 @@ def main() -> None:
         raise UserError(
             f"There is no mlflow.db in {args.out}: run make ablation OUT={args.out} first."
         )
-    from qa_core.records.mlflow_store import open_store
     from qa_core.records.schema import CARD_FILE
     from qa_core.serving.champion import champion_folder
 
-    folder = champion_folder(open_store(args.out), str(args.out))
+    folder = champion_folder(args.out)
     base, log = f"http://{HOST}:{args.port}", args.out / "served-model.log"
     words = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
     words += ["--host", HOST, "--port", str(args.port), "--workers", str(args.workers)]

@@ -41,7 +41,7 @@ def trained(
     flags = {"data_csv_path": str(small_table), "mos_range_q": (1.0, 5.0)}
     backbone = {"backbone": str(narrow_folder), "pretrained": "none"}
     workspace = Workspace.open(run_config_from_flat(flags | backbone), folder)
-    checkpoint = checkpoint_of(workspace, folder, freeze_clip=True, **backbone)
+    checkpoint = checkpoint_of(workspace, folder / "run", freeze_clip=True, **backbone)
     shutil.copy(created_store / "mlflow.db", folder)
     tracker = Tracker.open(folder)
     run_id = tracker.start(RunRecord("an ablation", Kind.ABLATION))
@@ -72,9 +72,33 @@ def test_the_champion_is_chosen_on_validation(trained: tuple[Tracker, str, Path]
     versions = tracker.client.search_model_versions("name = 'clip-qa'")
     assert len(versions) == 1  # a second call registers nothing
     folder = Path(tracker.uri.removeprefix("sqlite:///")).parent
+    assert find_checkpoint(folder).name == "checkpoint.pt"
     found = Scorer.load(find_checkpoint(folder), "cpu").score(pictures(), PROMPTS)
     expected = Scorer.load(checkpoint, "cpu").score(pictures(), PROMPTS)
     assert found.equals(expected)
+
+
+def test_an_ablation_that_was_moved_has_its_champion_in_itself(
+    trained: tuple[Tracker, str, Path], tmp_path: Path
+):
+    tracker, run_id, checkpoint = trained
+    register_model(tracker.uri, run_id, checkpoint)
+    store = Path(tracker.uri.removeprefix("sqlite:///"))
+    made = find_checkpoint(store.parent)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(store, moved)
+    artifacts = next(parent for parent in made.parents if parent.name == "models").parent
+    shutil.copytree(artifacts / "models", moved / "artifacts" / "models")
+    found = find_checkpoint(moved)
+    assert found.is_relative_to(moved) and found.read_bytes() == made.read_bytes()
+    found.unlink()
+    hidden = made.rename(made.with_suffix(".hidden"))
+    try:
+        with pytest.raises(UserError, match="names a champion, but its files are gone"):
+            find_checkpoint(moved)
+    finally:
+        hidden.rename(made)
 
 
 def test_a_folder_without_a_champion_is_a_sentence(tmp_path: Path):

@@ -15,6 +15,7 @@ from qa_core.records.mlflow_store import open_client, open_store
 from qa_core.scorer import Scorer
 
 REGISTERED_NAME, ALIAS = "clip-qa", "champion"
+_CHECKPOINT = "checkpoint.pt"
 _SERVED = Path(__file__).with_name("served_model.py")
 _REQUIREMENTS = ("clip-qa", "mlflow", "torch", "torchvision", "open_clip_torch")
 
@@ -33,7 +34,7 @@ def find_checkpoint(path: Path) -> Path:
     if len(best) == 1:
         return best[0]
     if (path / "mlflow.db").is_file():
-        return next(champion_folder(open_store(path), str(path)).rglob("checkpoint.pt"))
+        return next(champion_folder(path).rglob(_CHECKPOINT))
     names = f" ({', '.join(file.name for file in best)})" if best else ""
     raise UserError(
         f"--checkpoint {path} is a folder with {len(best)} best checkpoints{names} and without the"
@@ -41,29 +42,33 @@ def find_checkpoint(path: Path) -> Path:
     )
 
 
-def champion_folder(uri: str, place: str) -> Path:
-    """The folder of a store's champion, as MLflow serves it.
+def champion_folder(out: Path) -> Path:
+    """The folder of an ablation's champion, as MLflow serves it.
 
-    Args:
-        uri: Address of the store.
-        place: What the user calls it.
+    The store names it by the place where it was made; an ablation that was moved or copied has it
+    in itself.
 
     Raises:
-        UserError: It has none.
+        UserError: There is none, or its files are gone.
     """
-    client = open_client(uri)
-    from mlflow.artifacts import download_artifacts
+    client = open_client(open_store(out))
     from mlflow.exceptions import MlflowException
+    from mlflow.utils.file_utils import local_file_uri_to_path
 
     try:
         version = client.get_model_version_by_alias(REGISTERED_NAME, ALIAS)
     except MlflowException:  # there is none by this name
         raise UserError(
-            f"{place} has no champion yet: it is there once an ablation is complete."
+            f"{out} has no champion yet: it is there once an ablation is complete."
         ) from None
     # by the version's own source, MLflow would look in its global store, whatever it is told here
-    there = client.get_model_version_download_uri(REGISTERED_NAME, version.version)
-    return Path(download_artifacts(there, tracking_uri=uri))
+    made = client.get_model_version_download_uri(REGISTERED_NAME, version.version)
+    _, _, within = made.rpartition("/artifacts/models/")
+    folders = (out / "artifacts" / "models" / within, Path(local_file_uri_to_path(made)))
+    found = next((one for one in folders if any(one.rglob(_CHECKPOINT))), None)
+    if found is None:
+        raise UserError(f"{out} names a champion, but its files are gone: {folders[0]}.")
+    return found
 
 
 def register_model(uri: str, run_id: str, checkpoint: Path | str) -> str:
@@ -94,7 +99,7 @@ def _register(run_id: str, checkpoint: Path) -> str:
     from mlflow.models import infer_signature
 
     with tempfile.TemporaryDirectory() as scratch:
-        whole = Path(scratch) / "checkpoint.pt"
+        whole = Path(scratch) / _CHECKPOINT
         write_whole(checkpoint, whole)
         scorer, example = Scorer.load(whole, "cpu"), _example()
         answer = scorer.score(example["image"].tolist(), example["prompt"].tolist())
