@@ -34,7 +34,7 @@ class AblationArgs(DataFlags):
     """Compare the four canonical modes and write a report."""
 
     profile: Literal["smoke", "default", "full"] = "default"
-    """smoke: two minutes, proves nothing; default: ten splits; full: for a night or a GPU."""
+    """smoke: a few minutes, proves nothing; default: ten splits; full: for a night or a GPU."""
     protocol: ProtocolName = "auto"
     """How images are split (auto: replicates for the embedded benchmark, grouped_kfold below 100
     prompts, honest from 100 on)."""
