@@ -17,7 +17,7 @@ TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RA
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED SEEDS MARGIN TOKENIZER IMAGE_VIEW PYTHON TIMES
+  STRIKES SEED SEEDS MARGIN TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What nobody knows is a slip of the pen, and would be ignored.
@@ -35,7 +35,7 @@ MACHINE_FLAGS = $(call flag,ENGINE,engine)$(call flag,TRACKING_URI,tracking_uri)
   flag,OPTUNA_STORAGE,optuna_storage)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
-  flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call \
+  flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call flag,AUGMENT,augment)$(call \
   flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,MARGIN,margin)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
 
 # Several runs side by side have a folder of their own, unless one is named.
@@ -50,7 +50,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of "the same")  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
-	@echo "  study:    STUDY=ladder|depth|scale|data_size|batch_size|lr|variants|heads SPLITS=5 EPOCHS=8, or STUDY=tune"
+	@echo "  study:    STUDY=ladder|depth|ends|scale|data_size|batch_size|augmentation|lr|variants|heads"
+	@echo "            SPLITS=5 EPOCHS=8, or STUDY=tune"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "            COLUMNS='name=image prompt=caption mos_quality=score' where its columns differ,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k|evalmi50k|"
@@ -58,7 +59,7 @@ help: ## list the targets
 	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|published|official|leave_one_generator_out"
 	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"
-	@echo "            IMAGE_VIEW=whole|padded|centre|crops"
+	@echo "            IMAGE_VIEW=whole|padded|centre|crops AUGMENT=none|crop_flip"
 	@echo "  arms:     ARMS=lp_ft,llrd,ema,wise_ft,lora,adapter,bias_norm,projection,anchor,l2_sp,top_frozen,"
 	@echo "            image_only,text_only,soup,learnable_scale,curriculum_scale,antonym_heads (or all)"
 	@echo "  machines: ENGINE=local|ray RAY_ADDRESS=auto|HOST:6379 (docs/cluster.md)"

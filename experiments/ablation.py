@@ -16,7 +16,7 @@ from qa_core.errors import UserError
 from qa_core.records.schema import MARGIN, Kind, check_margin
 from qa_core.settings.data import ImageView, ProtocolName
 from qa_core.settings.model import EMBEDDED_BACKBONE
-from qa_core.settings.training import CachePrecision
+from qa_core.settings.training import Augmentation, CachePrecision
 from studies.engine.local import interrupts_held
 from studies.engine.machines import EngineChoice, EngineName
 from studies.profiles import PROFILES, Profile, StudyRequest
@@ -50,6 +50,10 @@ class AblationArgs(DataFlags):
     window in the middle at native resolution; crops: the whole and nine such windows (training
     draws some, testing averages all). Default: centre where qa-tiny sees one's own images, or else
     whole."""
+    augment: Augmentation | None = None
+    """crop_flip: each training step sees one of eight random crops of an image, half of them
+    mirrored; validation and test see the image itself. Default: crop_flip with protocol published,
+    or else none."""
     engine: EngineName = "local"
     """local: processes of this machine; ray: the cluster at RAY_ADDRESS (docs/cluster.md)."""
     workers: int = 0
@@ -206,6 +210,7 @@ def base_config(args: AblationArgs) -> RunConfig:
             "tokenizer": None if args.tokenizer is None else str(args.tokenizer),
             "image_view": args.image_view,
             **protocol_settings(args.protocol),
+            **({} if args.augment is None else {"augment": args.augment}),
             "epochs": PROFILES[args.profile].epochs,
             "threads": 1,
             "cache_gb": args.cache_gb,

@@ -52,6 +52,11 @@ class RunConfig:
             f"--train_only {part} says what trains, and so do --lora_rank and --adapter_reduction:"
             " give one.",
         )
+        require(
+            self.train.augment == "none" or self.data.image_view != "crops",
+            "--augment crop_flip and --image_view crops each say what a training step sees of an"
+            " image: give one.",
+        )
         if self.data.image_view is None:
             view = usual_view(self.clip.backbone, own_images=self.data.is_own)
             object.__setattr__(self, "data", dataclasses.replace(self.data, image_view=view))

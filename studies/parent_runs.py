@@ -41,6 +41,7 @@ MUST_AGREE = {
     Param.BACKBONE: "BACKBONE",
     Param.PRETRAINED: "PRETRAINED",
     Param.IMAGE_VIEW: "IMAGE_VIEW",
+    Param.AUGMENT: "AUGMENT",
     Param.BACKBONE_SHA256: "the backbone's weights",
     Param.N_SPLITS: "the number of splits",
     Param.N_TUNED_SPLITS: "the number of splits of the tuned settings",
@@ -114,6 +115,7 @@ def _data_params(workspace: "Workspace", base: RunConfig) -> dict[str, Any]:
         Param.BACKBONE: base.clip.backbone,
         Param.PRETRAINED: base.clip.pretrained,
         Param.IMAGE_VIEW: base.image_view,
+        Param.AUGMENT: base.train.augment,
         Param.BACKBONE_SHA256: workspace.backbone_sha256,
         Param.IMAGE_DEPTH: workspace.spec.image_depth,
     }
@@ -176,7 +178,7 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) ->
     Raises:
         UserError: They differ; the message names the parameters.
     """
-    there = {Param.N_SEEDS: "1"} | there  # earlier versions noted less
+    there = {Param.N_SEEDS: "1", Param.AUGMENT: "none"} | there  # earlier versions noted less
     noted = [name for name in MUST_AGREE if name in there]
     changed = [name for name in noted if there[name] != as_text(params[name])]
     if not changed:

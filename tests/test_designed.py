@@ -80,6 +80,21 @@ def test_each_depth_has_the_same_three_rates_and_none_frozen_is_the_residual_mod
     assert [p.candidates[0].freeze.freeze_layers for p in points[1:]] == freeze_depths(12)[1:]
 
 
+def test_ends_freeze_a_share_of_each_tower_from_either_end_or_of_one_alone() -> None:
+    found = {
+        (point.knobs["frozen"], point.knobs["frozen_share"]): point.candidates[0].freeze
+        for point in points_of("ends")
+    }
+    assert len(found) == 1 + 4 * 4
+    assert not found["nothing", 0.0].partial_freeze
+    half = {way: freeze for (way, share), freeze in found.items() if share == 0.5}
+    assert half["first blocks"].freeze_layers == half["last blocks"].freeze_layers == 6
+    assert half["last blocks"].freeze_from == "top"
+    image, text = half["image tower"], half["text tower"]
+    assert (image.freeze_image_layers, image.freeze_text_layers) == (6, 0)
+    assert (text.freeze_image_layers, text.freeze_text_layers) == (0, 2)
+
+
 def test_the_ladder_has_all_that_says_what_of_clip_trains_and_nothing_else() -> None:
     assert set(rungs()) == {
         *("residual", "residual_partial_freeze", "linear_probe", "lp_ft", "llrd", "ema"),
@@ -100,6 +115,8 @@ def test_knobs_say_what_is_varied() -> None:
         assert point.train_share == point.knobs["train_share"]
     for point in points_of("batch_size"):
         assert point.candidates[0].train.batch_size == point.knobs["batch_size"]
+    for point in points_of("augmentation"):
+        assert point.candidates[0].train.augment == point.knobs["augment"]
     for point in points_of("lr"):
         assert point.candidates[0].optim.lr == point.knobs["lr"]
     variants = {point.knobs["variant"] for point in points_of("variants")}

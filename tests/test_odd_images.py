@@ -102,14 +102,14 @@ def test_a_decoder_that_fails_in_any_way_is_that_files(
     paths = [tmp_path / "good.png", tmp_path / "bad.png"]
     for path in paths:
         Image.new("RGB", (8, 8)).save(path)
-    image_pixels = decode.image_pixels
+    upright_rgb = decode.upright_rgb
 
-    def fail(image: Image.Image, *given: object) -> np.ndarray:
+    def fail(image: Image.Image) -> Image.Image:
         if Path(str(getattr(image, "filename", ""))).name == "bad.png":
             raise NotImplementedError
-        return image_pixels(image, *given)  # pyright: ignore[reportArgumentType]
+        return upright_rgb(image)
 
-    monkeypatch.setattr(decode, "image_pixels", fail)
+    monkeypatch.setattr(decode, "upright_rgb", fail)
     with pytest.raises(UserError, match=r"bad\.png \(data row 2\) .* NotImplementedError"):
         open_image_store(paths, 8, tmp_path / "cache")
     problems, _ = image_findings(paths)

@@ -48,7 +48,8 @@ def test_published_is_one_draw_of_common_with_the_epoch_chosen_by_consistency():
     first = plan_protocol(frame(), "common", seed=3).splits[0]
     np.testing.assert_array_equal(split.test, first.test)
     assert split.validation is split.test
-    assert protocol_settings("published") == {"selection_metric": "srocc_consistency"}
+    expected = {"selection_metric": "srocc_consistency", "augment": "crop_flip"}
+    assert protocol_settings("published") == expected
     assert protocol_settings("common") == {}
     with pytest.raises(UserError, match="does not rate; take PROTOCOL=common"):
         plan_protocol(frame().drop(columns="mos_consistency"), "published")

@@ -17,6 +17,7 @@ from reports.evidence.design import Design
 from reports.evidence.frames import select
 from reports.evidence.load import load_ablation
 from reports.evidence.studies import ORDER, Study
+from reports.figures.studies.ends import compute_ends
 from reports.figures.studies.heads import compute_head_grid
 from reports.figures.studies.knob import compute_by_mode
 from reports.figures.studies.variants import compute_variants
@@ -224,6 +225,33 @@ def test_variants_are_differences_from_the_guide() -> None:
     assert data.rows["fitted base"]["residual"].mean == pytest.approx(0.1, abs=0.005)
 
 
+def test_crops_are_differences_from_training_without() -> None:
+    points: list[dict[str, object]] = [
+        {"mode": "residual", "augment": augment} for augment in ("none", "crop_flip")
+    ]
+    one = study("augmentation", points, lambda mode, augment: 0.7 - 0.1 * (augment != "none"))
+    data = compute_variants(one, "test_srocc_quality", "", "augment", "none")
+    assert list(data.rows) == ["crop_flip"]
+    assert data.rows["crop_flip"]["residual"].mean == pytest.approx(-0.1, abs=0.005)
+
+
+def test_either_end_and_either_tower_start_where_nothing_is_frozen() -> None:
+    points: list[dict[str, object]] = [
+        {"mode": "residual_partial_freeze", "frozen": way, "frozen_share": share}
+        for way, share in [("nothing", 0.0), ("first blocks", 0.5), ("last blocks", 0.5)]
+    ]
+    one = study(
+        "ends", points, lambda frozen, frozen_share, **_: 0.7 - 0.2 * (frozen == "last blocks")
+    )
+    first, last = compute_ends(
+        one, "test_srocc_quality", ("first blocks", "last blocks"), ""
+    ).curves
+    assert (first.label, last.label) == ("first blocks", "last blocks")
+    assert last.hollow and not first.hollow
+    assert [round(point.mean, 1) for point in last.points.values()] == [0.7, 0.5]
+    assert first.points[0.0] == last.points[0.0]
+
+
 def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object]]) -> None:
     """A study in a store, each of its cells made up but one, which a mode's confirmation shares."""
     writer = _Writer(out)
@@ -255,9 +283,11 @@ def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object
 KNOBS: dict[str, dict[str, list[object]]] = {
     "ladder": {"rung": ["residual", "lora"]},
     "depth": {"freeze_layers": [0, 6, 8, 12]},
+    "ends": {"frozen_share": [0.0, 0.5, 1.0]},
     "scale": {"residual_scale": [0.1, 0.2, 1.0]},
     "data_size": {"train_share": [0.1, 1.0]},
     "batch_size": {"batch_size": [8, 32]},
+    "augmentation": {"augment": ["none", "crop_flip"]},
     "lr": {"lr": [1e-5, 1e-4]},
     "variants": {"variant": ["guide", "fitted base"]},
     "heads": {"variant": ["guide", "best of 64 on the pool"]},

@@ -19,6 +19,10 @@ VIEWS = {
     "crops": "whole and windows at native resolution, 4 of 9 at random in training, averaged",
 }
 
+AUGMENTATIONS = {
+    "none": "",
+    "crop_flip": "; training sees one of eight random crops of it, half of them mirrored",
+}
 
 ONLY = {
     "all": "",
@@ -40,7 +44,7 @@ def configuration_panel(
         "mode": mode_name(config),
         "data": f"{table.name}: {len(table.frame)} images,"
         f" {table.frame['group'].nunique()} prompts",
-        "images": VIEWS[config.image_view],
+        "images": VIEWS[config.image_view] + AUGMENTATIONS[config.train.augment],
         "backbone": f"{config.clip.backbone}, weights {config.clip.pretrained}",
         "training": f"{train.epochs} epochs, batch {train.batch_size}"
         f"{_accumulation(config)}, learning rate {optim.lr:g}{heads}, {optim.scheduler}",

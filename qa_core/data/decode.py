@@ -1,4 +1,4 @@
-"""One image file as the model sees it: upright, RGB, and in the views that a run asks for.
+"""One image file as people see it: upright and RGB; and in the pictures that a run asks for.
 
 Files may come from strangers: only formats that Pillow decodes by itself are opened (an EPS,
 whatever its name, would start Ghostscript), an image that would take too much memory is refused by
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from qa_core.data.pictures import drawn_pixels, image_pixels
 from qa_core.settings.data import ImageView
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
@@ -48,36 +49,24 @@ _TURNS = {
 
 Pixels = TypeVar("Pixels", np.ndarray, Image.Image)
 
-GRID = 3
-"""Windows along each side; they overlap or leave gaps as the image's size has it."""
-MARGIN = (123, 117, 104)
-"""The mean colour of CLIP's pretraining, which is 0 after normalisation."""
-
-
-def n_views(view: ImageView) -> int:
-    """How many pictures of the model's size stand for one image."""
-    return 1 + GRID**2 if view == "crops" else 1
-
-
-def pixels_shape(size: int, view: ImageView) -> tuple[int, ...]:
-    """Shape of a decoded image: (3, size, size), or (views, 3, size, size) for several."""
-    shape = (3, size, size)
-    return (n_views(view), *shape) if view == "crops" else shape
-
 
 class UnreadableImage(ValueError):
     """A file that gives no pixels; the message says why."""
 
 
 def decode_image(
-    source: Path | BinaryIO | Image.Image, size: int, view: ImageView = "whole"
+    source: Path | BinaryIO | Image.Image,
+    size: int,
+    view: ImageView = "whole",
+    drawn: bool = False,
 ) -> np.ndarray:
-    """One image as uint8, of `pixels_shape`.
+    """One image as uint8, of `pixels_shape`: its plain pictures, or its random crops.
 
     Raises:
         UnreadableImage: Whatever went wrong with it.
     """
-    return _read(source, lambda image: image_pixels(image, size, view))
+    pixels = drawn_pixels if drawn else image_pixels
+    return _read(source, lambda image: pixels(upright_rgb(image), size, view))
 
 
 def decode_native(source: Path | BinaryIO | Image.Image, largest: int) -> np.ndarray:
@@ -177,45 +166,6 @@ def _one_large(file: Image.Image) -> contextlib.AbstractContextManager[object]:
 def _reason(error: Exception) -> str:
     said = " ".join(str(error).split()).rstrip(".")
     return said or type(error).__name__
-
-
-def image_pixels(image: Image.Image, size: int, view: ImageView = "whole") -> np.ndarray:
-    """One image, of any mode, as uint8 of `pixels_shape`.
-
-    `whole` resizes it to a square, `padded` into one, its aspect ratio kept; `crops` is `whole`,
-    then a grid of windows from edge to edge. A window shows the model's size at native resolution,
-    or half of the short side of an image that is smaller than twice the model's size. `centre` is
-    the window in the middle alone, and `whole` for so small an image.
-
-    Args:
-        image: As opened by Pillow.
-        size: Side of the square in pixels.
-        view: Which views.
-    """
-    image = upright_rgb(image)
-    if view == "padded":
-        image = ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, MARGIN)
-    if view == "crops":
-        return np.stack([_resized(image, size), *_windows(image, size)])
-    if view == "centre" and min(image.size) >= 2 * size:
-        return _windows(image, size)[GRID**2 // 2]
-    return _resized(image, size)
-
-
-def _resized(image: Image.Image, size: int) -> np.ndarray:
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image).transpose(2, 0, 1)  # (3, size, size)
-
-
-def _windows(image: Image.Image, size: int) -> list[np.ndarray]:
-    side = min(size, min(image.size) / 2)
-    lefts, tops = (np.linspace(0, length - side, GRID) for length in image.size)
-    if side == size:  # native pixels: windows start on whole ones
-        lefts, tops = lefts.round(), tops.round()
-    boxes = [(x, y, x + side, y + side) for y in tops.tolist() for x in lefts.tolist()]
-    windows = (image.resize((size, size), Image.Resampling.BICUBIC, box) for box in boxes)
-    return [np.asarray(window).transpose(2, 0, 1) for window in windows]
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qa_core.data.decode import UnreadableImage, decode_image, pixels_shape
+from qa_core.data.decode import UnreadableImage, decode_image
+from qa_core.data.pictures import pixels_shape
 from qa_core.errors import UserError
 from qa_core.settings.data import ImageView
 from qa_core.system.files import file_sha256, is_intact, noted_whole, take_room
@@ -25,8 +26,9 @@ def open_image_store(
     workers: int = 2,
     progress: Callable[[str], None] | None = None,
     view: ImageView = "whole",
+    drawn: bool = False,
 ) -> np.ndarray:
-    """Images as a read-only memory map of uint8 (n, [views,] 3, size, size), RGB in [0, 255].
+    """Images as a read-only memory map of uint8 (n, [pictures,] 3, size, size), RGB in [0, 255].
 
     Each image is resized (bicubic, antialiased); one of that size keeps its pixels. The store is
     found again by the files' contents and order, and a damaged one is rebuilt. Processes that open
@@ -39,6 +41,7 @@ def open_image_store(
         workers: Threads that decode.
         progress: Called with a line now and then while decoding.
         view: Which views of each image.
+        drawn: Random crops of the view instead.
 
     Raises:
         UserError: If there are no images, or a file cannot be read, with its row.
@@ -46,14 +49,15 @@ def open_image_store(
     if not paths:
         raise UserError("There are no images to open.")
     folder = cache_dir / "images"
-    version = STORE_VERSION if view == "whole" else f"{STORE_VERSION} {view}"
+    version = f"{STORE_VERSION}{'' if view == 'whole' else f' {view}'}{' drawn' * drawn}"
     key = hashlib.sha256(f"{version} {size} {images_sha256(paths)}".encode()).hexdigest()[:32]
     store = folder / f"{key}.u8"
-    shape = (len(paths), *pixels_shape(size, view))
+    shape = (len(paths), *pixels_shape(size, view, drawn))
     if not is_intact(store):
         folder.mkdir(parents=True, exist_ok=True)
         with noted_whole(store) as partial:
-            _decode_into(partial, paths, view, shape, workers, progress or (lambda line: None))
+            on_demand = ImagesOnDemand(paths, size, view, drawn)
+            _decode_into(partial, on_demand, workers, progress or (lambda line: None))
     return np.memmap(store, dtype=np.uint8, mode="r", shape=shape)
 
 
@@ -64,22 +68,38 @@ class ImagesOnDemand:
         paths: Image files, one a row.
         size: Side of the square in pixels.
         view: Which views of each image.
+        drawn: Random crops of the view instead.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, view: ImageView = "whole"):
+    def __init__(
+        self, paths: Sequence[Path], size: int, view: ImageView = "whole", drawn: bool = False
+    ):
         self._paths: list[Path] = list(paths)
         self._view: ImageView = view
-        self.shape = (len(paths), *pixels_shape(size, view))
+        self._drawn = drawn
+        self.shape = (len(paths), *pixels_shape(size, view, drawn))
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Pixels of some rows, uint8 (rows, [views,] 3, size, size)."""
+        """Pixels of some rows, uint8 (rows, [pictures,] 3, size, size)."""
         images = np.empty((len(np.arange(len(self))[rows]), *self.shape[1:]), np.uint8)
-        for place, row in enumerate(np.arange(len(self))[rows]):
-            images[place] = _decode_row(self._paths[row], int(row), self.shape[-1], self._view)
+        for place, row in enumerate(np.arange(len(self))[rows].tolist()):
+            images[place] = self.one(row)
         return images
+
+    def one(self, row: int) -> np.ndarray:
+        """Pixels of one row, uint8 ([pictures,] 3, size, size).
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        path = self._paths[row]
+        try:
+            return decode_image(path, self.shape[-1], self._view, self._drawn)
+        except UnreadableImage as error:
+            raise unreadable(path, row, error) from error
 
 
 def images_sha256(paths: Sequence[Path]) -> str:
@@ -97,31 +117,27 @@ def images_sha256(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _decode_row(path: Path, row: int, size: int, view: ImageView) -> np.ndarray:
-    try:
-        return decode_image(path, size, view)
-    except UnreadableImage as error:
-        raise unreadable(path, row, error) from error
+def pixels_sha256(images: "np.ndarray | ImagesOnDemand") -> str:
+    """Hash of decoded pixels (n, ...)."""
+    digest = hashlib.sha256(repr(images.shape).encode())
+    for start in range(0, len(images), 256):
+        digest.update(images[start : start + 256].tobytes())
+    return digest.hexdigest()
 
 
 def _decode_into(
-    partial: Path,
-    paths: Sequence[Path],
-    view: ImageView,
-    shape: tuple[int, ...],
-    workers: int,
-    progress: Callable[[str], None],
+    partial: Path, images: ImagesOnDemand, workers: int, progress: Callable[[str], None]
 ) -> None:
-    store = np.memmap(partial, dtype=np.uint8, mode="w+", shape=shape)
+    store = np.memmap(partial, dtype=np.uint8, mode="w+", shape=images.shape)
     take_room(partial)
 
     def fill(row: int) -> None:
-        store[row] = _decode_row(paths[row], row, shape[-1], view)
+        store[row] = images.one(row)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for done, _ in enumerate(pool.map(fill, range(len(paths))), start=1):
-            if done % PROGRESS_STEP == 0 or done == len(paths):
-                progress(f"decoded {done} of {len(paths)} images")
+        for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):
+            if done % PROGRESS_STEP == 0 or done == len(images):
+                progress(f"decoded {done} of {len(images)} images")
     store.flush()
 
 

@@ -51,8 +51,13 @@ def resolve_protocol(asked: ProtocolName, config: DataConfig) -> ProtocolName:
 
 
 def protocol_settings(protocol: ProtocolName) -> dict[str, Any]:
-    """Flags of a run that a protocol sets: `published` chooses the epoch by consistency."""
-    return {"selection_metric": "srocc_consistency"} if protocol == "published" else {}
+    """Flags of a run that a protocol sets, where nobody says otherwise.
+
+    `published` chooses the epoch by consistency, and trains on random crops and flips.
+    """
+    if protocol != "published":
+        return {}
+    return {"selection_metric": "srocc_consistency", "augment": "crop_flip"}
 
 
 def plan_protocol(
@@ -64,9 +69,9 @@ def plan_protocol(
     nothing with another or with the pool. Any other protocol splits the first replicate alone.
     `honest` and `grouped_kfold` (auto elsewhere): see `plan_splits`. `common`: 80/20 of the images
     at random, ten times, the best epoch chosen *on test*, as most papers do; for comparison with
-    them only. `published`: the first of these draws alone, the epoch chosen by consistency, as in
-    the ablation that was published with residual learning. `official` and `cross`: the one test
-    part that the column `part` names.
+    them only. `published`: the first of these draws alone, the epoch chosen by consistency, trained
+    on random crops and flips, as in the ablation that was published with residual learning.
+    `official` and `cross`: the one test part that the column `part` names.
     `leave_one_generator_out`: in each of five folds of the prompts, a model that saw neither those
     prompts nor the generator is tested on that generator's images of them.
 

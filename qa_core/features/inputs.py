@@ -19,6 +19,19 @@ DRAWN_WINDOWS = 4
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Random crops of images, of which a training step sees one each.
+
+    Attributes:
+        images: Pixels, tokens or embeddings (m, crops, ...) of the images that have any.
+        place_of: Where each image of the table is among them (n,).
+    """
+
+    images: ImageRows
+    place_of: np.ndarray
+
+
+@dataclass(frozen=True)
 class Features:
     """All images and prompts of a table, ready to enter the towers at one place.
 
@@ -32,6 +45,7 @@ class Features:
         entry: Where they enter.
         views: Views of each image.
         read: Which texts those are.
+        drawn: What training steps see instead of the images; None where they see these.
     """
 
     images: ImageRows
@@ -42,6 +56,7 @@ class Features:
     entry: TowerEntry
     views: int
     read: PromptTexts = PROMPTS_ALONE
+    drawn: Drawn | None = None
 
     def batch(
         self,
@@ -55,8 +70,9 @@ class Features:
         Args:
             rows: Rows of the table.
             device: Where the batch goes.
-            draw: Of several views take some at random, as training does; otherwise all.
-            drawn: Or take these (rows, views).
+            draw: Take pictures at random, as training does: a crop, or some of several views.
+                Otherwise the image itself, in all its views.
+            drawn: Or take these pictures (rows, pictures).
         """
         prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
         kept = self.read.rows(prompts, len(self.texts))
@@ -64,16 +80,27 @@ class Features:
         token_ids, longest = self.token_ids[chosen], int(self.lengths[chosen].max())
         if self.entry.text != EMBEDDING:
             texts, token_ids = texts[:, :longest], token_ids[:, :longest]
-        images, views = take(self.images, rows), self.views
-        if draw and views > 1:
-            drawn = draw_views(len(rows), views)
-        if drawn is not None:
-            images, views = images[torch.arange(len(rows))[:, None], drawn], drawn.shape[1]
+        drawn = self.draw(len(rows)) if draw else drawn
+        images, views = self._pictures(rows, drawn)
         parts = (images, torch.from_numpy(texts), token_ids, torch.from_numpy(text_of))
         # torch aligns its memory, NumPy does not, and MKL's last digits may depend on it
         moved = (part.to(device, copy=True) for part in parts)
         floats = (p.float() if p.dtype == torch.half else p for p in moved)
         return Batch(*floats, entry=self.entry, views=views, drawn=drawn)
+
+    def draw(self, rows: int, generator: torch.Generator | None = None) -> Tensor | None:
+        """Which pictures (rows, pictures) a training step sees; None where there is one each."""
+        if self.drawn is not None:
+            return torch.randint(self.drawn.images.shape[1], (rows, 1), generator=generator)
+        return draw_views(rows, self.views, generator) if self.views > 1 else None
+
+    def _pictures(self, rows: np.ndarray, drawn: Tensor | None) -> tuple[Tensor, int]:
+        """Images (rows, ...), or (rows, pictures, ...) where they are several; and how many."""
+        if drawn is None:
+            return take(self.images, rows), self.views
+        if self.drawn is None:
+            return take(self.images, rows, drawn), drawn.shape[1]
+        return take(self.drawn.images, self.drawn.place_of[rows], drawn)[:, 0], 1
 
 
 def draw_views(rows: int, views: int, generator: torch.Generator | None = None) -> Tensor:
@@ -83,11 +110,23 @@ def draw_views(rows: int, views: int, generator: torch.Generator | None = None) 
     return torch.cat([whole, 1 + order[:, :DRAWN_WINDOWS]], dim=1)
 
 
-def take(source: ImageRows, rows: np.ndarray) -> Tensor:
-    """Some rows as a tensor, on the device where the source is."""
+def take(source: ImageRows, rows: np.ndarray, pictures: Tensor | None = None) -> Tensor:
+    """Some rows as a tensor, on the device where the source is; or some pictures of each row.
+
+    Args:
+        source: Images (n, ...), or (n, pictures, ...).
+        rows: Which.
+        pictures: Which of their pictures (rows, k); None takes rows as they are.
+    """
+    if pictures is None:
+        if isinstance(source, Tensor):
+            return source[torch.from_numpy(rows).to(source.device)]
+        return torch.from_numpy(source[rows])
+    if isinstance(source, ImagesOnDemand):
+        return torch.from_numpy(source[rows])[torch.arange(len(rows))[:, None], pictures]
     if isinstance(source, Tensor):
-        return source[torch.from_numpy(rows).to(source.device)]
-    return torch.from_numpy(source[rows])
+        return source[torch.from_numpy(rows)[:, None].to(source.device), pictures.to(source.device)]
+    return torch.from_numpy(source[rows[:, None], pictures.numpy()])
 
 
 def resident(images: np.ndarray | ImagesOnDemand, device: str) -> ImageRows:

@@ -1,9 +1,9 @@
 """What a process loads once and every run shares: table, images, prompts, backbone, activations."""
 
 import copy
+import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from torch import Tensor
 from qa_core.backbones.backbone import Backbone, average_views, load_backbone
 from qa_core.backbones.tower import EMBEDDED, EMBEDDING, FROM_RAW, RAW, Boundary, TowerEntry
 from qa_core.config import RunConfig
-from qa_core.data.image_store import ImagesOnDemand, open_image_store
+from qa_core.data.image_store import ImagesOnDemand, pixels_sha256
 from qa_core.data.open_table import open_table
+from qa_core.data.pictures import N_DRAWN
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.rendered import N_REPLICATES
@@ -28,6 +29,7 @@ from qa_core.features.activations import (
 )
 from qa_core.features.cache_budget import CachePlan, boundary_bytes, plan_cache
 from qa_core.features.inputs import Features, resident, take
+from qa_core.features.random_crops import Opener, RandomCrops, image_opener
 from qa_core.model.freezing import plan_freezing
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts, texts_read_by
 from qa_core.settings.training import CachePrecision
@@ -51,10 +53,6 @@ class Embeddings:
     logit_scale: float
 
 
-Opener = Callable[[RatedTable], np.ndarray | ImagesOnDemand]
-"""Opens the images of a table."""
-
-
 class Workspace:
     """The shared, read-only part of all runs on one table with one backbone.
 
@@ -68,7 +66,7 @@ class Workspace:
         cache_dir: Where activations are kept; None keeps them in memory only.
         device: Where runs take place.
         progress: Told, in words, how far the filling of a cache has come.
-        opener: Opens the images of a block.
+        opener: Opens the images of a block, and random crops.
         whole: The workspace of which this one holds some blocks.
         rows: Rows of the whole table that this one has (None: all).
     """
@@ -102,6 +100,7 @@ class Workspace:
         self._tokenized: dict[PromptTexts, tuple[Tensor, Tensor]] = {}
         self.views = count_views(images)
         self._features: dict[tuple[TowerEntry, CachePrecision, PromptTexts], Features] = {}
+        self._crops = opener and RandomCrops(table, opener, self.backbone, cache_dir, progress)
 
     def _tokens(self, read: PromptTexts) -> tuple[Tensor, Tensor]:
         """Token ids (texts, longest) of all texts, and how many tokens each needs (texts,)."""
@@ -113,10 +112,7 @@ class Workspace:
     @functools.cached_property
     def images_sha256(self) -> str:
         """Hash of the decoded pixels."""
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        for start in range(0, len(self.images), 256):
-            digest.update(self.images[start : start + 256].tobytes())
-        return digest.hexdigest()
+        return pixels_sha256(self.images)
 
     @classmethod
     def open(
@@ -141,15 +137,9 @@ class Workspace:
             table = table.first_prompts(max_prompts)
         backbone = load_backbone(config.clip)
         device, kept = pick_device(config.train.device), cache_dir if config.train.cache else None
-        size, view, threads = backbone.image_size, config.image_view, config.data.num_workers
-
-        def opener(own: RatedTable) -> np.ndarray | ImagesOnDemand:
-            paths = [Path(path) for path in own.frame["image_path"]]
-            if kept is None or own.blocks is not None:
-                return ImagesOnDemand(paths, size, view)
-            return open_image_store(paths, size, kept, max(1, threads), progress, view)
-
-        return cls(table, opener(table), backbone, kept, device, progress, opener)
+        threads = config.data.num_workers
+        opener = image_opener(backbone.image_size, config.image_view, kept, threads, progress)
+        return cls(table, opener(table, False), backbone, kept, device, progress, opener)
 
     def holding(self, split: Split) -> tuple["Workspace", Split]:
         """The workspace of the blocks that a split uses, and the split in its row numbers."""
@@ -180,11 +170,12 @@ class Workspace:
         own = own.in_one_piece()
         return Workspace(
             own,
-            self._opener(own),
+            self._opener(own, False),
             self.backbone,
             self.cache_dir,
             self.device,
             self._progress,
+            self._opener,
             whole=self,
             rows=np.flatnonzero(chosen),
         )
@@ -207,8 +198,12 @@ class Workspace:
             return self.whole.cache_plan(config)
         n_texts, length = self._tokens(texts_read_by(config.head))[0].shape
         gb, precision = config.train.cache_gb, config.train.cache_precision
-        n_images, views = len(self.images), self.views
-        return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, views)
+        n_images, pictures = len(self.images), self._pictures_of(config)
+        return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, pictures)
+
+    def _pictures_of(self, config: RunConfig) -> int:
+        """Pictures of an image that runs of this configuration see."""
+        return self.views + (N_DRAWN if config.train.augment != "none" else 0)
 
     def entry(self, config: RunConfig) -> TowerEntry:
         """Where runs enter the towers: after their frozen layers, if those are cached."""
@@ -221,13 +216,13 @@ class Workspace:
     def cache_bytes(self, configs: Sequence[RunConfig]) -> int:
         """Bytes that the activations for all these configurations take."""
         n_texts, length = self._tokens(PROMPTS_ALONE)[0].shape
-        pictures = len(self.images) * self.views
-        entries: set[tuple[TowerEntry, CachePrecision]] = {
-            (self.entry(config), config.train.cache_precision) for config in configs
-        }
+        entries: dict[tuple[TowerEntry, CachePrecision], int] = {}
+        for config in configs:
+            key = self.entry(config), config.train.cache_precision
+            entries[key] = max(entries.get(key, 0), len(self.images) * self._pictures_of(config))
         return sum(
             boundary_bytes(self.backbone, entry.image, pictures, n_texts, length, precision)
-            for entry, precision in entries
+            for (entry, precision), pictures in entries.items()
             if entry.image != RAW
         )
 
@@ -242,6 +237,22 @@ class Workspace:
         precision, read = config.train.cache_precision, texts_read_by(config.head)
         return self._features_at(entry, precision, read)
 
+    def with_drawn(self, features: Features, config: RunConfig, train: np.ndarray) -> Features:
+        """The same inputs, with random crops for training where the configuration asks for them.
+
+        Args:
+            features: Inputs.
+            config: A resolved configuration.
+            train: Rows that are trained on. Of a block of the embedded benchmark no more are drawn;
+                other tables' rows all take their turn.
+        """
+        if config.train.augment == "none":
+            return features
+        assert self._crops is not None, "a workspace that trains is opened by Workspace.open"
+        rows = np.arange(len(self.images)) if self.whole is self else np.unique(train)
+        drawn = self._crops.of(rows, features.entry.image, config.train.cache_precision)
+        return dataclasses.replace(features, drawn=drawn)
+
     def anchors(self) -> Features:
         """Embeddings of all images and prompts by the pretrained towers, as inputs."""
         return self._features_at(EMBEDDED)
@@ -253,8 +264,13 @@ class Workspace:
         """
         if self.table.blocks is not None:
             for split in splits:
-                self.holding(split)[0].warm(configs)
+                part, own = self.holding(split)
+                part.warm(configs, [own])
             return
+        for config in configs:
+            if config.train.augment != "none" and self.entry(config).image != RAW:
+                for split in splits:
+                    self.with_drawn(self.features(config), config, split.train)
         asked: set[tuple[TowerEntry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
         }

@@ -105,7 +105,16 @@ class Foreseen(StrEnum):
 
 
 StudyName = Literal[
-    "ladder", "depth", "scale", "data_size", "batch_size", "lr", "variants", "heads"
+    "ladder",
+    "depth",
+    "ends",
+    "scale",
+    "data_size",
+    "batch_size",
+    "augmentation",
+    "lr",
+    "variants",
+    "heads",
 ]
 """The designed studies, in the order in which they run and are reported."""
 TUNE = "tune"
@@ -190,6 +199,7 @@ class Param:
     BACKBONE = "backbone"
     PRETRAINED = "pretrained"
     IMAGE_VIEW = "image_view"
+    AUGMENT = "augment"
     BACKBONE_SHA256 = "backbone_sha256"
     IMAGES_SHA256 = "images_sha256"
     """Hash of the decoded images (of the first block of a table in blocks)."""

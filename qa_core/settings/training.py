@@ -8,6 +8,7 @@ from qa_core.settings.checks import require, require_positive, require_range
 Scheduler = Literal["cosine", "linear", "constant", "step"]
 SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
 CachePrecision = Literal["full", "half"]
+Augmentation = Literal["none", "crop_flip"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,9 @@ class TrainConfig:
     """cpu, cuda, cuda:1, mps, or auto."""
     threads: int | None = None
     """CPU threads of this run (default: all cores); the number is part of a result's identity."""
+    augment: Augmentation = "none"
+    """crop_flip: each training step sees one of eight random crops of an image, of .8 to 1 of its
+    area, half of them mirrored; validation and test see the image itself."""
     cache: bool = True
     """Decode images and compute frozen layers once, and keep both; off: at every step."""
     cache_precision: CachePrecision = "full"

@@ -19,7 +19,7 @@ from qa_core.backbones.backbone import average_views
 from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.errors import UserError
-from qa_core.features.inputs import draw_views, take
+from qa_core.features.inputs import take
 from qa_core.features.workspace import Workspace
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.system.seeding import derived_seed
@@ -165,9 +165,12 @@ class _Stack:
         # CLIP is frozen, so an image is one short vector, and the whole table fits on the device.
         features = self.data.features
         everything = np.arange(len(features.prompt_of))
-        self.views = features.views
-        self.img = take(features.images, everything).to(self.device)  # (n, [views,] width)
-        self.averaged = self.img if self.views == 1 else average_views(self.img)
+        img = take(features.images, everything).to(self.device)  # (n, [views,] width)
+        self.averaged = img if features.views == 1 else average_views(img)
+        self.trained = img  # what steps see, (n, [pictures,] width)
+        if (drawn := features.drawn) is not None:
+            crops = take(drawn.images, np.arange(len(drawn.images))).to(self.device)
+            self.trained = crops[torch.from_numpy(drawn.place_of)]
         self.txt = torch.from_numpy(features.texts[features.prompt_of]).to(self.device)
         self.mos = {
             target: torch.tensor(values, dtype=torch.float32, device=self.device)
@@ -246,12 +249,14 @@ class _Stack:
         return {name: value.detach() for name, value in (parts | {"loss": loss}).items()}
 
     def _drawn_images(self, rows: np.ndarray, generators: Sequence[torch.Generator]) -> Tensor:
-        """Embeddings (seeds, batch, width) of rows, over the views that each seed draws."""
+        """Embeddings (seeds, batch, width) of rows, over the pictures that each seed draws."""
         chosen = torch.from_numpy(rows)
-        if self.views == 1:
-            return self.img[chosen]
-        drawn = torch.stack([draw_views(rows.shape[1], self.views, g) for g in generators])
-        return average_views(self.img[chosen[..., None], drawn])
+        if self.trained.ndim == 2:
+            return self.trained[chosen]
+        drawn = (self.data.features.draw(rows.shape[1], generator) for generator in generators)
+        pictures = torch.stack([own for own in drawn if own is not None])
+        seen = self.trained[chosen[..., None], pictures]
+        return seen[..., 0, :] if pictures.shape[-1] == 1 else average_views(seen)
 
     def _draw_masks(self, generators: Sequence[torch.Generator], rows: int) -> None:
         """Masks (members, rows, hidden) of each dropout, as each member alone would draw them."""

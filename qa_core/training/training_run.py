@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +189,16 @@ def prepare_run(
     model = QualityModel(workspace.fresh_backbone(config), config).to(workspace.device)
     if config.head.base_init == "fit" and config.head.residual_learning:
         fit_bases(model, workspace, mos, split.train)
+    drawn = partial(workspace.with_drawn, config=config, train=split.train)
     data = TrainingData(
-        features=workspace.features(config),
-        probe_features=workspace.probe_features(config) if probe_epochs(config) else None,
+        features=drawn(workspace.features(config)),
+        probe_features=drawn(workspace.probe_features(config)) if probe_epochs(config) else None,
         mos=mos,
         explanations=_explanation_teacher(config, workspace),
         train=split.train,
         train_subset=train_subset(split, frame["group"].to_numpy(str), config.train.seed),
         validation=split.validation,
-        anchors=workspace.anchors() if config.keep.anchor else None,
+        anchors=drawn(workspace.anchors()) if config.keep.anchor else None,
     )
     return model, Trainer(model, data, config, workspace.device)
 

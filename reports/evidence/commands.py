@@ -3,10 +3,12 @@
 import json
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from qa_core.config import RunConfig, usual_view
+from qa_core.data.protocols import protocol_settings
 from qa_core.records.schema import MARGIN, Param, Setting
+from qa_core.settings.data import ProtocolName
 from qa_core.settings.model import EMBEDDED_BACKBONE
 from reports.evidence.frames import select
 from reports.evidence.load import Ablation
@@ -26,12 +28,14 @@ def run_command(params: Mapping[str, str], ablation: Ablation, split: int | str)
         split: Number of the split, or `SPLIT`.
     """
     words = [SCRIPT]
+    protocol = ablation.params.get(Param.PROTOCOL, "auto")
     defaults = RunConfig().flat() | {"image_view": _usual_view(params)}
+    defaults |= protocol_settings(cast("ProtocolName", protocol))
     for name, default in defaults.items():
         text = params.get(name)
         if text is not None and text != _as_logged(default):
             words.append(_flag(name, text))
-    words += [f"--protocol {ablation.params.get(Param.PROTOCOL, 'auto')}", f"--split {split}"]
+    words += [f"--protocol {protocol}", f"--split {split}"]
     if ablation.params.get(Param.SPLIT_SEED, "0") != "0":
         words.append(f"--split_seed {ablation.params[Param.SPLIT_SEED]}")
     return " ".join([*words, "--test"])
@@ -84,6 +88,9 @@ def ablation_command(ablation: Ablation) -> str:
         named["TOKENIZER"] = cell.get("tokenizer")
     if (view := p.get("image_view", "whole")) != _usual_view(cell):
         named["IMAGE_VIEW"] = view
+    usual = protocol_settings(cast("ProtocolName", p["protocol"])).get("augment", "none")
+    if (augment := p.get(Param.AUGMENT, "none")) != usual:
+        named["AUGMENT"] = augment
     if ablation.n_seeds > 1:
         named["SEEDS"] = str(ablation.n_seeds)
     if ablation.margin != MARGIN:

@@ -22,7 +22,18 @@ from reports.figures import (
 )
 from reports.figures.arms import gains, line, retention
 from reports.figures.page import Page, draw_pages
-from reports.figures.studies import batch_size, data_size, depth, heads, ladder, lr, scale, variants
+from reports.figures.studies import (
+    augmentation,
+    batch_size,
+    data_size,
+    depth,
+    ends,
+    heads,
+    ladder,
+    lr,
+    scale,
+    variants,
+)
 from reports.figures.studies.page import DrawStudy, study_page
 
 PAGES: tuple[Page, ...] = (
@@ -44,9 +55,11 @@ PAGES: tuple[Page, ...] = (
 STUDIES: dict[str, DrawStudy] = {
     "ladder": ladder.draw_page,
     "depth": depth.draw_page,
+    "ends": ends.draw_page,
     "scale": scale.draw_page,
     "data_size": data_size.draw_page,
     "batch_size": batch_size.draw_page,
+    "augmentation": augmentation.draw_page,
     "lr": lr.draw_page,
     "variants": variants.draw_page,
     "heads": heads.draw_page,

@@ -1,8 +1,20 @@
 """All designed studies by name, in the order in which the full profile runs them."""
 
-from studies.designed import batch_size, data_size, depth, heads, ladder, lr, scale, variants
+from studies.designed import (
+    augmentation,
+    batch_size,
+    data_size,
+    depth,
+    ends,
+    heads,
+    ladder,
+    lr,
+    scale,
+    variants,
+)
 
-DESIGNS = {
-    module.DESIGN.name: module.DESIGN
-    for module in (ladder, depth, scale, data_size, batch_size, lr, variants, heads)
-}
+_STUDIES = (
+    *(ladder, depth, ends, scale, data_size),
+    *(batch_size, augmentation, lr, variants, heads),
+)
+DESIGNS = {study.DESIGN.name: study.DESIGN for study in _STUDIES}

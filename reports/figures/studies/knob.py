@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 LABELS = {
     "freeze_layers": "frozen blocks of each tower",
+    "frozen_share": "share of the blocks that is frozen",
     "residual_scale": "residual scale, quality and consistency",
     "lr": "learning rate",
     "batch_size": "batch size",
     "train_share": "share of the training prompts",
 }
-LINEAR = ("freeze_layers",)
+LINEAR = ("freeze_layers", "frozen_share")
 _DODGE = 0.012
 
 
@@ -114,6 +115,6 @@ def _draw_curve(ax: "Axes", curve: Curve, xs: list[float]) -> None:
 
 
 def _tick(knob: str, value: float) -> str:
-    if knob == "train_share":
+    if knob in ("train_share", "frozen_share"):
         return f"{100 * value:.0f} %"
     return f"{value:g}".replace("0.", ".", 1) if 0 < value < 1 else f"{value:g}"

@@ -19,28 +19,38 @@ from reports.verdicts.measured import measure, side_of_study
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GUIDE = "guide"
+VARIANT, GUIDE = "variant", "guide"
 _DODGE = 0.17
 
 
 @dataclass(frozen=True)
 class VariantsData:
-    """By variant and mode: mean and interval of a difference from the guide's setting."""
+    """By what was changed and mode: mean and interval of a difference from the unchanged."""
 
     label: str
     rows: dict[str, dict[str, Interval]]
 
 
-def compute_variants(study: Study, metric: str, label: str) -> VariantsData:
-    """Difference of a metric from the guide's setting on the same split."""
+def compute_variants(
+    study: Study, metric: str, label: str, knob: str = VARIANT, base: str = GUIDE
+) -> VariantsData:
+    """Difference of a metric from its value at the base of a knob, on the same split.
+
+    Args:
+        study: The study.
+        metric: Name of the measure.
+        label: Of the axis.
+        knob: What is changed.
+        base: Its value that all others are held against.
+    """
     rows: dict[str, dict[str, Interval]] = {}
     modes = sorted(set(study.cells["mode"]), key=mode_rank)
-    variants = [v for v in dict.fromkeys(study.cells["variant"]) if v != GUIDE]
+    variants = [v for v in dict.fromkeys(study.cells[knob]) if v != base]
     for variant in variants:
         for mode in modes:
-            own = side_of_study(study, mode=mode, variant=variant)
-            guide = side_of_study(study, mode=mode, variant=GUIDE)
-            difference = measure(study.design, [(1.0, own), (-1.0, guide)], metric)
+            own = side_of_study(study, mode=mode, **{knob: variant})
+            unchanged = side_of_study(study, mode=mode, **{knob: base})
+            difference = measure(study.design, [(1.0, own), (-1.0, unchanged)], metric)
             if len(difference.by_split):
                 rows.setdefault(variant, {})[mode] = difference.interval
     return VariantsData(label, rows)
