@@ -36,6 +36,7 @@ FLAGS = {
     "arms",
     "tokenizer",
     "image_view",
+    "augment",
     "out",
     "cache",
     "cache_gb",
