@@ -256,15 +256,15 @@ def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object
     """A study in a store, each of its cells made up but one, which a mode's confirmation shares."""
     writer = _Writer(out)
     writer.ablation_id = parent
-    ((knob, values),) = varies.items()
-    tags = {"study": name, "question": f"what of {knob}?", "n_splits": "2", "epochs": "3",
+    tags = {"study": name, "question": f"what of {name}?", "n_splits": "2", "epochs": "3",
             "variance_factor": "0.9"}  # fmt: skip
-    for number, value in enumerate(values):
+    for number, values in enumerate(zip(*varies.values(), strict=True)):
+        knobs = dict(zip(varies, values, strict=True))
         cells = [f"{name}-{number}-{split}" for split in range(2)]
         if number == 0:
             cells[0] = "residual_partial_freeze-guide-0"  # as the fixture names it
         tags[f"point.{number:03d}"] = json.dumps(
-            {"mode": "residual_partial_freeze", "knobs": {knob: value}, "train_share": 1.0,
+            {"mode": "residual_partial_freeze", "knobs": knobs, "train_share": 1.0,
              "lr": 1e-4, "pool": 0.6 + number / 100, "cells": cells}
         )  # fmt: skip
         for split, identity in enumerate(cells):
@@ -283,7 +283,7 @@ def write_study(out: Path, name: str, parent: str, varies: dict[str, list[object
 KNOBS: dict[str, dict[str, list[object]]] = {
     "ladder": {"rung": ["residual", "lora"]},
     "depth": {"freeze_layers": [0, 6, 8, 12]},
-    "ends": {"frozen_share": [0.0, 0.5, 1.0]},
+    "ends": {"frozen": ["nothing", "first blocks", "text tower"], "frozen_share": [0.0, 0.5, 1.0]},
     "scale": {"residual_scale": [0.1, 0.2, 1.0]},
     "data_size": {"train_share": [0.1, 1.0]},
     "batch_size": {"batch_size": [8, 32]},
