@@ -17,12 +17,14 @@ from qa_core.config import RunConfig, with_settings
 from qa_core.data.splits import Split, SplitPlan
 from qa_core.modes import BackboneSpec, freezing, prefix_blocks
 from qa_core.records.schema import Param
+from qa_core.settings.training import N_DRAWN
 from studies.designed.catalogue import DESIGNS
 from studies.designed.study_design import StudyDesign
 from studies.profiles import Profile
 from studies.space import ModeSpace
 
 if TYPE_CHECKING:
+    from qa_core.data.rated_table import RatedTable
     from qa_core.features.workspace import Workspace
 
 CALIBRATION_ROWS, SLOW_ROWS, SLOW_S = 48, 12, 0.05
@@ -245,7 +247,11 @@ def _noise_workspace(workspace: "Workspace") -> "Workspace":
     slow = (time.perf_counter() - started) / 2 > SLOW_S
     rows = np.linspace(0, len(workspace.images) - 1, SLOW_ROWS if slow else CALIBRATION_ROWS)
     table = workspace.table.of_rows(rows.astype(int)).in_one_piece()
-    return Workspace(table, noise[: len(rows)], backbone, None, device)
+
+    def crops(own: "RatedTable", _: bool) -> np.ndarray:
+        return np.repeat(noise[: len(own.frame), None], N_DRAWN, axis=1)
+
+    return Workspace(table, noise[: len(rows)], backbone, None, device, opener=crops)
 
 
 def _prefix_seconds(small: "Workspace", configs: Sequence[RunConfig]) -> float:
@@ -265,7 +271,8 @@ def _disk(
     Where the table has blocks, only the pool needs the activations of all depths searched.
     """
     opened = workspace.n_opened((*splits.folds, *splits.splits))
-    images = opened * float(np.prod(workspace.images.shape[1:])) / 1e9
+    pictures = workspace.pictures_of(guides[0]) / workspace.views
+    images = opened * pictures * float(np.prod(workspace.images.shape[1:])) / 1e9
     if workspace.table.blocks is None:
         kept = workspace.cache_bytes(searched)
     else:

@@ -11,6 +11,7 @@ from typing import Any
 from qa_core.config import RunConfig
 from qa_core.errors import UserError
 from qa_core.modes import BackboneSpec, TowerName, freezing, frozen_blocks, prefix_blocks
+from qa_core.settings.training import N_DRAWN
 from studies.profiles import Profile
 
 H100_BF16_PEAK = 989e12
@@ -113,17 +114,18 @@ def forecast_on_paper(
     """
     train = next(iter(configs.values())).train
     pair = image, text = towers(next(iter(configs.values())).clip.backbone)
-    per_depth = n_images * image.tokens * image.width * BYTES[train.cache_precision] / 1e9
+    pictures = n_images * (1 + N_DRAWN if train.augment != "none" else 1)
+    per_depth = pictures * image.tokens * image.width * BYTES[train.cache_precision] / 1e9
     cached = min(image.depth, int(train.cache_gb / per_depth))
     whole = sum(tower.depth * tower.block_flops for tower in (image, text))
-    prefix_hours = (n_images * whole / SPEED + START_S) / 3600
+    prefix_hours = (pictures * whole / SPEED + START_S) / 3600
     hours = {
         mode: _mode_hours(config, profile, n_images, pair, cached)
         for mode, config in configs.items()
     }
     trained = [_trainable_parameters(config, pair) for config in configs.values()]
     disk = {
-        "decoded images": n_images * 3 * image.side**2 / 1e9,
+        "decoded images": pictures * 3 * image.side**2 / 1e9,
         f"activations, one depth, {train.cache_precision} precision": per_depth,
         f"activations, all {image.depth - 1} depths of the search": per_depth * (image.depth - 1),
         "checkpoints": sum(profile.n_cells * count * 4 for count in trained) / 1e9,

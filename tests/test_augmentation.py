@@ -10,13 +10,14 @@ from PIL import Image
 
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
-from qa_core.data.pictures import N_DRAWN, drawn_pixels, image_pixels
+from qa_core.data.pictures import drawn_pixels, image_pixels
 from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model
 from qa_core.modes import resolve
 from qa_core.scorer import Scorer
+from qa_core.settings.training import N_DRAWN
 from qa_core.training.stacked_probes import train_probes
 from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import prepare_run, train_run
@@ -165,3 +166,10 @@ def test_embeddings_are_drawn_to_those_of_the_same_crops(
 def test_windows_and_crops_at_once_are_refused(base: RunConfig):
     with pytest.raises(UserError, match="--image_view crops"):
         with_settings(base, image_view="crops")
+
+
+def test_part_of_a_table_is_trained_with_crops_too(base: RunConfig, workspace: Workspace):
+    small = workspace.subset(np.arange(len(workspace.table.frame) // 2))
+    config = settled(base, workspace, freeze_clip=True)
+    own = plan_splits(small.table.frame["group"].to_numpy(str), "grouped_kfold").splits[0]
+    assert train_run(config, small, own, test=True).predictions is not None

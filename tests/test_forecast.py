@@ -40,6 +40,12 @@ def test_a_plan_names_every_mode_and_grows_with_the_ablation(
     with_study = forecast_ablation(
         workspace, spaces, splits, Profile(10, 8, 2, studies=("depth", "heads")), workers=2
     )
+    cropped = {
+        m: mode_space(m, with_settings(base, augment="crop_flip"), workspace.spec) for m in MODES
+    }
+    crops = forecast_ablation(workspace, cropped, splits, Profile(10, 8, 2), workers=2)
+    assert crops.disk_gb["decoded images"] == pytest.approx(9 * plan.disk_gb["decoded images"])
+    assert crops.disk_gb["activations"] == pytest.approx(9 * plan.disk_gb["activations"], rel=0.5)
     assert plan.studies_s == {}
     # the heads: two settings on ten splits, with no cell of their own on the pool
     assert with_study.studies_s["depth"] > with_study.studies_s["heads"] > 0
@@ -78,6 +84,10 @@ def test_a_forecast_on_paper_counts_what_is_known_of_vit_l_14() -> None:
     }
     cached = forecast_on_paper(roomy, PROFILES["default"], 30_000, cards=1)
     assert cached.cached_depths == 24
+    crops = {m: with_settings(c, augment="crop_flip") for m, c in configs.items()}
+    augmented = forecast_on_paper(crops, PROFILES["default"], 30_000, cards=1)
+    key = "activations, one depth, full precision"
+    assert augmented.disk_gb[key] == pytest.approx(9 * tokens)
     partial = "residual_partial_freeze"
     assert (
         cached.hours[partial] < one.hours[partial]

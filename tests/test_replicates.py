@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.image_store import open_image_store
 from qa_core.data.protocols import plan_protocol
 from qa_core.data.rated_table import RatedTable, blocks_of
@@ -42,9 +42,9 @@ def pair(narrow_models: None, small_table: Path, tmp_path: Path) -> Pair:
     drawn: list[int] = []
     table = replace(plain.table, frame=frame, draw=drawn.append)
 
-    def opener(own: RatedTable) -> np.ndarray:
+    def opener(own: RatedTable, crops: bool) -> np.ndarray:
         paths = [Path(path) for path in own.frame["image_path"]]
-        return open_image_store(paths, plain.backbone.image_size, tmp_path)
+        return open_image_store(paths, plain.backbone.image_size, tmp_path, drawn=crops)
 
     blocked = Workspace(table, plain.images, plain.backbone, tmp_path, "cpu", opener=opener)
     return Pair(blocked, plain, drawn, base)
@@ -87,6 +87,21 @@ def test_a_larger_share_opens_the_reserve_too(pair: Pair):
     assert len(own.train) == 2 * len(split.train)
     assert pair.blocked.holding(more)[0] is part  # opened once
     assert part.holding(own)[0] is part
+
+
+def test_crops_are_drawn_of_what_is_trained_on_alone(pair: Pair):
+    (split,) = plan_protocol(pair.blocked.table.frame, n_splits=1).splits
+    config = mode_config("residual_partial_freeze", pair.base, pair.blocked.spec)
+    config = with_settings(config, augment="crop_flip")
+    pair.blocked.warm([config], [split])
+    part, own = pair.blocked.holding(split)
+    drawn = part.with_drawn(part.features(config), config, own.train).drawn
+    assert drawn is not None and len(drawn.images) == len(own.train)
+    assert np.flatnonzero(drawn.place_of >= 0).tolist() == sorted(own.train.tolist())
+    here = train_run(config, pair.blocked, split, test=True).predictions
+    whole = train_run(config, pair.plain, split, test=True).predictions
+    assert here is not None and whole is not None
+    np.testing.assert_allclose(here["q"], whole["q"], rtol=1e-5)
 
 
 def test_the_pool_is_a_block_of_its_own(pair: Pair):

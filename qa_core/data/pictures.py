@@ -6,14 +6,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from qa_core.settings.data import ImageView
+from qa_core.settings.training import N_DRAWN
 
 GRID = 3
 """Windows along each side; they overlap or leave gaps as the image's size has it."""
 MARGIN = (123, 117, 104)
 """The mean colour of CLIP's pretraining, which is 0 after normalisation."""
 
-N_DRAWN = 8
-"""Random crops of an image, drawn once, of which a training step sees one."""
 _LEAST_AREA, _MOST_STRETCH, _ATTEMPTS = 0.8, 4 / 3, 10
 
 

@@ -16,7 +16,6 @@ from qa_core.backbones.tower import EMBEDDED, EMBEDDING, FROM_RAW, RAW, Boundary
 from qa_core.config import RunConfig
 from qa_core.data.image_store import ImagesOnDemand, pixels_sha256
 from qa_core.data.open_table import open_table
-from qa_core.data.pictures import N_DRAWN
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.splits import Split
 from qa_core.data.synthetic.rendered import N_REPLICATES
@@ -32,7 +31,7 @@ from qa_core.features.inputs import Features, resident, take
 from qa_core.features.random_crops import Opener, RandomCrops, image_opener
 from qa_core.model.freezing import plan_freezing
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts, texts_read_by
-from qa_core.settings.training import CachePrecision
+from qa_core.settings.training import N_DRAWN, CachePrecision
 from qa_core.system.device import pick_device
 
 
@@ -183,7 +182,8 @@ class Workspace:
     def subset(self, rows: np.ndarray) -> "Workspace":
         """The workspace of some rows of the table, renumbered from 0."""
         table, images = self.table.of_rows(rows).in_one_piece(), self.images[rows]
-        return Workspace(table, images, self.backbone, self.cache_dir, self.device, self._progress)
+        opened = (self.backbone, self.cache_dir, self.device, self._progress, self._opener)
+        return Workspace(table, images, *opened)
 
     def fresh_backbone(self, config: RunConfig) -> Backbone:
         """The pretrained backbone; what this configuration trains is a copy, the rest shared."""
@@ -198,10 +198,10 @@ class Workspace:
             return self.whole.cache_plan(config)
         n_texts, length = self._tokens(texts_read_by(config.head))[0].shape
         gb, precision = config.train.cache_gb, config.train.cache_precision
-        n_images, pictures = len(self.images), self._pictures_of(config)
+        n_images, pictures = len(self.images), self.pictures_of(config)
         return plan_cache(self.backbone, n_images, n_texts, length, gb, precision, pictures)
 
-    def _pictures_of(self, config: RunConfig) -> int:
+    def pictures_of(self, config: RunConfig) -> int:
         """Pictures of an image that runs of this configuration see."""
         return self.views + (N_DRAWN if config.train.augment != "none" else 0)
 
@@ -219,7 +219,7 @@ class Workspace:
         entries: dict[tuple[TowerEntry, CachePrecision], int] = {}
         for config in configs:
             key = self.entry(config), config.train.cache_precision
-            entries[key] = max(entries.get(key, 0), len(self.images) * self._pictures_of(config))
+            entries[key] = max(entries.get(key, 0), len(self.images) * self.pictures_of(config))
         return sum(
             boundary_bytes(self.backbone, entry.image, pictures, n_texts, length, precision)
             for (entry, precision), pictures in entries.items()
@@ -262,15 +262,18 @@ class Workspace:
 
         Where the table has blocks, of those that hold these splits.
         """
-        if self.table.blocks is not None:
+        if self.table.blocks is None:
+            self._fill(configs, np.arange(len(self.images)))
+        else:
             for split in splits:
                 part, own = self.holding(split)
-                part.warm(configs, [own])
-            return
+                part._fill(configs, own.train)
+
+    def _fill(self, configs: Sequence[RunConfig], train: np.ndarray) -> None:
+        """Fill the cache, crops of some rows included."""
         for config in configs:
             if config.train.augment != "none" and self.entry(config).image != RAW:
-                for split in splits:
-                    self.with_drawn(self.features(config), config, split.train)
+                self.with_drawn(self.features(config), config, train)
         asked: set[tuple[TowerEntry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
         }

@@ -9,6 +9,8 @@ Scheduler = Literal["cosine", "linear", "constant", "step"]
 SelectionMetric = Literal["mean_srocc", "srocc_quality", "srocc_consistency"]
 CachePrecision = Literal["full", "half"]
 Augmentation = Literal["none", "crop_flip"]
+N_DRAWN = 8
+"""Random crops of an image, drawn once, of which a training step sees one."""
 
 
 @dataclass(frozen=True)
