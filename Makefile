@@ -17,7 +17,7 @@ TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RA
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED SEEDS MARGIN TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES
+  STRIKES SEED SEEDS MARGIN CHECKPOINT TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What nobody knows is a slip of the pen, and would be ignored.
@@ -44,7 +44,7 @@ REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RU
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve check-data floor bench soak backbone worth clean
+.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve export check-data floor bench soak backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -113,6 +113,9 @@ ui: $(STAMP) ## MLflow's pages on OUT, with links to ready views (loopback; PORT
 
 serve: $(STAMP) ## the champion of the ablation in OUT answers requests (loopback; PORT=5001 WORKERS=1)
 	@$(BIN)/python -m experiments.serve$(call flag,OUT,out)$(call flag,PORT,port)$(call flag,WORKERS,workers)
+
+export: $(STAMP) ## the champion of OUT, or CHECKPOINT=file, for other programs: OUT/export
+	@$(BIN)/python -m experiments.export --checkpoint "$${CHECKPOINT:-$$OUT}" --out "$$OUT/export"
 
 check-data: $(STAMP) ## summarise rated images, name every problem with its row
 	@$(BIN)/python -m experiments.check_data$(DATA_FLAGS)$(call flag,BACKBONE,backbone)$(call \

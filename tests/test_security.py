@@ -37,6 +37,7 @@ VARIABLES = {
     "check-data": "TABLE BACKBONE",
     "bench": "ONLY CACHE",
     "serve": "OUT PORT WORKERS",
+    "export": "CHECKPOINT",
 }
 CODE = [path for folder in ("qa_core", "studies", "experiments", "reports") 
         for path in (ROOT / folder).rglob("*.py")]  # fmt: skip

@@ -58,7 +58,7 @@ class OpenClipVit(ImageTower):
         if start == self.depth or not (reads_one and is_plain(self.blocks[-1])):
             return super().embed(tokens, start)
         tokens = self.run_blocks(tokens, start, self.depth - 1)
-        class_token = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        class_token = torch.zeros(tokens.shape[0], dtype=torch.long, device=tokens.device)
         return self.tail(block_at(self.blocks[-1], tokens, class_token).unsqueeze(1))
 
     def groups(self) -> dict[str, list[Member]]:

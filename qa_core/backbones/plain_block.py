@@ -45,7 +45,7 @@ def block_at(block: Any, tokens: Tensor, at: Tensor, mask: Tensor | None = None)
         at: The position of each row (batch,).
         mask: Added to the attention of that position (batch, 1, length), or None.
     """
-    rows = torch.arange(len(tokens), device=tokens.device)
+    rows = torch.arange(tokens.shape[0], device=tokens.device)
     normed = block.ln_1(tokens)
     if mask is not None:
         mask = mask.repeat_interleave(block.attn.num_heads, dim=0)  # (batch * heads, 1, length)

@@ -36,7 +36,7 @@ class TextTower:
 
     def token_shape(self, length: int) -> tuple[int, int]:
         """Number of tokens of a text of so many ids, and their width."""
-        return length + self._has_class, self._text.positional_embedding.shape[1]
+        return length + int(self._has_class), self._text.positional_embedding.shape[1]
 
     def lengths(self, token_ids: Tensor) -> Tensor:
         """How many tokens (n,) each text needs for its exact embedding.
@@ -46,13 +46,13 @@ class TextTower:
         if self._is_causal:
             return self._read_at(token_ids) + 1
         length, _ = self.token_shape(token_ids.shape[1])
-        return torch.full((len(token_ids),), length, device=token_ids.device)
+        return torch.full((token_ids.shape[0],), length, device=token_ids.device)
 
     def stem(self, token_ids: Tensor) -> Tensor:
         """Tokens (batch, length, width) of token ids (batch, length), up to the context."""
         tokens = self._text.token_embedding(token_ids)
         if self._has_class:  # CoCa's class token comes last
-            last = self._text.cls_emb.expand(len(tokens), 1, -1)
+            last = self._text.cls_emb.expand(tokens.shape[0], 1, -1)
             tokens = torch.cat([tokens, last], dim=1)
         return tokens + self._text.positional_embedding[: tokens.shape[1]]
 
@@ -89,7 +89,7 @@ class TextTower:
 
     def tail(self, tokens: Tensor, token_ids: Tensor) -> Tensor:
         """L2-normalised embedding (batch, embed_dim) of the last block's tokens."""
-        rows = torch.arange(len(tokens), device=tokens.device)
+        rows = torch.arange(tokens.shape[0], device=tokens.device)
         return self._project(tokens[rows, self._read_at(token_ids)])
 
     def _read_at(self, token_ids: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class TextTower:
         if pool_type == "eos":
             return (token_ids == self._eos_id).int().argmax(dim=1)
         at = 0 if pool_type == "first" else self.token_shape(token_ids.shape[1])[0] - 1
-        return torch.full((len(token_ids),), at, device=token_ids.device)
+        return torch.full((token_ids.shape[0],), at, device=token_ids.device)
 
     def _project(self, pooled: Tensor) -> Tensor:
         pooled = self._text.ln_final(pooled)  # a per-token norm: pooling first is exact

@@ -17,7 +17,8 @@ from qa_core.settings.model import BackboneConfig
 OPENAI_VOCABULARY = 49408
 VOCABULARY_FILE = "tokenizer.json"
 _SETTINGS_FILES = ("special_tokens_map.json", "tokenizer_config.json")
-_USUAL = {"pad_token": ("<pad>", "[PAD]", "<|endoftext|>"), "sep_token": ("</s>", "[SEP]")}
+_START, _END = "<|startoftext|>", "<|endoftext|>"  # of CLIP's tokenizers of Hugging Face
+_USUAL = {"pad_token": ("<pad>", "[PAD]", _END), "sep_token": ("</s>", "[SEP]")}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _byte_pairs(folder: Path) -> str:
     """CLIP's tokenizer of older folders, `vocab.json` and `merges.txt`, as `tokenizer.json`."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    start, end = "<|startoftext|>", "<|endoftext|>"
+    start, end = _START, _END
     files = [str(folder / name) for name in ("vocab.json", "merges.txt")]
     try:
         pairs = models.BPE.from_file(*files, end_of_word_suffix="</w>", unk_token=end)
@@ -114,6 +115,24 @@ def _byte_pairs(folder: Path) -> str:
         ]
     )
     return tokenizer.to_str()
+
+
+def write_tokenizer(folder: Path, files: TokenizerFiles) -> None:
+    """Write the files of a Hugging Face tokenizer as `find_tokenizer` reads them."""
+    (folder / VOCABULARY_FILE).write_text(files.vocabulary, encoding="utf-8")
+    (folder / _SETTINGS_FILES[-1]).write_text(files.settings, encoding="utf-8")
+
+
+def write_byte_pairs(folder: Path, tokenizer: SimpleTokenizer) -> None:
+    """Write open_clip's byte pairs as a `CLIPTokenizer` of Hugging Face, with the same ids."""
+    names = {tokenizer.sot_token_id: _START, tokenizer.eot_token_id: _END}
+    ids = {names.get(number, token): number for token, number in tokenizer.encoder.items()}
+    merges = "".join(f"{' '.join(pair)}\n" for pair in tokenizer.bpe_ranks)
+    (folder / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": tokenizer.context_length}
+    settings |= {"bos_token": _START} | dict.fromkeys(("eos_token", "pad_token", "unk_token"), _END)
+    write_tokenizer(folder, TokenizerFiles(_byte_pairs(folder), json.dumps(settings)))
 
 
 def make_tokenizer(name: str, text: dict[str, Any], files: TokenizerFiles | None) -> Any:

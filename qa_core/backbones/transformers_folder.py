@@ -1,16 +1,18 @@
 """Folders of the `transformers` library: CLIPModel and SiglipModel, as open_clip builds them.
 
 `transformers` itself is not needed: `config.json` becomes open_clip's configuration here, and
-`transformers_weights` gives the weights open_clip's names.
+`transformers_weights` gives the weights open_clip's names. `describe_clip` goes the other way.
 """
 
 import json
 import re
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from timm.models import register_model
 from torch import nn
 
@@ -161,6 +163,68 @@ def _text(folder: Path, text: dict[str, Any]) -> dict[str, Any]:
     return found | {"hf_tokenizer_name": "transformers", "tokenizer_kwargs": clean}
 
 
+_SAID = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
+_SAID_OF_BOTH = {"layers", "width", "mlp_ratio", "norm_kwargs", "act_kwargs"}
+_SAID_OF_IMAGE = _SAID_OF_BOTH | {"head_width", "patch_size", "image_size", "patch_dropout"}
+_SAID_OF_TEXT = _SAID_OF_BOTH | {"heads", "context_length", "vocab_size", "pool_type", "eos_id"}
+_SAID_OF_TEXT |= {"hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
+
+
+def describe_clip(architecture: dict[str, Any], end_id: int) -> dict[str, Any]:
+    """The `config.json` of a `CLIPModel`, of which `read_architecture` makes the same model again.
+
+    Args:
+        architecture: open_clip's configuration.
+        end_id: The token at which a text's embedding is read.
+
+    Raises:
+        UserError: A CLIPModel cannot be this model; it names what is different.
+    """
+    image = CLIPVisionCfg(**architecture["vision_cfg"])
+    text = CLIPTextCfg(**architecture["text_cfg"])
+    others = sorted(architecture.keys() - _SAID)
+    others += _beyond(image, _SAID_OF_IMAGE) + _beyond(text, _SAID_OF_TEXT)
+    others += [] if text.pool_type in ("argmax", "eos") else ["pool_type"]
+    others += [] if isinstance(image.layers, int) else ["ResNet"]  # of four numbers
+    if others:
+        raise UserError(f"transformers' CLIPModel has no {', '.join(others)}, as this model has.")
+    quick = architecture.get("quick_gelu", False)
+    vision_config = _told(image, quick, image.width // image.head_width)
+    vision_config |= {"image_size": image.image_size, "patch_size": image.patch_size}
+    text_config = _told(text, quick, text.heads) | {"eos_token_id": end_id}
+    text_config |= {
+        "max_position_embeddings": text.context_length,
+        "vocab_size": text.vocab_size,
+    }
+    return {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": architecture["embed_dim"],
+        "vision_config": vision_config,
+        "text_config": text_config,
+    }
+
+
+def _beyond(tower: CLIPVisionCfg | CLIPTextCfg, said: set[str]) -> list[str]:
+    """Settings of a tower that are neither among those said nor as they are by default."""
+    named = [(field.name, field.default) for field in fields(tower) if field.name not in said]
+    return [name for name, default in named if getattr(tower, name) != default]
+
+
+def _told(tower: CLIPVisionCfg | CLIPTextCfg, quick: bool, heads: int) -> dict[str, Any]:
+    """What both towers of a `CLIPModel` are told alike: `_shared` turned round."""
+    options = tower.act_kwargs or {}
+    act = "quick_gelu" if quick else next(n for n, own in _ACTIVATIONS.items() if own == options)
+    return {
+        "hidden_size": tower.width,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": heads,
+        "intermediate_size": int(tower.width * tower.mlp_ratio),
+        "hidden_act": act,
+        "layer_norm_eps": (tower.norm_kwargs or {}).get("eps", 1e-5),
+    }
+
+
 def _has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("tokenizer.json", "merges.txt"))
 
@@ -168,6 +232,12 @@ def _has_tokenizer(folder: Path) -> bool:
 # --- the image tower of SigLIP, of any shape -----------------------------------------------------
 
 _SIGLIP_NAME = re.compile(r"siglip_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(gelu\w*)")
+
+
+def is_ours(architecture: dict[str, Any]) -> bool:
+    """Whether an image tower is one that only `register_image_tower` knows."""
+    name = architecture.get("vision_cfg", {}).get("timm_model_name") or ""
+    return _SIGLIP_NAME.fullmatch(name) is not None
 
 
 def register_image_tower(architecture: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ _SIGLIP_IMAGE: Rules = (
     (".layer_norm2.", ".norm2."),
 )
 _QUERY = re.compile(r"(.+\.attn\.)q_proj\.(weight|bias)")
+_JOINED = re.compile(r"(.+\.attn\.)in_proj_(weight|bias)")
 
 
 def from_transformers(state: StateDict) -> StateDict:
@@ -73,6 +74,33 @@ def from_transformers(state: StateDict) -> StateDict:
         if f"{name}.weight" in found:
             found[own] = found.pop(f"{name}.weight").T.contiguous()
     return found
+
+
+def to_transformers(state: StateDict) -> StateDict:
+    """The state dict of a `CLIPModel`: `from_transformers` turned round.
+
+    Args:
+        state: Of open_clip's `CLIP` with its own two transformers.
+    """
+    found: StateDict = {}
+    for name, value in state.items():
+        if name in ("visual.proj", "text_projection"):
+            theirs = name.replace("visual.proj", "visual_projection")
+            found[f"{theirs}.weight"] = value.T.contiguous()
+        elif match := _JOINED.fullmatch(name):
+            start, kind = match.groups()
+            for letter, part in zip("qkv", value.chunk(3), strict=True):
+                found[_named_there(f"{start}{letter}_proj.{kind}")] = part.contiguous()
+        else:
+            found[_named_there(name)] = value.contiguous()
+    return found
+
+
+def _named_there(name: str) -> str:
+    """The name in `transformers` of a parameter of open_clip's `CLIP`."""
+    for theirs, ours in reversed(_CLIP_IMAGE if name.startswith("visual.") else _TEXT):
+        name = name.replace(ours, theirs)
+    return name
 
 
 def _renamed(name: str, is_siglip: bool) -> str:

@@ -12,7 +12,11 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import register_parametrization
+from torch.nn.utils.parametrize import (
+    is_parametrized,
+    register_parametrization,
+    remove_parametrizations,
+)
 
 ALPHA = 16
 """A change is scaled by `ALPHA` / rank, so that the best rate hardly depends on the rank."""
@@ -53,3 +57,11 @@ def add_low_rank_changes(blocks: Iterable[nn.Module], rank: int) -> None:
         ]
         for module, name, weight in found:
             register_parametrization(module, name, LowRankChange(weight, rank))
+
+
+def fold_low_rank_changes(model: nn.Module) -> None:
+    """Add every change of low rank to its weight for good, so that the names are CLIP's again."""
+    for module in list(model.modules()):
+        if is_parametrized(module):
+            for name in list(module.parametrizations):  # pyright: ignore[reportArgumentType]
+                remove_parametrizations(module, name, leave_parametrized=True)

@@ -19,7 +19,7 @@ from qa_core.model.heads import (
 )
 from qa_core.model.narrowing import narrow_training
 from qa_core.model.refinement import Refinement
-from qa_core.model.texts import texts_read_by
+from qa_core.model.texts import Anchors, texts_read_by
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,18 @@ class QualityModel(nn.Module):
             texts: Of their texts, as `Batch` has them (texts, embed_dim).
             text_of: Which prompt each image has (batch,).
         """
-        txt = texts[text_of]
+        return self.score_pairs(img, texts[text_of], self.texts.anchors(texts, text_of))
+
+    def score_pairs(self, img: Tensor, txt: Tensor, anchors: Anchors | None) -> QualityOutput:
+        """Scores of normalised embeddings (batch, embed_dim) of images and of their prompts.
+
+        Args:
+            img: Of the images.
+            txt: Of the prompts.
+            anchors: Of the levels, where the heads read them.
+        """
         cos = (img * txt).sum(dim=-1)
-        head = self.heads(img, txt, cos, self.texts.anchors(texts, text_of))
+        head = self.heads(img, txt, cos, anchors)
         c, coarse, correction = head.c, None, None
         if self.refinement is not None:
             coarse = head.c
