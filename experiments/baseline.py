@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from qa_core.training.training_run import RunResult
 
 
+INTERRUPTED = "--resume_from with the …_last.pt in --output_dir goes on, once an epoch was finished"
+"""What is said after Ctrl-C."""
 FEW_SPLITS, MANY_SPLITS = 10, 20
 """Number of splits to choose from, as in the profiles default and full."""
 
@@ -157,6 +159,4 @@ def _print_end(args: BaselineArgs, result: "RunResult", said: Sequence[str]) -> 
 
 
 if __name__ == "__main__":
-    cli.run(
-        main, "--resume_from with the …_last.pt in --output_dir goes on, once an epoch was finished"
-    )
+    cli.run(main, INTERRUPTED)

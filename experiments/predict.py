@@ -20,6 +20,9 @@ from qa_core.system.files import written_whole
 if TYPE_CHECKING:
     from qa_core.scorer import Scorer
 
+INTERRUPTED = "the CSV ends with the last image scored"
+"""What is said after Ctrl-C."""
+
 
 @dataclass(frozen=True)
 class PredictArgs:
@@ -178,4 +181,4 @@ class Extremes:
 
 
 if __name__ == "__main__":
-    cli.run(main, "the CSV ends with the last image scored")
+    cli.run(main, INTERRUPTED)

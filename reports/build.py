@@ -1,4 +1,4 @@
-"""The report from MLflow: `python -m reports.build --out OUT [--tracking_uri URI]`."""
+"""The report of an ablation, built from MLflow alone."""
 
 import os
 import shlex
