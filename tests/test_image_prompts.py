@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -172,3 +174,54 @@ def test_quality_alone_needs_no_prompts(
     assert len(list(csv.DictReader(out.open()))) == 2
     with pytest.raises(UserError, match="what was asked for by --prompts"):
         predict(PredictArgs(checkpoint, str(pics), out=out))
+
+
+ROWS = [("a.png", "a cat"), ("sub/a.png", "a dog")]
+TABLES = {
+    "p.json": json.dumps([{"image": name, "caption": prompt} for name, prompt in ROWS]),
+    "p.jsonl": "".join(json.dumps({"name": n, "prompt": p}) + "\n" for n, p in ROWS),
+    "capitals.csv": "Prompt,Filename\na cat,./a.PNG\na dog,sub\\a.png\n",
+    "scored.tsv": "name\tprompt\tmos\na.png\ta cat\t3\nsub/a.png\ta dog\t4\n",
+    "swapped.txt": "prompt\tname\na cat\ta.png\na dog\tsub/a.png\n",
+    "comma.txt": "name,prompt\na.png,a cat\nsub/a.png,a dog\n",
+}
+
+
+@pytest.mark.parametrize("file", TABLES)
+def test_prompts_of_any_table_are_found_by_their_headings(pics: Path, tmp_path: Path, file: str):
+    (tmp_path / file).write_text(TABLES[file])
+    assert paired(pics, tmp_path / file) == dict(ROWS)
+    (tmp_path / file).write_text(TABLES[file], encoding="utf-16")
+    if not file.startswith("p."):
+        assert paired(pics, tmp_path / file) == dict(ROWS)
+
+
+def test_prompts_in_a_spreadsheet_are_found(pics: Path, tmp_path: Path):
+    pd.DataFrame(ROWS, columns=["name", "prompt"]).to_excel(tmp_path / "p.xlsx", index=False)
+    assert paired(pics, tmp_path / "p.xlsx") == dict(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("p.csv", "name,prompt\na.png,\n", "data row 1: a.png has no prompt"),
+        ("p.csv", "name,prompt\na.png,x\n,y\n", "data row 2: there is no name of an image"),
+        ("p.txt", "a.png\ta cat\t3\n", "data row 1 has 3 cells; it takes a path, a tab and a"),
+    ],
+)
+def test_gaps_and_cells_too_many_are_sentences(
+    pics: Path, tmp_path: Path, file: str, content: str, message: str
+):
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        paired(pics, tmp_path / file)
+
+
+def test_an_accent_is_the_same_however_it_is_written():
+    match = PathMatch(["caf\u00e9/\u00e9.png"], "x.csv")
+    assert match.row("cafe\u0301/e\u0301.PNG") == 0
+
+
+def test_a_line_separator_within_a_prompt_ends_no_line(pics: Path, tmp_path: Path):
+    (tmp_path / "p.txt").write_text("a.png\tone\u2028two\nsub/a.png\tthree\n")
+    assert paired(pics, tmp_path / "p.txt")["a.png"] == "one\u2028two"

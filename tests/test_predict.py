@@ -72,12 +72,12 @@ def test_prompts_come_from_a_table_a_list_or_beside_the_paths(
 def test_what_does_not_go_together_is_said(folder: Path, tmp_path: Path):
     (tmp_path / "two.txt").write_text("A\nB\n")
     (tmp_path / "p.csv").write_text("name,prompt\na.jpg,A\n")
-    (tmp_path / "bad.csv").write_text("image,text\na.jpg,A\n")
+    (tmp_path / "bad.csv").write_text("picture,words\na.jpg,A\n")
     (tmp_path / "list.txt").write_text("a.jpg\n")
     for images, prompts, message in (
         (folder, tmp_path / "two.txt", "has 2 prompts, but there are not as many images"),
         (folder, tmp_path / "p.csv", "has no prompt for .*b.png"),
-        (folder, tmp_path / "bad.csv", "column 'name' is missing; the table has image, text"),
+        (folder, tmp_path / "bad.csv", "has the columns picture, words; it needs name"),
         (folder, tmp_path / "none.txt", "no file of prompts"),
         (folder, None, "say what was asked for by --prompts"),
         (tmp_path / "list.txt", None, "line 1 has no tab"),

@@ -1,9 +1,11 @@
 """Image files with their prompts, as `experiments/predict.py` is given them."""
 
+import io
 import itertools
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qa_core.data.decode import SUFFIXES
@@ -11,7 +13,10 @@ from qa_core.data.path_match import PathMatch
 from qa_core.errors import UserError, visible
 
 _SHOWN = 5
-_HEADINGS = ("name", "image", "path", "image_path")
+_NAMES = ("name", "image", "path", "image_path", "file", "filename")
+_PROMPTS = ("prompt", "caption", "text")
+"""Headings of the two columns, in the order in which they are looked for."""
+_TABLES = (".csv", ".xlsx", ".xlsm", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def read_pairs(
@@ -38,11 +43,13 @@ def read_pairs(
         return ((path, "") for path in _paths(images))
     if not prompts.is_file():
         raise UserError(f"There is no file of prompts {prompts}.")
-    if prompts.suffix.lower() == ".csv":
+    if prompts.suffix.lower() in _TABLES:
         return _looked_up(images, *_table(prompts), prompts)
     texts = _without_blank_end(_text_lines(prompts))
     if not texts:
         raise UserError(f"{prompts} is empty.")
+    if None not in _places(re.split(r"[,;\t]", texts[0])):
+        return _looked_up(images, *_table(prompts), prompts)
     if any("\t" in text for text in texts):
         return _looked_up(images, *_tabs(texts, prompts), prompts)
     if len(texts) == 1:
@@ -98,11 +105,9 @@ def _lines(images: str) -> Iterator[str]:
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from (line.rstrip("\n") for line in file)
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+    from qa_core.data.tables.delimited import decoded
+
+    yield from (line.rstrip("\n") for line in io.StringIO(decoded(path), newline=None))
 
 
 def _without_blank_end(lines: Iterator[str]) -> list[str]:
@@ -114,41 +119,67 @@ def _without_blank_end(lines: Iterator[str]) -> list[str]:
 
 def _tabbed(lines: Iterator[str], source: str, needs_prompts: bool) -> Iterator[tuple[Path, str]]:
     for number, line in enumerate(lines, 1):
-        path, tab, prompt = line.partition("\t")
-        if not tab and needs_prompts:
+        if "\t" not in line and needs_prompts:
             raise UserError(f"{source}, line {number} has no tab and prompt; or give --prompts.")
+        path, prompt = _two_cells(line, f"{source}, line {number}") if "\t" in line else (line, "")
         yield Path(path), prompt
+
+
+def _two_cells(line: str, place: str) -> tuple[str, str]:
+    path, prompt, *more = line.split("\t")
+    if more:
+        raise UserError(
+            f"{place} has {2 + len(more)} cells; it takes a path, a tab and a prompt, or a first"
+            f" line that names the columns, {_NAMES[0]} and {_PROMPTS[0]} among them."
+        )
+    return path, prompt
 
 
 def _tabs(texts: list[str], source: Path) -> tuple[list[str], list[str]]:
     """Names and prompts of lines that are a path, a tab and a prompt."""
-    rows = [text.partition("\t") for text in texts]
-    if rows[0][0].strip().lower() in _HEADINGS:
-        rows = rows[1:]
-    for number, (_, tab, _) in enumerate(rows, 1):
-        if not tab:
+    rows: list[tuple[str, str]] = []
+    for number, text in enumerate(texts, 1):
+        if "\t" not in text:
             raise UserError(
                 f"{source}, data row {number} has no tab, others have: each line is an image's"
                 " path, a tab and its prompt, or none has one."
             )
-    return [name for name, _, _ in rows], [prompt for _, _, prompt in rows]
+        rows.append(_two_cells(text, f"{source}, data row {number}"))
+    return [name for name, _ in rows], [prompt for _, prompt in rows]
+
+
+def _places(header: Sequence[str]) -> list[int | None]:
+    """Places of names and prompts in a header, whatever its case; None for what it lacks."""
+    folded = [name.strip().casefold() for name in header]
+    return [
+        next((folded.index(name) for name in known if name in folded), None)
+        for known in (_NAMES, _PROMPTS)
+    ]
 
 
 def _table(path: Path) -> tuple[list[str], list[str]]:
-    """Names and prompts of a CSV; what an earlier run wrote names its images `image`."""
-    from qa_core.data.tables.cells import read_cells, require_columns
+    """Names and prompts of a table with a header."""
+    from qa_core.data.tables.cells import read_cells
 
     cells = read_cells(path)
-    of_predict = {"image", "prompt"} <= set(cells) and "name" not in cells
-    column = "image" if of_predict else "name"
-    require_columns(cells, path, (column, "prompt"))
-    return list(cells[column]), list(cells["prompt"])
+    header = list(map(str, cells.columns))
+    names, prompts = _places(header)
+    if names is None or prompts is None:
+        raise UserError(
+            f"{path} has the columns {', '.join(header)}; it needs {_NAMES[0]} (or"
+            f" {', '.join(_NAMES[1:])}) and {_PROMPTS[0]} (or {', '.join(_PROMPTS[1:])})."
+        )
+    return list(cells[header[names]]), list(cells[header[prompts]])
 
 
 def _looked_up(
     images: str, names: list[str], prompts: list[str], table: Path
 ) -> Iterator[tuple[Path, str]]:
     """Each image with the prompt of the row that its path fits; what is left over is said."""
+    for number, (name, prompt) in enumerate(zip(names, prompts, strict=True), 1):
+        if not (name.strip() and prompt.strip()):
+            lacks = f"{name} has no prompt" if name.strip() else "there is no name of an image"
+            raise UserError(f"{table}, data row {number}: {lacks}; fill it in, or delete the row.")
     match = PathMatch(names, str(table))
     is_folder = images != "-" and Path(images).is_dir()
     paths = _visible(Path(images)) if is_folder else _paths(images)

@@ -1,5 +1,6 @@
 """Matching the rows of a list to files by their paths, never by their order."""
 
+import unicodedata
 from collections.abc import Iterable
 
 from qa_core.errors import UserError
@@ -8,8 +9,14 @@ Parts = tuple[str, ...]
 
 
 def path_parts(name: str) -> Parts:
-    """A path's folders and name, whichever way its slashes lean."""
-    return tuple(p for p in str(name).strip().replace("\\", "/").split("/") if p not in ("", "."))
+    """A path's folders and name, whichever way its slashes lean, accents and endings are written.
+
+    Some systems keep an accent as a sign of its own; some cameras write endings in capitals.
+    """
+    clean = unicodedata.normalize("NFC", str(name)).strip().replace("\\", "/")
+    stem, dot, suffix = clean.rpartition(".")
+    clean = f"{stem}{dot}{suffix.lower()}" if "/" not in suffix else clean
+    return tuple(part for part in clean.split("/") if part not in ("", "."))
 
 
 class PathMatch:

@@ -20,7 +20,7 @@ def read_delimited(path: Path, encoding: str = "utf-8-sig") -> tuple[list[list[s
     Raises:
         UserError: If the file is missing, in another encoding, or a quote in it is wrong.
     """
-    lines = io.StringIO(_decoded(path, encoding), newline="")
+    lines = io.StringIO(decoded(path, encoding), newline="")
     first = lines.readline()
     named = re.fullmatch(r"sep=(.)\s*", first)
     if named is None:
@@ -46,7 +46,12 @@ def read_delimited(path: Path, encoding: str = "utf-8-sig") -> tuple[list[list[s
             ) from None
 
 
-def _decoded(path: Path, encoding: str) -> str:
+def decoded(path: Path, encoding: str = "utf-8-sig") -> str:
+    """The text of a file; a byte-order mark is skipped and tells UTF-16.
+
+    Raises:
+        UserError: If the file is missing or in another encoding.
+    """
     try:
         raw = path.read_bytes()
         return raw.decode("utf-16" if raw.startswith(_UTF16_MARKS) else encoding)
@@ -54,6 +59,6 @@ def _decoded(path: Path, encoding: str) -> str:
         raise UserError(f"{path}: there is no such table.") from None
     except UnicodeDecodeError:
         wanted = "UTF-8" if encoding == "utf-8-sig" else encoding
-        raise UserError(f"{path} is not {wanted} text; save the table as UTF-8 CSV.") from None
+        raise UserError(f"{path} is not {wanted} text; save it as UTF-8.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read as a table: {error.strerror}.") from None
