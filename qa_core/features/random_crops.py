@@ -67,16 +67,22 @@ class RandomCrops:
 
     def of(self, rows: np.ndarray, at: Boundary, precision: CachePrecision) -> Drawn:
         """Crops of some rows as they enter the tower at a boundary."""
-        key = at, precision, rows.tobytes()
-        if key not in self._found:
-            self._found[key] = self._compute(rows, at, precision)
-        return self._found[key]
+        self.fill(rows, {at}, precision)
+        return self._found[at, precision, rows.tobytes()]
 
-    def _compute(self, rows: np.ndarray, at: Boundary, precision: CachePrecision) -> Drawn:
-        images = self.opener(self.table.of_rows(rows).in_one_piece(), True)
-        if at != RAW:
-            inputs = image_inputs(self.backbone, images, pixels_sha256(images))
-            images = activations(inputs, [at], self.cache_dir, precision, self.progress)[at]
+    def fill(self, rows: np.ndarray, boundaries: set[Boundary], precision: CachePrecision) -> None:
+        """Compute crops of some rows at all these boundaries, in one pass."""
+        missing = {at for at in boundaries if (at, precision, rows.tobytes()) not in self._found}
+        if not missing:
+            return
+        pixels = self.opener(self.table.of_rows(rows).in_one_piece(), True)
+        found: dict[Boundary, Pixels] = {RAW: pixels} if RAW in missing else {}
+        if deeper := missing - {RAW}:
+            inputs = image_inputs(self.backbone, pixels, pixels_sha256(pixels))
+            found |= activations(inputs, deeper, self.cache_dir, precision, self.progress)
         place_of = np.full(len(self.table.frame), -1)
         place_of[rows] = np.arange(len(rows))
-        return Drawn(resident(images, str(self.backbone.pixel_mean.device)), place_of)
+        device = str(self.backbone.pixel_mean.device)
+        for at, images in found.items():
+            own = Drawn(resident(images, device), place_of)
+            self._found[at, precision, rows.tobytes()] = own

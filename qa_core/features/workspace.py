@@ -249,9 +249,12 @@ class Workspace:
         if config.train.augment == "none":
             return features
         assert self._crops is not None, "a workspace that trains is opened by Workspace.open"
-        rows = np.arange(len(self.images)) if self.whole is self else np.unique(train)
-        drawn = self._crops.of(rows, features.entry.image, config.train.cache_precision)
+        at, precision = features.entry.image, config.train.cache_precision
+        drawn = self._crops.of(self._rows_drawn(train), at, precision)
         return dataclasses.replace(features, drawn=drawn)
+
+    def _rows_drawn(self, train: np.ndarray) -> np.ndarray:
+        return np.arange(len(self.images)) if self.whole is self else np.unique(train)
 
     def anchors(self) -> Features:
         """Embeddings of all images and prompts by the pretrained towers, as inputs."""
@@ -271,9 +274,7 @@ class Workspace:
 
     def _fill(self, configs: Sequence[RunConfig], train: np.ndarray) -> None:
         """Fill the cache, crops of some rows included."""
-        for config in configs:
-            if config.train.augment != "none" and self.entry(config).image != RAW:
-                self.with_drawn(self.features(config), config, train)
+        self._fill_crops([c for c in configs if c.train.augment != "none"], train)
         asked: set[tuple[TowerEntry, CachePrecision]] = {
             (self.entry(config), config.train.cache_precision) for config in configs
         }
@@ -284,6 +285,15 @@ class Workspace:
             entries = {entry for entry, other in wanted if other == precision}
             self._image_activations({entry.image for entry in entries} - {RAW}, precision)
             self._text_activations({entry.text for entry in entries} - {RAW}, precision)
+
+    def _fill_crops(self, configs: Sequence[RunConfig], train: np.ndarray) -> None:
+        crops: dict[CachePrecision, set[Boundary]] = {}
+        for config in configs:
+            at = self.entry(config).image
+            crops.setdefault(config.train.cache_precision, set()).update({at} - {RAW})
+        for precision, boundaries in crops.items():
+            assert self._crops is not None, "a workspace that trains is opened by Workspace.open"
+            self._crops.fill(self._rows_drawn(train), boundaries, precision)
 
     def pretrained_embeddings(self) -> Embeddings:
         """Embeddings of all images and prompts by the pretrained towers."""
