@@ -53,6 +53,13 @@ def test_names_without_ending_and_with_backslashes(table: Path):
         read_csv_table(table, table.parent)
 
 
+def test_accents_are_the_same_however_the_disk_writes_them(table: Path):
+    table.write_text("name,prompt,mos_quality\n\u00e9.png,x,1\ne\u0300.png,y,2\n")
+    touch(table.parent / "e\u0301.png", table.parent / "\u00e8.png")
+    files = files_of(read_csv_table(table, table.parent), table.parent)
+    assert files == ["e\u0301.png", "\u00e8.png"]
+
+
 def test_images_one_folder_below_or_a_sentence_on_where_it_looked(table: Path):
     home = table.parent
     touch(home / "notes" / "x.txt", home / "pictures" / "a.png", home / "pictures/sub/b.jpg")

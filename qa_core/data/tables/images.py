@@ -1,6 +1,7 @@
 """Finding the images of a table: in which folder, and under which name on disk."""
 
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
@@ -105,7 +106,7 @@ class Disk:
             return [plain]
         place = PurePath(plain)
         inside = self._in(folder / place.parent)
-        wanted = place.name.casefold()
+        wanted = _folded(place.name)
         stem = PurePath(wanted).stem if _is_image(wanted) else wanted
         found = inside.get(wanted) or inside.get(f"{stem}/") or []
         return [str(place.parent / one) for one in found]
@@ -119,7 +120,7 @@ class Disk:
         if folder not in self._listed:
             listed = self._listed[folder] = {}
             for name in _files_in(folder):
-                plain = name.casefold()
+                plain = _folded(name)
                 keys = [plain, f"{PurePath(plain).stem}/"] if _is_image(plain) else [plain]
                 for key in keys:
                     listed.setdefault(key, []).append(name)
@@ -219,6 +220,11 @@ def _stays_inside(name: str) -> bool:
 def _is_confined(file: Path, folder: Path) -> bool:
     real = Path(os.path.realpath(file))
     return real.is_relative_to(folder) or real.is_relative_to(os.path.realpath(file.parent))
+
+
+def _folded(name: str) -> str:
+    """A name in small letters, its accents composed: some systems keep them as signs apart."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_image(name: str) -> bool:
