@@ -34,9 +34,10 @@ class PredictArgs:
     images: str
     """A folder, an image, a file with one path a line, or - for such lines on standard input."""
     prompts: Path | None = None
-    """A table with name,prompt (CSV, .xlsx, JSON, parquet); or a text file with one prompt for all images, one line per image, or
-    lines of a path, a tab and a prompt. Without it, each line of --images holds a path, a tab and a
-    prompt. Not needed where the checkpoint scores quality alone."""
+    """A table with name,prompt (CSV, .xlsx, JSON, parquet); or a text file with one prompt for all
+    images, one line per image, or lines of a path, a tab and a prompt. Without it, each line of
+    --images holds a path, a tab and a prompt. Not needed where the checkpoint scores quality
+    alone."""
     out: Path = Path("scores.csv")
     """The CSV to write."""
     sheet: Path | None = None
