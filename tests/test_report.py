@@ -18,7 +18,8 @@ from reports.build import build_report
 from reports.evidence.load import load_ablation
 from reports.figures.axes import spread
 from reports.figures.style import format_score
-from reports.paper.content import page_text, worst_cases
+from reports.paper.worst import worst_cases
+from reports.text.page_text import page_text
 
 
 @pytest.fixture(scope="module")

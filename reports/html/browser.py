@@ -15,7 +15,7 @@ from reports.evidence.frames import kept_together, select
 from reports.evidence.load import Ablation
 from reports.figures.style import colour, short
 from reports.language import say, say_all, say_word
-from reports.paper.content import page_text
+from reports.text.page_text import page_text
 
 LONGEST_PROMPT, LONGEST_NAME = 400, 80
 SCALE = 1000

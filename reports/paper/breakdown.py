@@ -10,9 +10,9 @@ from reports.evidence.load import Ablation
 from reports.figures.breakdown import compute_breakdown, level_words
 from reports.figures.style import format_score, short
 from reports.language import say, say_word
-from reports.paper.content import page_text
 from reports.paper.tables import NONE, Cell
 from reports.statistics import Interval
+from reports.text.page_text import page_text
 from reports.verdicts.breakdown import ALL, Level, Part, break_down
 
 LONGEST_LEVEL = 40

@@ -12,11 +12,12 @@ from qa_core.targets import TARGETS
 from reports.evidence.frames import mode_rank
 from reports.figures.style import label
 from reports.language import language, say
-from reports.paper.content import LONGEST_VALUE, banner, cover_facts, page_text
+from reports.paper.cover import banner, cover_facts
 from reports.paper.latex import booktabs, cell_text
 from reports.paper.published import published_content
 from reports.paper.tables import claim_rows, long_table, score_cell
 from reports.paper.typeset import compile_pdf
+from reports.text.page_text import LONGEST_VALUE, page_text
 from reports.verdicts.decided import Decided
 from reports.verdicts.measured import Entry
 from reports.verdicts.results import write_json
