@@ -18,6 +18,9 @@ from PIL import Image
 from xdist.scheduler import LoadScopeScheduling
 
 from benchmarks.soak import ablation_command
+from qa_core.config import run_config_from_flat
+from qa_core.data.splits import Split, plan_splits
+from qa_core.features.workspace import Workspace
 from qa_core.records.mlflow_store import open_store
 from qa_core.system.locking import waiting_lock
 from studies.engine.local import preload
@@ -116,6 +119,21 @@ def write_table(folder: Path, prompts: int = 12, images_per_prompt: int = 2) -> 
 def small_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The CSV of a small table: 12 prompts, 24 images of 32 px, both scores from 1 to 5."""
     yield write_table(tmp_path_factory.mktemp("table"))
+
+
+@pytest.fixture(scope="module")
+def workspace(
+    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    """The small table opened with the narrow model."""
+    flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
+    return Workspace.open(run_config_from_flat(flags), tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def split(workspace: Workspace) -> Split:
+    """The first split of the workspace, a file's own where it has one."""
+    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,14 @@ from PIL import Image
 from qa_core.arms import ARMS, MODES, parse_arms
 from qa_core.backbones.backbone import load_backbone
 from qa_core.config import RunConfig, run_config_from_flat
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.splits import Split
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.model.heads import ExpectedLevel
 from qa_core.model.lora import ALPHA, LowRankChange
 from qa_core.model.quality_model import QualityModel
 from qa_core.model.texts import PromptTexts
-from qa_core.modes import BackboneSpec, mode_config, resolve
+from qa_core.modes import BackboneSpec, mode_config
 from qa_core.scorer import Scorer
 from qa_core.settings.model import BackboneConfig
 from qa_core.training.averaging import WeightAverage
@@ -27,26 +27,9 @@ from qa_core.training.interpolation import PERCENTS, interpolate
 from qa_core.training.optim import depth_factors
 from qa_core.training.trainer import Trainer, probe_epochs
 from qa_core.training.training_run import prepare_run, train_run
+from tests.small_runs import SMALL, config
 
 SPEC = BackboneSpec(12, 4, published=True)
-SMALL = {"backbone": "narrow-3", "pretrained": "none", "batch_size": 8, "threads": 1}
-
-
-@pytest.fixture(scope="module")
-def workspace(
-    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Workspace:
-    data = {"data_csv_path": str(small_table), "mos_range_q": (1.0, 5.0)}
-    return Workspace.open(run_config_from_flat(SMALL | data), tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def split(workspace: Workspace) -> Split:
-    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
-
-
-def config(workspace: Workspace, **flags: Any) -> RunConfig:
-    return resolve(run_config_from_flat(SMALL | {"epochs": 2} | flags), workspace.spec)
 
 
 def trained(workspace: Workspace, split: Split, **flags: Any) -> tuple[QualityModel, Trainer]:

@@ -11,7 +11,7 @@ from PIL import Image
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.pictures import drawn_pixels, image_pixels
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.splits import Split
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model
@@ -82,11 +82,6 @@ def base(narrow_models: None, small_table: Path) -> RunConfig:
 @pytest.fixture(scope="module")
 def workspace(base: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace.open(base, tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def split(workspace: Workspace) -> Split:
-    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
 
 
 def settled(base: RunConfig, workspace: Workspace, **flags: Any) -> RunConfig:

@@ -1,7 +1,6 @@
 """Memory that does not suffice: the batch is split, the step stays the same, said once."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from qa_core.config import RunConfig, run_config_from_flat
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.splits import Split
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import QualityModel
@@ -21,19 +20,6 @@ from qa_core.training.training_run import prepare_run, train_run
 
 ROOM = 3
 """Images that the pretended device has room for."""
-
-
-@pytest.fixture(scope="module")
-def workspace(
-    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Workspace:
-    flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
-    return Workspace.open(run_config_from_flat(flags), tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def split(workspace: Workspace) -> Split:
-    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 
 from qa_core.backbones.backbone import Backbone, load_backbone
 from qa_core.config import RunConfig, run_config_from_flat
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
 from qa_core.model.quality_model import Batch, QualityModel
 from qa_core.modes import resolve
@@ -24,26 +24,9 @@ from qa_core.training.optim import make_optimizer
 from qa_core.training.trainer import Trainer
 from qa_core.training.training_run import prepare_run, train_run
 from tests.families import write_configs
+from tests.small_runs import config
 
-SMALL = {"backbone": "narrow-3", "pretrained": "none", "batch_size": 8, "threads": 1}
 WITH_BATCH_NORMS = ("resnet", "timm_resnet", "fastvit")
-
-
-@pytest.fixture(scope="module")
-def workspace(
-    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Workspace:
-    data = {"data_csv_path": str(small_table), "mos_range_q": (1.0, 5.0)}
-    return Workspace.open(run_config_from_flat(SMALL | data), tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def split(workspace: Workspace) -> Split:
-    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
-
-
-def config(workspace: Workspace, **flags: Any) -> RunConfig:
-    return resolve(run_config_from_flat(SMALL | {"epochs": 2} | flags), workspace.spec)
 
 
 def prepared(workspace: Workspace, split: Split, **flags: Any) -> tuple[QualityModel, Trainer]:

@@ -1,6 +1,5 @@
 """Probes trained together end where each would end alone."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,19 +19,6 @@ from qa_core.training.stacked_probes import (
 from qa_core.training.trainer import TrainingDiverged
 from qa_core.training.trainer_state import TrainerState
 from qa_core.training.training_run import RunResult, train_run
-
-
-@pytest.fixture(scope="module")
-def workspace(
-    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Workspace:
-    flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
-    return Workspace.open(run_config_from_flat(flags), tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def split(workspace: Workspace) -> Split:
-    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
 
 
 def probe(workspace: Workspace, **flags: Any) -> RunConfig:

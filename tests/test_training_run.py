@@ -13,7 +13,7 @@ import torch
 
 from qa_core.backbones.tower import FROM_RAW
 from qa_core.config import RunConfig, run_config_from_flat
-from qa_core.data.splits import Split, plan_splits
+from qa_core.data.splits import Split
 from qa_core.errors import UserError, in_words
 from qa_core.features.workspace import Workspace
 from qa_core.measures.alignment import alignment_retention, shuffled_pairs
@@ -32,25 +32,12 @@ TIMES = ("wall_s", "seconds_per_epoch", "peak_memory_mb")
 
 
 @pytest.fixture(scope="module")
-def workspace(
-    narrow_models: None, small_table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Workspace:
-    flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
-    return Workspace.open(run_config_from_flat(flags), tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
 def uncached(small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """The same data with every cache off; nothing may be written."""
     flags = {"backbone": "narrow-3", "pretrained": "none", "data_csv_path": str(small_table)}
     folder = tmp_path_factory.mktemp("nothing")
     yield Workspace.open(run_config_from_flat(flags | {"cache": False}), folder)
     assert not list(folder.iterdir())
-
-
-@pytest.fixture(scope="module")
-def split(workspace: Workspace) -> Split:
-    return plan_splits(workspace.table.frame["group"].to_numpy(str)).splits[0]
 
 
 def config(workspace: Workspace, **flags: Any) -> RunConfig:
