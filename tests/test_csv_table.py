@@ -114,7 +114,15 @@ def test_spreadsheet_dialects_read_the_same(write):
     ("lines", "message"),
     [
         (["name,mos_align", "a.png,1"], "column 'prompt' is missing; the table has name, mos_al"),
-        (["name,prompt", "a.png,x"], "'mos_quality' and 'mos_align' are both missing"),
+        (
+            ["name,prompt", "a.png,x"],
+            "'mos_quality' and 'mos_align' are missing; the table has name, prompt. One score is",
+        ),
+        (
+            ["picture,caption,rating", "a.png,x,1"],
+            "columns 'name' and 'prompt' and 'mos_quality' are missing; .* --columns"
+            " 'name=picture prompt=caption mos_quality=rating'",
+        ),
         ([HEADER], "no rows"),
         ([HEADER, "a.png,x,good,1"], r"data row 1 \(a.png\): mos_quality is 'good', not a number"),
         ([HEADER, "a.png,x,1,some"], r"data row 1 \(a.png\): mos_align is 'some', not a number"),

@@ -11,7 +11,7 @@ from qa_core.data.frames import column, rows_where
 from qa_core.data.groups import group_of
 from qa_core.data.rated_table import EXTRA, SPLIT_PARTS, MosRange, RatedTable
 from qa_core.data.tables.cells import require_columns
-from qa_core.data.tables.columns import missing_column, near_columns
+from qa_core.data.tables.columns import missing_columns, near_columns
 from qa_core.data.tables.images import locate_images
 from qa_core.data.tables.numbers import is_missing, parse_numbers
 from qa_core.data.tables.scales import Seen, choose_ranges, normalise
@@ -85,13 +85,8 @@ def _rated_rows(
     """The rows with any rating, and the column of each target that has one."""
     scores = {t: c for t in TARGETS if (c := score_column(cells, path, "mos", t)) is not None}
     if not scores:
-        near = near_columns(cells, "mos_quality")
-        hint = (
-            f" Is it {near[0]!r}? Then --columns mos_quality={near[0]} (COLUMNS=)." if near else ""
-        )
         raise UserError(
-            f"{path}: columns 'mos_quality' and 'mos_align' are both missing; the table has"
-            f" {', '.join(cells.columns)}.{hint}"
+            f"{missing_columns(cells, path, ['mos_quality', 'mos_align'])} One score is enough."
         )
     missing = {target: is_missing(column(cells, name)) for target, name in scores.items()}
     unrated = pd.concat(list(missing.values()), axis=1).all(axis=1)
@@ -119,14 +114,15 @@ def _prompts(
         return column(cells, "prompt")
     if Target.CONSISTENCY in scores:
         if not named:
-            raise UserError(missing_column(cells, path, "prompt"))
+            raise UserError(missing_columns(cells, path, ["prompt"]))
         raise UserError(
             f"{path}: column 'prompt' is empty in every row, and {scores[Target.CONSISTENCY]} rates"
             " images by their prompts; fill it, or take the scores out."
         )
     if not named and near_columns(cells, "prompt"):
         raise UserError(
-            f"{missing_column(cells, path, 'prompt')} Where there are no prompts: --columns prompt="
+            f"{missing_columns(cells, path, ['prompt'])} Where there are no prompts:"
+            " --columns prompt="
         )
     notes.append(
         "The table has no prompts: quality alone is scored, and where prompts are counted or kept"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from qa_core.data.frames import column, rows_where
 from qa_core.data.tables import records, spreadsheet
-from qa_core.data.tables.columns import missing_column
+from qa_core.data.tables.columns import missing_columns
 from qa_core.data.tables.delimited import read_delimited
 from qa_core.data.tables.numbers import points_for_commas
 from qa_core.errors import UserError
@@ -77,10 +77,10 @@ def _filled(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def require_columns(cells: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
-    """Raise UserError that names the first missing column, those that are there, and near ones."""
-    for name in names:
-        if name not in cells.columns:
-            raise UserError(missing_column(cells, path, name))
+    """Raise UserError that names the missing columns, those that are there, and near ones."""
+    missing = [name for name in names if name not in cells.columns]
+    if missing:
+        raise UserError(missing_columns(cells, path, missing))
 
 
 def pick_columns(cells: pd.DataFrame, path: Path, names: Mapping[str, str]) -> pd.DataFrame:
@@ -92,10 +92,8 @@ def pick_columns(cells: pd.DataFrame, path: Path, names: Mapping[str, str]) -> p
         names: Our name by theirs.
 
     Raises:
-        UserError: If one is missing.
+        UserError: If any is missing.
     """
     present = {name.casefold(): name for name in cells.columns}
-    for theirs in names:
-        if theirs.casefold() not in present:
-            require_columns(cells, path, (theirs,))
+    require_columns(cells, path, tuple(t for t in names if t.casefold() not in present))
     return pd.DataFrame({ours: cells[present[t.casefold()]] for t, ours in names.items()})

@@ -109,12 +109,34 @@ def _columns_named(cells: pd.DataFrame, path: Path, ours: str, theirs: str) -> l
     return found
 
 
-def missing_column(cells: pd.DataFrame, path: Path, name: str) -> str:
-    """The sentence on a column that is missing, with what may be meant by it."""
-    near = near_columns(cells, name)
-    hint = f" Is it {near[0]!r}? Then --columns {name}={near[0]} (COLUMNS=)." if near else ""
-    present = listed(list(cells.columns), 20)
-    return f"{path}: column {name!r} is missing; the table has {present}.{hint}"
+def missing_columns(cells: pd.DataFrame, path: Path, names: Sequence[str]) -> str:
+    """The sentence on columns that are missing, with what may be meant by each.
+
+    Further columns that the table seems to call otherwise are told with them.
+    """
+    meant = {name: near[0] for name in names if (near := near_columns(cells, name))}
+    for name in _unnamed(cells):
+        near = [one for one in near_columns(cells, name) if one not in meant.values()]
+        if name not in names and near:
+            meant[name] = near[0]
+    missing = [repr(name) for name in dict.fromkeys((*names, *meant))]
+    they = "column {} is" if len(missing) == 1 else "columns {} are"
+    said = f"{path}: {they.format(' and '.join(missing))} missing; the table has"
+    said += f" {listed(list(cells.columns), 20)}."
+    if not meant:
+        return said
+    theirs = " and ".join(map(repr, meant.values()))
+    given = " ".join(f"{ours}={near}" for ours, near in meant.items())
+    given = given if len(meant) == 1 else repr(given)
+    ask = "Is it" if len(meant) == 1 else "Are they"
+    return f"{said} {ask} {theirs}? Then --columns {given} (COLUMNS=)."
+
+
+def _unnamed(cells: pd.DataFrame) -> list[str]:
+    """What a table of ratings should have and has not by our names: one score is enough."""
+    scores = ("mos_quality", "mos_align", "mos_consistency")
+    wanted = ("name", "prompt", *(() if any(s in cells for s in scores) else scores[:2]))
+    return [name for name in wanted if name not in cells]
 
 
 def near_columns(cells: pd.DataFrame, name: str) -> list[str]:
