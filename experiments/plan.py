@@ -55,7 +55,7 @@ def print_calibrated(args: PlanArgs) -> None:
     undecoded = with_settings(base, cache=False)
     setup = Setup(undecoded, args.cache, args.protocol, 0, profile.n_splits, profile.max_prompts)
     workspace, splits = open_workspace(setup)
-    spaces = all_spaces(parse_arms(args.arms), base, workspace.spec)
+    spaces = all_spaces(parse_arms(args.arms), base, workspace.spec, workspace.table.targets)
     with open_machines(engine_choice(args)) as machines:
         workers = machines.workers
     print_forecast(forecast_ablation(workspace, spaces, splits, profile, workers), workers)

@@ -84,7 +84,7 @@ def run_studies(
             # open where a command was killed just before its end
             close_parents(tracker, "FINISHED")
             return 0
-        spaces = all_spaces(arms, setup.base, workspace.spec)
+        spaces = all_spaces(arms, setup.base, workspace.spec, workspace.table.targets)
         with (
             open_session(tracker, spaces) as mode_runs,
             machines.start(_context_opener(setup, context)) as engine,

@@ -17,7 +17,6 @@ from qa_core.data.splits import SplitPlan
 from qa_core.errors import UserError
 from qa_core.records.schema import Kind, Param, Tag
 from qa_core.records.tracking import RunRecord, Tracker, as_text
-from qa_core.targets import TARGETS
 from studies.context import opened_first
 from studies.objective import KNOBS
 from studies.profiles import Profile
@@ -109,7 +108,7 @@ def _data_params(workspace: "Workspace", base: RunConfig) -> dict[str, Any]:
         Param.DATA_VERSION: table.version,
         Param.DATA_SHA256: table.sha256,
         Param.N_GENERATORS: frame["generator"].nunique() if "generator" in frame else 0,
-        Param.TARGETS: ",".join(t for t in TARGETS if t.mos in frame),
+        Param.TARGETS: ",".join(table.targets),
         Param.RANGE_QUALITY: table.range_quality,
         Param.RANGE_CONSISTENCY: table.range_consistency,
         Param.BACKBONE: base.clip.backbone,

@@ -15,9 +15,11 @@ from qa_core.modes import (
     prefix_blocks,
     recommended_rates,
 )
+from qa_core.targets import TARGETS, Target
 
 SCALE_RANGE = (0.05, 0.5)
 """Above 0.5 a correction can override the base, which defeats the purpose of bounding it."""
+SCALE_OF = {Target.QUALITY: "residual_scale_q", Target.CONSISTENCY: "residual_scale_c"}
 DECADE = 10
 """A knob that spans a decade or more is searched on a log scale, as whole numbers are."""
 
@@ -54,22 +56,29 @@ class ModeSpace:
         return with_settings(self.guide, **values)
 
 
-def all_spaces(arms: Sequence[str], base: RunConfig, spec: BackboneSpec) -> dict[str, ModeSpace]:
+def all_spaces(
+    arms: Sequence[str],
+    base: RunConfig,
+    spec: BackboneSpec,
+    targets: Sequence[Target] = tuple(TARGETS),
+) -> dict[str, ModeSpace]:
     """The knobs of the modes, their controls and further arms, by name."""
-    return {name: mode_space(name, base, spec) for name in (*MODES, *CONTROLS, *arms)}
+    return {name: mode_space(name, base, spec, targets) for name in (*MODES, *CONTROLS, *arms)}
 
 
-def mode_space(name: str, base: RunConfig, spec: BackboneSpec) -> ModeSpace:
+def mode_space(
+    name: str, base: RunConfig, spec: BackboneSpec, targets: Sequence[Target] = tuple(TARGETS)
+) -> ModeSpace:
     """The knobs that a mode or arm has: those of its configuration, and those of its record.
 
-    Freeze depth goes from 1 to depth - 1 (none and all are other modes), scales over
-    `SCALE_RANGE`, the learning rate, on a log scale, over the range recommended for mode and
-    backbone.
+    Freeze depth goes from 1 to depth - 1 (none and all are other modes), the scale of each target
+    that is rated over `SCALE_RANGE`, the learning rate, on a log scale, over the range recommended
+    for mode and backbone.
     """
     guide, record = mode_config(name, base, spec), find_mode(name)
     assert record is not None, "it has a configuration"
     own = {knob: _range(low, high) for knob, (low, high) in record.knobs.items()}
-    return ModeSpace(name, guide, _ranges(guide, spec) | own)
+    return ModeSpace(name, guide, _ranges(guide, spec, targets) | own)
 
 
 def _range(low: float, high: float) -> BaseDistribution:
@@ -78,14 +87,15 @@ def _range(low: float, high: float) -> BaseDistribution:
     return FloatDistribution(low, high, log=high >= DECADE * low)
 
 
-def _ranges(guide: RunConfig, spec: BackboneSpec) -> dict[str, BaseDistribution]:
+def _ranges(
+    guide: RunConfig, spec: BackboneSpec, targets: Sequence[Target]
+) -> dict[str, BaseDistribution]:
     """What tuning may change in every configuration of this kind."""
     ranges: dict[str, BaseDistribution] = {}
     if freezing(guide) == "partial":
         ranges["freeze_layers"] = IntDistribution(1, spec.image_depth - 1)
     if guide.head.residual_learning:
-        ranges["residual_scale_q"] = FloatDistribution(*SCALE_RANGE)
-        ranges["residual_scale_c"] = FloatDistribution(*SCALE_RANGE)
+        ranges |= {SCALE_OF[target]: FloatDistribution(*SCALE_RANGE) for target in targets}
     rates = recommended_rates(guide, spec)
     ranges["lr"] = FloatDistribution(rates.low, rates.high, log=True)
     return ranges

@@ -6,6 +6,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from qa_core.arms import MODES
 from qa_core.config import run_config_from_flat, with_settings
 from qa_core.modes import BackboneSpec, freezing
+from qa_core.targets import Target
 from studies.ablation import confirmation_settings
 from studies.cells import _job_name
 from studies.confirmation import ConfirmationWork
@@ -28,6 +29,8 @@ SCALES = {"residual_scale_q", "residual_scale_c"}
 )
 def test_a_mode_is_searched_over_the_knobs_it_has(mode: str, knobs: set[str]) -> None:
     assert set(mode_space(mode, BASE, TINY).distributions) == knobs
+    on_quality = mode_space(mode, BASE, TINY, (Target.QUALITY,))
+    assert set(on_quality.distributions) == knobs - {"residual_scale_c"}
 
 
 @pytest.mark.parametrize("spec", [TINY, LARGE])

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qa_core.targets import TARGETS, Target
+
 MosRange = tuple[float, float]
 
 SPLIT_PARTS = ("train", "validation", "test")
@@ -73,6 +75,11 @@ class RatedTable:
         for block in np.unique([] if self.blocks is None else self.blocks).tolist():
             if self.draw is not None:
                 self.draw(block)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What people rated."""
+        return tuple(target for target in TARGETS if target.mos in self.frame)
 
     @property
     def has_prompts(self) -> bool:
