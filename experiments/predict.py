@@ -85,7 +85,8 @@ def predict(args: PredictArgs) -> None:
     if (card := args.checkpoint / CARD_FILE).is_file():
         print(f"how good these scores are: {card}")
     if args.sheet is not None:
-        write_contact_sheet(args.sheet, extremes.ordered(), args.sort_by, scored, lost)
+        shown = extremes.ordered()
+        write_contact_sheet(args.sheet, shown, args.sort_by, scored, lost, scorer.ranges)
         print(f"contact sheet: {args.sheet}")
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from qa_core.data.decode import UnreadableImage, decode_image
+from qa_core.data.rated_table import MosRange
 from qa_core.errors import UserError
 from qa_core.model.checkpoint import load_model
 from qa_core.model.quality_model import QualityModel
@@ -82,6 +83,11 @@ class Scorer:
     def needs_prompts(self) -> bool:
         """Whether a score of this checkpoint depends on the prompt: where it scores consistency."""
         return self._ranges[Target.CONSISTENCY] is not None
+
+    @property
+    def ranges(self) -> dict[str, MosRange]:
+        """Range of people's ratings by the name of each score from 0 to 1 that was trained."""
+        return {t.prediction: own for t, own in self._ranges.items() if own is not None}
 
     @property
     def columns(self) -> tuple[str, ...]:

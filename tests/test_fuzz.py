@@ -331,7 +331,7 @@ def test_html_shows_any_text(prompt: str, folder: Path) -> None:
     TRIED["HTML"] += 1
     page = folder / "sheet.html"
     image = ScoredImage(folder / "a.png", prompt, {"q": 0.5})
-    write_contact_sheet(page, [image], "q", 1, 0)
+    write_contact_sheet(page, [image], "q", 1, 0, {"q": (1.0, 5.0)})
     shown = Shown(page.read_bytes().decode())
     assert prompt in "".join(shown.texts)
     assert shown.elements["figure"] == shown.elements["b"] == 1 and "script" not in shown.elements

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qa_core.data.decode import decode_small
+from qa_core.data.rated_table import MosRange
 from qa_core.system.files import written_whole
-from qa_core.targets import TARGETS
 
 THUMBNAIL_PX = 160
 _STYLE = (
@@ -36,7 +36,12 @@ class ScoredImage:
 
 
 def write_contact_sheet(
-    path: Path, images: Sequence[ScoredImage], sorted_by: str, total: int, unreadable: int
+    path: Path,
+    images: Sequence[ScoredImage],
+    sorted_by: str,
+    total: int,
+    unreadable: int,
+    ranges: Mapping[str, MosRange],
 ) -> None:
     """Write the page.
 
@@ -46,6 +51,7 @@ def write_contact_sheet(
         sorted_by: Name of the score that the order follows.
         total: How many images were scored.
         unreadable: How many could not be read.
+        ranges: Range of people's ratings by the name of a score from 0 to 1.
     """
     shown = "" if len(images) == total else f", the {len(images)} highest and lowest shown"
     lost = f"; {unreadable} could not be read" if unreadable else ""
@@ -57,16 +63,23 @@ def write_contact_sheet(
         page.write(
             "<!doctype html><meta charset='utf-8'><title>Scored images</title>"
             f"<style>{_STYLE}</style><h1>{total} images by {html.escape(sorted_by)}</h1>"
-            f"<p>Highest first{shown}{lost}.</p><main>"
+            f"<p>Highest first{shown}{lost}. {_scale_words(ranges)}</p><main>"
         )
         for image in images:
-            page.write(_figure(image))
+            page.write(_figure(image, ranges))
         page.write("</main>\n")
 
 
-def _figure(image: ScoredImage) -> str:
-    found = {t.prediction: image.scores.get(t.prediction) for t in TARGETS}
-    numbers = " ".join(f"{n} <b>{score:.3f}</b>" for n, score in found.items() if score is not None)
+def _scale_words(ranges: Mapping[str, MosRange]) -> str:
+    scales = [f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items()]
+    return f"Scores run from 0 to 1; in brackets, on the scale of the ratings, {', '.join(scales)}."
+
+
+def _figure(image: ScoredImage, ranges: Mapping[str, MosRange]) -> str:
+    numbers = " ".join(
+        f"{name} <b>{image.scores[name]:.3f}</b> ({low + image.scores[name] * (high - low):.2f})"
+        for name, (low, high) in ranges.items()
+    )
     return (
         f"<figure><img alt='' src='data:image/jpeg;base64,{_thumbnail(image.path)}'>"
         f"<figcaption>{numbers}<br>{html.escape(image.prompt)}<br>"
