@@ -23,7 +23,14 @@ def fitness(config: RunConfig, workspace: Workspace) -> list[str]:
     cut = len(prompt_notes(prompts, backbone.tokenizer))
     if cut:
         found.append(
-            f"{cut} of {len(prompts)} prompts are longer than the"
+            f"{cut} of {len(prompts)} {_texts_words(len(prompts), workspace)} are longer than the"
             f" {backbone.tokenizer.context_length} tokens that the text tower reads, and are cut."
         )
     return found
+
+
+def _texts_words(n_texts: int, workspace: Workspace) -> str:
+    """What the texts of prompts are called: prompts are counted as a split keeps them together."""
+    n_prompts = workspace.table.frame["group"].nunique()
+    same = n_texts == n_prompts
+    return "prompts" if same else f"texts of the {n_prompts} prompts that a split keeps together"
