@@ -12,9 +12,9 @@ from qa_core.arms import MODES
 from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.splits import Split, plan_splits
 from qa_core.features.workspace import Workspace
+from qa_core.measures.alignment import RENDERED_PAIRS
 from qa_core.modes import BackboneSpec, mode_config
 from qa_core.records.schema import Param
-from qa_core.training.retention import POOL_SIZE
 from studies.forecast import Pace, forecast_ablation
 from studies.paper_forecast import backbone_spec, forecast_on_paper, towers
 from studies.profiles import PROFILES, Profile
@@ -59,10 +59,10 @@ def test_a_plan_counts_the_places_at_which_interpolated_weights_are_measured() -
     plain = Pace(3e-3, 1e-3, 0.0, 0, spec)
     line = replace(plain, places=11)
     more = line.seconds(8, split) - plain.seconds(8, split)
-    assert more == pytest.approx(11 * (2 * 40 + POOL_SIZE) * 1e-3)
+    assert more == pytest.approx(11 * (2 * 40 + RENDERED_PAIRS) * 1e-3)
     published = replace(plain, spec=replace(spec, published=True))
     fewer = plain.seconds(8, split) - published.seconds(8, split)
-    assert fewer == pytest.approx((POOL_SIZE - 60) * 1e-3)
+    assert fewer == pytest.approx((RENDERED_PAIRS - 60) * 1e-3)
 
 
 def test_a_forecast_on_paper_counts_what_is_known_of_vit_l_14() -> None:

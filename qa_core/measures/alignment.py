@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from qa_core.measures.metrics import srocc, undefined_reason
 
+RENDERED_PAIRS = 500
+"""Pairs of the pretraining's kind on which an embedded backbone is measured."""
 LEAST_OVER_CHANCE = 3
 """A pretrained R@1 below so many times chance is too weak to be retained or lost."""
 

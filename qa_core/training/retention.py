@@ -13,6 +13,7 @@ from qa_core.data.synthetic.scenes import kept_alignment_pairs
 from qa_core.features.inputs import Features
 from qa_core.features.workspace import Workspace
 from qa_core.measures.alignment import (
+    RENDERED_PAIRS,
     AlignmentRetention,
     alignment_retention,
     image_to_text_r_at_1,
@@ -23,7 +24,6 @@ from qa_core.model.quality_model import QualityModel
 from qa_core.modes import BackboneSpec
 from qa_core.system.memory import in_pieces_that_fit
 
-POOL_SIZE = 500
 _SEED = 0
 _CHUNK = 64
 
@@ -36,7 +36,7 @@ _RENDERED: WeakKeyDictionary[Workspace, Workspace] = WeakKeyDictionary()
 
 def pool_size(spec: BackboneSpec, split: Split) -> int:
     """How many pairs retention is measured on."""
-    return len(split.test) if spec.published else POOL_SIZE
+    return len(split.test) if spec.published else RENDERED_PAIRS
 
 
 def alignment_pool(workspace: Workspace, split: Split) -> tuple[Workspace, np.ndarray]:
@@ -48,14 +48,14 @@ def alignment_pool(workspace: Workspace, split: Split) -> tuple[Workspace, np.nd
         return workspace, split.test
     workspace = workspace.whole
     if workspace not in _RENDERED:
-        images, prompts = kept_alignment_pairs(POOL_SIZE, _SEED, workspace.cache_dir)
+        images, prompts = kept_alignment_pairs(RENDERED_PAIRS, _SEED, workspace.cache_dir)
         table = dataclasses.replace(
             workspace.table, frame=pd.DataFrame({"prompt": prompts}), draw=None
         )
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         cache, device = workspace.cache_dir, workspace.device
         _RENDERED[workspace] = Workspace(table, pixels, workspace.backbone, cache, device)
-    return _RENDERED[workspace], np.arange(POOL_SIZE)
+    return _RENDERED[workspace], np.arange(RENDERED_PAIRS)
 
 
 def measure_retention(

@@ -141,6 +141,11 @@ class Ablation:
         return Design.of(self.params)
 
     @property
+    def has_prompts(self) -> bool:
+        """Whether images were asked for in words; photographs were not."""
+        return self.images.empty or bool((self.images["prompt"].fillna("") != "").any())
+
+    @property
     def margin(self) -> float:
         """Differences in SROCC below it are of no weight; fixed before the run."""
         return float(self.params.get(Param.MARGIN, MARGIN))

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _EMPTY = "empty: "
 
 
-def name_columns(ax: "Axes", modes: Sequence[str]) -> None:
-    """Modes as ticks 0, 1, ... of the x axis: in two lines where few, slanted where many."""
+def name_columns(ax: "Axes", modes: Sequence[str], narrow: bool = False) -> None:
+    """Modes as ticks 0, 1, ... of the x axis: in two lines, slanted where many, or narrow."""
     names = [style.short(mode) for mode in modes]
-    if len(names) <= MODES_A_ROW:
+    if len(names) <= MODES_A_ROW and not narrow:
         ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
     else:
         ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")

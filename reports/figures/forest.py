@@ -71,13 +71,21 @@ def draw_effects(effects: list[Effect], margin: float, ax: "Axes") -> None:
         tint = style.colour(one.first)
         ax.plot([one.low, one.high], [row, row], color=tint, lw=1.6)
         ax.scatter([one.mean], [row], s=24, marker=style.marker(one.first), color=tint, zorder=3)
-        ax.text(1.02, row, say(WORDS[one.word]), transform=ax.get_yaxis_transform(), va="center",
-                fontsize=8, color=style.INK)  # fmt: skip
+        ax.text(1.02, row, _verdict_words(one, margin), transform=ax.get_yaxis_transform(),
+                va="center", fontsize=8, color=style.INK)  # fmt: skip
     ax.set_ylim(len(effects) - 0.5, -0.5)
     low, high = ax.get_xlim()
     ax.set_xlim(max(min(low, -1.5 * margin), -1.02), min(max(high, 1.5 * margin), 1.02))
     ax.tick_params(axis="y", length=0)
     score_axes(ax, "x")
+
+
+def _verdict_words(one: Effect, margin: float) -> str:
+    """What is decided; a difference that is surely there may surely be small."""
+    words = say(WORDS[one.word])
+    if one.word in (Word.BETTER, Word.WORSE) and -margin < one.low and one.high < margin:
+        return say("{verdict}, within the band", verdict=words)
+    return words
 
 
 def _draw(ablation: Ablation) -> Drawn:
@@ -89,8 +97,9 @@ def _draw(ablation: Ablation) -> Drawn:
         names = [f"{style.short(e.first)} − {style.short(e.second)}" for e in effects]
         ax.set_yticks(range(len(names)), names if place == 0 else [""] * len(names))
     return figure, say(
-        "Bars: intervals as Holm adjusts them with the verdict. Band: ± {margin}, below which"
-        " differences count as none.",
+        "Bars: intervals as Holm adjusts them with the verdict. Band: ± {margin}, within which"
+        " a difference is of no weight. Better, worse: shown to be above or below 0, be it by less"
+        " than that.",
         margin=style.format_score(ablation.margin).rstrip("0"),
     )
 

@@ -14,7 +14,7 @@ from reports.figures.axes import empty, score_axes
 from reports.figures.layout import new_figure
 from reports.figures.page import Drawn, Page
 from reports.figures.words import describe_bar
-from reports.language import say
+from reports.language import phrase, say, say_all
 from reports.statistics import Interval
 from reports.verdicts.measured import measure_mode
 
@@ -27,7 +27,12 @@ PANELS: tuple[tuple[Measure, float | None], ...] = (
     (SATURATION, BINDING_SHARE),
 )
 """What is shown, and the limit above which a reader has to act."""
-LINES = (Reference.ZEROSHOT, Reference.RIDGE, Reference.SCENE, Reference.CEILING)
+LINES = {
+    Reference.ZEROSHOT: phrase("zero-shot (dotted)"),
+    Reference.RIDGE: phrase("ridge (dashed)"),
+    Reference.SCENE: phrase("scene statistics (dash-dotted)"),
+    Reference.CEILING: phrase("raters’ ceiling (solid)"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,21 +95,26 @@ def _draw(ablation: Ablation) -> Drawn:
     rows = len(ablation.targets)
     height = rows * (0.5 + 0.155 * len(ablation.mode_names))
     figure, axes = new_figure(rows, len(PANELS), height, sharey=True)
+    drawn: set[str] = set()
     titles = (say("train–validation gap"), say("delta saturation"))
     for row, target in enumerate(ablation.targets):
         for ax, (measure, limit) in zip(axes[row], PANELS, strict=True):
-            draw_panel(compute_panel(ablation, measure, target, limit), ax)
+            data = compute_panel(ablation, measure, target, limit)
+            drawn |= set(data.lines)
+            draw_panel(data, ax)
         names = [style.label(mode) for mode in ablation.mode_names]
         axes[row, 0].set_yticks(range(len(names)), names)
         axes[row, 0].set_title(say("{target}: test SROCC", target=say(target)))
         if row == 0:
             for ax, title in zip(axes[0, 1:], titles, strict=True):
                 ax.set_title(title)
-    return figure, say(
-        "Mark: mean; {bar}. Lines: zero-shot (dotted), ridge (dashed), scene statistics"
-        " (dash-dotted), raters’ ceiling (solid);"
-        " red: the limits of the guide. A dash: undefined.",
-        bar=describe_bar(ablation),
+    lines = say(", ").join(say(words) for name, words in LINES.items() if name in drawn)
+    return figure, say_all(
+        [
+            say("Mark: mean; {bar}.", bar=describe_bar(ablation)),
+            say("Lines: {lines}.", lines=lines) if lines else "",
+            say("Red: the limits of the guide. A dash: undefined."),
+        ]
     )
 
 

@@ -16,6 +16,7 @@ from reports.figures.layout import mode_legend, per_target
 from reports.figures.page import Drawn, Page
 from reports.figures.words import count_runs
 from reports.language import say
+from reports.text.wording import retention_pairs_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,8 +79,9 @@ def _draw_retention(ablation: Ablation) -> Drawn:
     return figure, say(
         "Test SROCC against alignment retention: the rank correlation of cos after fine-tuning "
         "with cos before, within matched and within shuffled pairs, averaged. 1 keeps CLIP’s "
-        "ordering whole; the linear probe has 1 by construction. Small points: splits; mark: "
-        "mean. {n}; no interval is drawn.",
+        "ordering whole; the linear probe has 1 by construction. {pairs} Small points: splits; "
+        "mark: mean. {n}; no interval is drawn.",
+        pairs=retention_pairs_words(ablation),
         n=count_runs(ablation),
     )
 

@@ -64,14 +64,14 @@ def draw_wins(data: WinsData, ax: "Axes") -> None:
             words = f"{100 * share:.0f} %" if few else f"{100 * share:.0f}"
             ax.text(j, i, words, ha="center", va="center", fontsize=8.5 if few else 7)
     ax.set_yticks(range(len(data.modes)), [style.short(mode) for mode in data.modes])
-    name_columns(ax, data.modes)
+    name_columns(ax, data.modes, narrow=True)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_title(say(data.target))
 
 
 def _draw(ablation: Ablation) -> Drawn:
-    figure, axes = per_target(ablation, max(2.6, 0.9 + 0.22 * len(ablation.mode_names)))
+    figure, axes = per_target(ablation, max(2.8, 0.9 + 0.22 * len(ablation.mode_names)))
     for ax, target in zip(axes, ablation.targets, strict=True):
         draw_wins(compute_wins(ablation, target), ax)
     return figure, say(

@@ -8,7 +8,7 @@ from reports.evidence.commands import ablation_command, cell_commands, study_com
 from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_all
-from reports.paper.cover import ON_COVER
+from reports.paper.cover import HASH_SHOWN, ON_COVER
 from reports.text.page_text import LONGEST_COMMAND, LONGEST_VALUE, page_text
 from reports.text.resolution import Resolution
 from reports.text.time_taken import is_planned, plan_rows
@@ -57,8 +57,15 @@ def _configuration(
     elsewhere = (*ON_COVER, *_VERSIONS)
     settings = [k for k in sorted(ablation.params) if k not in elsewhere and not is_planned(k)]
     versions = [k for k in _VERSIONS if k in ablation.params]
-    pairs = [[k, page_text(ablation.params[k], LONGEST_VALUE)] for k in settings + versions]
+    pairs = [[k, _value_words(k, ablation.params[k])] for k in settings + versions]
     return pairs + plan_rows(ablation, resolutions)
+
+
+def _value_words(name: str, value: str) -> str:
+    """A parameter's value; of a hash its beginning, as on the cover."""
+    if name.endswith("_sha256"):
+        return value[:HASH_SHOWN]
+    return page_text(value, LONGEST_VALUE)
 
 
 def tuning_rows(ablation: Ablation) -> list[dict[str, str]]:

@@ -41,11 +41,13 @@ def build_content(
         "facts": cover_facts(ablation),
         "notes": [*on_the_cover(ablation), *cover_notes(ablation)],
         "resolution": [resolution_words(ablation, t, found) for t, found in resolutions.items()],
-        "recommendation": recommendation_words(results["recommendation"]),
+        "recommendation": recommendation_words(
+            results["recommendation"], ablation.has_prompts, len(ablation.targets)
+        ),
         "earned": _earned(ablation, results),
         "claims_in_words": claims_in_words(guide),
         "in_words": verdict_in_words(ablation, modes, baselines),
-        "claims": claim_rows(guide, tuned),
+        "claims": claim_rows(guide, tuned, ablation.is_smoke),
         "figures": figures,
         "missing": missing_sections(ablation, results, guide, not_drawn),
         "worst": worst_cases(ablation),

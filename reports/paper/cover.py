@@ -1,6 +1,7 @@
 """The cover: what ran, notes, and what every page must say."""
 
 import json
+from collections.abc import Mapping
 
 from qa_core.records.schema import Param
 from reports.evidence.load import Ablation
@@ -8,6 +9,8 @@ from reports.language import say, say_list
 from reports.text.page_text import LONGEST_VALUE, page_text
 from reports.text.wording import protocol_words
 
+HASH_SHOWN = 16
+"""Hexadecimal digits of a hash, which tell any two apart."""
 ON_COVER = {
     "profile", "protocol", "data_name", "data_version", "data_sha256", "n_images", "n_prompts",
     "n_generators", "targets", "backbone", "pretrained", "backbone_sha256", "image_depth",
@@ -40,12 +43,11 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
     return [
         [say("Data"), say("{name}, version {version}", name=known[Param.DATA_NAME],
                           version=known[Param.DATA_VERSION])],
-        [say("Data hash"), known[Param.DATA_SHA256][:16]],
-        [say("Size"), say("{n_images} images, {n_prompts} prompts, {n_generators} generators",
-                          **known)],
+        [say("Data hash"), known[Param.DATA_SHA256][:HASH_SHOWN]],
+        [say("Size"), _size_words(ablation, known)],
         [say("Targets"), say_list([say(target) for target in ablation.targets])],
         [say("Backbone"), say("{backbone} ({pretrained}), {image_depth} image blocks", **known)],
-        [say("Backbone hash"), known[Param.BACKBONE_SHA256][:16]],
+        [say("Backbone hash"), known[Param.BACKBONE_SHA256][:HASH_SHOWN]],
         [say("Protocol"), protocol_words(ablation)],
         [say("Training"), say("; ").join(training)],
         [say("Tuning"), tuning if ablation.is_tuned else say("none: the guide’s settings only")],
@@ -54,6 +56,12 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
         [say("Machine"), known[Param.MACHINE]],
         [say("Wall time"), wall],
     ]  # fmt: skip
+
+
+def _size_words(ablation: Ablation, known: Mapping[str, str]) -> str:
+    if not ablation.has_prompts:
+        return say("{n_images} images, without prompts", **known)
+    return say("{n_images} images, {n_prompts} prompts, {n_generators} generators", **known)
 
 
 def _duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all
 from reports.paper.tables import cost_header, cost_table, main_header, main_table, score_cell
+from reports.text.wording import retention_pairs_words
 from reports.verdicts.decide import PRIMARY, Verdict
 from reports.verdicts.measured import Entry
 
@@ -38,19 +39,21 @@ def table_content(
         "cost_caption": say(
             "Alignment and cost at the guide’s setting. Retention: rank correlation of cos after "
             "fine-tuning with cos before, within matched and within shuffled pairs, averaged; 1 "
-            "for the linear probe by construction. R@1 ratio: image-to-text R@1 after over "
+            "for the linear probe by construction. {pairs} R@1 ratio: image-to-text R@1 after over "
             "before. Parameters: those that train. Mean over {n} splits with the interval as "
             "above.",
             n=n_splits,
+            pairs=retention_pairs_words(ablation),
         ),
         "claims_note": say(
             "Decided at the guide’s setting; p adjusted by Holm within each family, intervals "
             "with it. The primary family, fixed beforehand, is residual against traditional and "
-            "partial freeze against each rival on every target, {n} contrasts; the other claims "
+            "partial freeze against each rival{on_each}, {n} contrasts; the other claims "
             "on accuracy, each study and cost are families of their own. “The same” is shown by "
             "two one-sided tests at ± {margin}. The last column is the same decision at the tuned "
             "setting, a family of its own, conditional on that setting. All verdicts hold on this "
             "data only.",
+            on_each=say(" on every target") if len(ablation.targets) > 1 else "",
             n=str(family_size(results)),
             margin=format_score(ablation.margin),
         ),

@@ -129,7 +129,10 @@ def _claims(columns: Sequence[Decided]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for key in asked:
         verdicts = [one.get(key) for one in found]
-        cells = [claim_rows([v], [])[0] if v else None for v in verdicts]
+        cells = [
+            claim_rows([v], [], d.ablation.is_smoke)[0] if v else None
+            for v, d in zip(verdicts, columns, strict=True)
+        ]
         first = next(cell for cell in cells if cell)
         rows.append({"question": first["question"], "target": first["target"], "cells": cells})
     return rows

@@ -32,7 +32,9 @@ def score_cell(entry: Entry | None, scale: tuple[float, float] = SROCC.scale) ->
     if entry is None or entry["mean"] is None:
         return {"value": NONE, "interval": ""}
     words = ""
-    if entry["low"] is not None and entry["low"] != entry["high"]:
+    if entry["low"] is not None and entry["low"] == entry["high"]:
+        words = say("in every split")
+    elif entry["low"] is not None:
         bounds = told_bounds(entry["low"], entry["high"], scale)
         words = " – ".join(map(format_score, bounds)) if bounds else say("cannot be told")
     return {"value": format_score(entry["mean"]), "interval": words}
@@ -127,11 +129,18 @@ def glossary() -> list[list[str]]:
     return [[say(m.heading), say(m.words)] for m in _columns(catalogue.MEASURES)]
 
 
-def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[str, str]]:
+def claim_rows(
+    guide: Sequence[Verdict], tuned: Sequence[Verdict], proves_nothing: bool = False
+) -> list[dict[str, str]]:
     """One row a claim and target, the tuned verdict beside the guide's (a dash if untuned).
 
-    `colour` and `tuned_colour` keep the verdict in English, by which the page colours it.
+    `colour` and `tuned_colour` keep the verdict in English, by which the page colours it; where a
+    run proves nothing, its verdicts look as those that were not tested.
     """
+
+    def colour_of(kind: str) -> str:
+        return "not tested" if proves_nothing else kind
+
     others = {(v.claim.id, v.target): (v.verdict, v.kind) for v in tuned}
     shared: dict[tuple[str, str], list[str]] = {}  # targets not tested for the same reason
     for v in guide:
@@ -144,12 +153,14 @@ def claim_rows(guide: Sequence[Verdict], tuned: Sequence[Verdict]) -> list[dict[
                 say(t) for t in shared[verdict.claim.id, verdict.reason or verdict.target]
             ),
             "verdict": say(verdict.verdict),
-            "colour": verdict.kind,
+            "colour": colour_of(verdict.kind),
             "effect": _effect(verdict),
             "n": str(verdict.n) if verdict.n else "",
             "contrast": contrast_words(verdict.contrast) or say(verdict.reason),
             "tuned": say(others.get((verdict.claim.id, verdict.target), (NONE, NONE))[0]),
-            "tuned_colour": others.get((verdict.claim.id, verdict.target), (NONE, NONE))[1],
+            "tuned_colour": colour_of(
+                others.get((verdict.claim.id, verdict.target), (NONE, NONE))[1]
+            ),
         }
         for verdict in guide
         if shared[verdict.claim.id, verdict.reason or verdict.target][0] == verdict.target

@@ -10,18 +10,33 @@ from reports.language import phrase, say, say_all
 from reports.verdicts.measured import Entry
 
 
-def recommendation_words(found: Entry) -> str:
-    """`recommendation` of results.json in a sentence or two."""
+def recommendation_words(found: Entry, has_prompts: bool = True, n_targets: int = 2) -> str:
+    """`recommendation` of results.json in a sentence or two.
+
+    Args:
+        found: The entry.
+        has_prompts: Whether images were asked for in words; else images are counted.
+        n_targets: How many scores people gave.
+    """
     margin = f"{found['margin']:g}".removeprefix("0")
     if found["mode"] is None:
-        return _none_words(found, margin)
+        return _none_words(found, margin, has_prompts, n_targets)
+    values = {
+        "mode": label(found["mode"]),
+        "margin": margin,
+        "figures": _figures(found["figures"][found["mode"]]),
+    }
     said = say(
         "Recommended: {mode}, the cheapest of the modes that are shown to be not worse than the"
         " best by more than {margin} SROCC on any target, at the guide’s setting ({figures}).",
-        mode=label(found["mode"]),
-        margin=margin,
-        figures=_figures(found["figures"][found["mode"]]),
+        **values,
     )
+    if n_targets == 1:
+        said = say(
+            "Recommended: {mode}, the cheapest of the modes that are shown to be not worse than the"
+            " best by more than {margin} SROCC, at the guide’s setting ({figures}).",
+            **values,
+        )
     best = found["best"]
     if best == found["mode"]:
         return say_all([said, say("It has the highest mean SROCC too.")])
@@ -33,12 +48,18 @@ def recommendation_words(found: Entry) -> str:
     return say_all([said, beside])
 
 
-def _none_words(found: Entry, margin: str) -> str:
+def _none_words(found: Entry, margin: str, has_prompts: bool, n_targets: int) -> str:
     said = say(
         "No mode can be recommended: none is shown to be not worse than the best by more than"
         " {margin} SROCC on every target.",
         margin=margin,
     )
+    if n_targets == 1:
+        said = say(
+            "No mode can be recommended: none is shown to be not worse than the best by more than"
+            " {margin} SROCC.",
+            margin=margin,
+        )
     needed = found.get("prompts_needed")
     if needed is None:
         return said
@@ -46,6 +67,12 @@ def _none_words(found: Entry, margin: str) -> str:
         "About {n} prompts would show it in four of five runs, if a mode is as good as the best.",
         n=f"{needed:,}",
     )
+    if not has_prompts:
+        words = say(
+            "About {n} images would show it in four of five runs, if a mode is as good as the"
+            " best.",
+            n=f"{needed:,}",
+        )
     return say_all([said, words])
 
 

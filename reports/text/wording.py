@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from qa_core.measures.alignment import RENDERED_PAIRS
 from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
 from qa_core.records.schema import Param
+from qa_core.settings.model import EMBEDDED_BACKBONE
+from qa_core.targets import TARGETS
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
@@ -115,6 +118,17 @@ def _retention_words(modes: dict[str, dict[str, Entry]]) -> str:
     )
 
 
+def retention_pairs_words(ablation: Ablation) -> str:
+    """The images and texts whose cos is compared before and after fine-tuning."""
+    if ablation.params.get(Param.BACKBONE) == EMBEDDED_BACKBONE:
+        return say(
+            "Its pairs are {n} rendered images with their prompts, of the kind that the embedded "
+            "backbone was pretrained on, whatever the data.",
+            n=str(RENDERED_PAIRS),
+        )
+    return say("Its pairs are the images and prompts of each split’s test part.")
+
+
 def claims_in_words(claims: Sequence[Verdict]) -> str:
     """The guide's claims by verdict, with the targets on which it fell."""
     sentences = [
@@ -139,9 +153,10 @@ def claims_in_words(claims: Sequence[Verdict]) -> str:
             sentences.append(sentence.format(claims=say("; ").join(named)))
     untested = {v.claim.id for v in claims if v.verdict == "not tested"}
     if untested:
-        sentences.append(
-            say("Not tested, on one target at least: {n} claims.", n=str(len(untested)))
-        )
+        words = say("Not tested, on one target at least: {n} claims.", n=str(len(untested)))
+        if len({v.target for v in claims if v.target in TARGETS}) == 1:
+            words = say("Not tested: {n} claims.", n=str(len(untested)))
+        sentences.append(words)
     return say_all(sentences)
 
 
