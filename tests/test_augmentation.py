@@ -11,7 +11,7 @@ from PIL import Image
 from qa_core.config import RunConfig, run_config_from_flat, with_settings
 from qa_core.data.image_store import ImagesOnDemand, open_image_store
 from qa_core.data.pictures import drawn_pixels, image_pixels
-from qa_core.data.splits import Split
+from qa_core.data.splits import Split, plan_splits
 from qa_core.errors import UserError
 from qa_core.features.workspace import Workspace
 from qa_core.model.checkpoint import load_model

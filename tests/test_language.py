@@ -46,7 +46,9 @@ WORDS = {
     "How many blocks should be frozen?", "How large may the correction be?",
     "Who profits from more data, and at which scale?", "Does the batch size matter?",
     "Which learning rate suits each mode?", "What do the details of each mode earn?",
-    "How far do head settings alone carry?",
+    "How far do head settings alone carry?", "What do random crops and flips earn?",
+    "From which end, and of which tower, should blocks be frozen?",
+    "crop_flip", "first blocks", "last blocks",
 }  # fmt: skip
 """Words that reach `say` as data: targets, verdicts, studies."""
 
