@@ -86,20 +86,22 @@ def print_forecast(forecast: "Forecast", workers: int) -> None:
 
 
 def print_power(powers: "dict[Target, Power]", margin: float) -> None:
-    """Print what the splits will show in four of five runs, by a pilot of linear probes."""
+    """Print what the splits will show in four of five runs, by a pilot of a linear probe."""
     if not powers:
         print("power    unknown: this protocol decides nothing, or there are too few prompts")
     for target, power in powers.items():
-        if power.difference > 1:
+        if power.difference[0] > 1:
             print(f"power    {target}: these splits are too few to call any difference")
             continue
-        print(f"power    {target}: a true difference of {power.difference:.3f} SROCC is called;")
-        print(f"         equal modes are called the same within +- {power.margin:.3f}")
-        if power.margin > margin:
-            print(
-                f"         (within +- {margin:g} takes about {power.prompts} prompts: claims that"
-            )
-            print("         modes are the same will most likely not be decided)")
+        least, most = power.difference
+        print(f"power    {target}: a true difference of {least:.3f} to {most:.3f} SROCC is called,")
+        print("         the smaller the more alike two modes rank, which only the runs tell;")
+        least, most = power.margin
+        print(f"         equal modes are called the same within +- {least:.3f} to {most:.3f}")
+        if most > margin:
+            few, many = power.prompts
+            print(f"         (within +- {margin:g} takes about {few:,} to {many:,} prompts: claims")
+            print("         that modes are the same may well not be decided)")
 
 
 def print_on_paper(args: PlanArgs, n_images: int) -> None:

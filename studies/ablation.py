@@ -134,7 +134,7 @@ def _log_plan(ablation: RunningAblation, workers: int, foresee: Foresight | None
     minutes = math.ceil(expected.whole_s / 60)
     board.say(f"this will take up to {minutes} minutes if nothing else is at work here")
     if foresee is not None:
-        board.say("planning: a pilot of linear probes, to foresee what will be decided")
+        board.say("planning: a pilot of a linear probe, to foresee what will be decided")
         context.tracker.log(context.ablation_id, params=foresee(context.workspace, context.plan))
 
 

@@ -1,4 +1,4 @@
-"""What a pilot of linear probes foresees: errors carried over prompt by prompt."""
+"""What a pilot of a linear probe foresees: errors carried over prompt by prompt."""
 
 from pathlib import Path
 
@@ -25,9 +25,11 @@ def test_an_error_falls_with_the_prompts_that_the_splits_test() -> None:
 
 def test_what_is_foreseen_has_the_power_that_it_promises() -> None:
     found = _power(0.006, PLAN, margin=0.02, level=0.05 / 8)
-    assert power_of_difference(found.difference, 0.006, 199, 0.05 / 8) == pytest.approx(0.8)
-    assert power_of_same(found.margin, 0.006, 199, 0.05 / 8) == pytest.approx(0.8)
-    assert found.prompts == pytest.approx(200 * (found.margin / 0.02) ** 2, abs=1)
+    for place, error in enumerate((0.006 / 4, 0.006)):  # of a difference of two modes
+        difference, margin = found.difference[place], found.margin[place]
+        assert power_of_difference(difference, error, 199, 0.05 / 8) == pytest.approx(0.8)
+        assert power_of_same(margin, error, 199, 0.05 / 8) == pytest.approx(0.8)
+        assert found.prompts[place] == pytest.approx(200 * (margin / 0.02) ** 2, abs=1)
 
 
 def test_a_table_is_foreseen_by_real_probes_and_one_split_is_not(
@@ -40,6 +42,9 @@ def test_a_table_is_foreseen_by_real_probes_and_one_split_is_not(
     workspace, plan = open_workspace(setup)
     found = foresee_power(setup.base, workspace, plan, 0.02)
     assert found and set(found) <= set(TARGETS)
-    assert all(0 < power.difference and 0 < power.margin for power in found.values())
-    assert len(power_params(setup.base, workspace, plan, 0.02)) == 2 * len(found)
+    for power in found.values():
+        assert 0 < power.difference[0] < power.difference[1] and 0 < power.margin[0]
+    params = power_params(setup.base, workspace, plan, 0.02)
+    assert len(params) == 2 * len(found)
+    assert all(len(text.split()) == 2 for text in params.values())
     assert foresee_power(setup.base, workspace, plan.first(1), 0.02) == {}

@@ -92,7 +92,10 @@ def check_margin(margin: float) -> float:
 
 
 class Foreseen(StrEnum):
-    """What a pilot foresees of the decisions, as parameters of an ablation, by target."""
+    """What a pilot foresees of the decisions, as parameters of an ablation, by target.
+
+    Each is the least and the most, with a blank between; in earlier versions one number.
+    """
 
     DIFFERENCE = "foreseen_difference"
     """The smallest true difference in SROCC that four of five such ablations call."""

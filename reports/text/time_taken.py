@@ -56,9 +56,14 @@ def _foreseen_rows(
         )  # fmt: skip
         rows += [
             [name, say("by a pilot {foreseen}, by the runs {found}",
-                       foreseen=format_score(float(ablation.params[param.of(target)])),
+                       foreseen=_range_words(ablation.params[param.of(target)]),
                        found=format_score(value))]
             for param, name, value in pairs
             if param.of(target) in ablation.params
         ]  # fmt: skip
     return rows
+
+
+def _range_words(foreseen: str) -> str:
+    """What a pilot foresaw: a range, in earlier versions one number."""
+    return " – ".join(format_score(float(end)) for end in foreseen.split())
