@@ -1,9 +1,10 @@
 """The tested images beside an ablation's runs: which are shown, their table, their pictures."""
 
+import contextlib
 import io
 from dataclasses import replace
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -99,3 +100,25 @@ def test_further_columns_are_kept_and_decide_nothing(small_table: Path) -> None:
     assert "extra.constant" not in table.frame
     assert not any(name.startswith("extra.") for name in plain.frame)
     assert replace(table, name=plain.name).sha256 == plain.sha256
+
+
+@pytest.mark.parametrize("packing", [ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA])
+def test_damage_of_any_kind_is_told(tmp_path: Path, packing: int) -> None:
+    rng, archive = np.random.default_rng(packing), tmp_path / "thumbnails.zip"
+    with ZipFile(archive, "w", packing) as file:
+        for row in range(4):
+            file.writestr(f"{row}.webp", rng.bytes(300) * 3)
+    table = tmp_path / "images.csv"
+    columns = {key: ["a", "b"] for key in ("name", "prompt", "group", "image_path")}
+    write_images(table, pd.DataFrame(columns | {"mos_quality": [0.1, 0.2]}))
+    for file, read in ((archive, read_thumbnails), (table, read_images)):
+        whole = file.read_bytes()
+        for _ in range(200):
+            cut = bytearray(
+                whole[: rng.integers(1, len(whole) + 1)] if rng.random() < 0.3 else whole
+            )
+            for at in rng.integers(0, len(cut), 3):
+                cut[at] = rng.choice(np.array([rng.integers(256), *b'",\n']))
+            file.write_bytes(cut)
+            with contextlib.suppress(UserError):
+                read(file)
