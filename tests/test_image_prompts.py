@@ -222,6 +222,15 @@ def test_an_accent_is_the_same_however_it_is_written():
     assert match.row("cafe\u0301/e\u0301.PNG") == 0
 
 
+def test_capitals_in_an_ending_count_where_a_table_has_both():
+    match = PathMatch(["a.png", "a.PNG", "b.PNG"], "x.csv")
+    assert [match.row(name) for name in ("a.png", "a.PNG", "b.png")] == [0, 1, 2]
+    with pytest.raises(UserError, match=r"both a.png and a.PNG may be a.Png"):
+        match.row("a.Png")
+    with pytest.raises(UserError, match=r"b.PNG fits both b.png and b.PNG"):
+        match.row("b.PNG")
+
+
 def test_a_line_separator_within_a_prompt_ends_no_line(pics: Path, tmp_path: Path):
     (tmp_path / "p.txt").write_text("a.png\tone\u2028two\nsub/a.png\tthree\n")
     assert paired(pics, tmp_path / "p.txt")["a.png"] == "one\u2028two"

@@ -9,18 +9,18 @@ Parts = tuple[str, ...]
 
 
 def path_parts(name: str) -> Parts:
-    """A path's folders and name, whichever way its slashes lean, accents and endings are written.
+    """A path's folders and name, whichever way its slashes lean and its accents are written.
 
-    Some systems keep an accent as a sign of its own; some cameras write endings in capitals.
+    Some systems keep an accent as a sign of its own.
     """
     clean = unicodedata.normalize("NFC", str(name)).strip().replace("\\", "/")
-    stem, dot, suffix = clean.rpartition(".")
-    clean = f"{stem}{dot}{suffix.lower()}" if "/" not in suffix else clean
     return tuple(part for part in clean.split("/") if part not in ("", "."))
 
 
 class PathMatch:
     """Finds each file's row: two paths fit where one is an end of the other.
+
+    Capitals in the ending of a name (`.PNG`) count only where rows differ in nothing else.
 
     Args:
         names: The rows' paths, any number of folders before a name.
@@ -33,16 +33,17 @@ class PathMatch:
     def __init__(self, names: Iterable[str], source: str):
         self._source = source
         self._names = list(names)
-        self._row_of: dict[Parts, int] = {}
+        self._parts = [path_parts(name) for name in self._names]
         self._by_end: dict[Parts, list[int]] = {}
-        for row, name in enumerate(self._names):
-            parts = path_parts(name)
-            if (first := self._row_of.setdefault(parts, row)) != row:
+        rows: dict[Parts, int] = {}
+        for row, parts in enumerate(self._parts):
+            if (first := rows.setdefault(parts, row)) != row:
                 raise UserError(
-                    f"{source} has {name} twice, in data rows {first + 1} and {row + 1}."
+                    f"{source} has {self._names[row]} twice, in data rows {first + 1} and"
+                    f" {row + 1}."
                 )
             for start in range(len(parts)):
-                self._by_end.setdefault(parts[start:], []).append(row)
+                self._by_end.setdefault(_small_ending(parts[start:]), []).append(row)
         self._taken: dict[int, str] = {}
 
     def row(self, path: str, below: str | None = None) -> int | None:
@@ -60,19 +61,23 @@ class PathMatch:
         parts = path_parts(path)
         enough = len(parts if below is None else path_parts(below))
         for start in range(len(parts)):
-            end = parts[start:]
-            row = self._row_of.get(end)
-            longer = self._by_end.get(end, []) if len(end) >= enough else []
-            if row is None and len(longer) > 1:
-                first, second = (self._names[row] for row in longer[:2])
+            fit = self._fit(parts[start:], enough)
+            if len(fit) > 1:
+                first, second = (self._names[row] for row in fit[:2])
                 raise UserError(
                     f"{self._source}: both {first} and {second} may be {below or path}; write the"
                     " folder before the name."
                 )
-            row = longer[0] if row is None and longer else row
-            if row is not None:
-                return self._take(row, below or path)
+            if fit:
+                return self._take(fit[0], below or path)
         return None
+
+    def _fit(self, end: Parts, enough: int) -> list[int]:
+        """Rows of this path; or, if it is long enough, rows that end in it."""
+        found = self._by_end.get(_small_ending(end), [])
+        whole = [row for row in found if len(self._parts[row]) == len(end)]
+        rows = whole or (found if len(end) >= enough else [])
+        return [row for row in rows if self._parts[row][-1] == end[-1]] or rows
 
     def _take(self, row: int, path: str) -> int:
         other = self._taken.setdefault(row, path)
@@ -86,3 +91,9 @@ class PathMatch:
     def left(self) -> list[str]:
         """Rows that no file has asked for."""
         return [name for row, name in enumerate(self._names) if row not in self._taken]
+
+
+def _small_ending(parts: Parts) -> Parts:
+    """The parts, the name's ending in small letters."""
+    stem, dot, suffix = parts[-1].rpartition(".")
+    return (*parts[:-1], f"{stem}{dot}{suffix.lower()}")
