@@ -37,6 +37,23 @@ class ExportArgs:
     """Show the traceback of an error as well."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is written, and what it is held against.
+
+    Attributes:
+        scorer: The checkpoint, low-rank changes folded into the weights.
+        reference: The same, as it was loaded.
+        images: Pictures to compare on.
+        prompts: Their prompts.
+    """
+
+    scorer: "Scorer"
+    reference: "Scorer"
+    images: "list[Image.Image]"
+    prompts: list[str]
+
+
 def main() -> None:
     """Parse the command line and export."""
     export(cli.parse(ExportArgs, str(ExportArgs.__doc__)))
@@ -57,11 +74,11 @@ def export(args: ExportArgs) -> None:
     checkpoint = find_checkpoint(args.checkpoint)
     scorer, reference = (Scorer.load(checkpoint, "cpu") for _ in range(2))
     fold_low_rank_changes(scorer.model)
-    images, prompts = _pictures()
+    work = Work(scorer, reference, *_pictures())
     said: dict[str, str] = {}
     with written_together(args.out) as folder:
         for name in args.formats:
-            words = _WRITERS[name](folder / name, scorer, reference, images, prompts)
+            words = _WRITERS[name](folder / name, work)
             said[name] = words
             print(f"{name:13}{words}")
         (folder / README).write_text(export_card(scorer, said), encoding="utf-8")
@@ -83,28 +100,16 @@ def _pictures() -> "tuple[list[Image.Image], list[str]]":
     return drawn, [one.prompt.words for one in answers]
 
 
-def _onnx(
-    folder: Path,
-    scorer: "Scorer",
-    reference: "Scorer",
-    images: "list[Image.Image]",
-    prompts: list[str],
-) -> str:
+def _onnx(folder: Path, work: Work) -> str:
     from qa_core.serving.onnx_parts import check_onnx, write_onnx
 
-    write_onnx(folder, scorer)
-    difference = check_onnx(folder, reference, images, prompts)
+    write_onnx(folder, work.scorer)
+    difference = check_onnx(folder, work.reference, work.images, work.prompts)
     names = ", ".join(sorted(file.name for file in folder.glob("*.onnx")))
-    return f"{names}; scores of {len(images)} images differ by at most {difference:.1e}"
+    return f"{names}; scores of {len(work.images)} images differ by at most {difference:.1e}"
 
 
-def _clip_folder(
-    folder: Path,
-    scorer: "Scorer",
-    reference: "Scorer",
-    images: "list[Image.Image]",
-    prompts: list[str],
-) -> str:
+def _clip_folder(folder: Path, work: Work) -> str:
     """Write the folder of the format by whose name it goes, or say why that cannot be."""
     import numpy as np
     import torch
@@ -112,7 +117,7 @@ def _clip_folder(
     from qa_core.data.decode import decode_image
     from qa_core.serving.clip_folders import check_folder, write_open_clip, write_transformers
 
-    backbone, view = scorer.model.backbone, scorer.content["config"]["image_view"]
+    backbone, view = work.scorer.model.backbone, work.scorer.content["config"]["image_view"]
     try:
         if folder.name == "open_clip":
             write_open_clip(folder, backbone, view)
@@ -120,13 +125,13 @@ def _clip_folder(
             write_transformers(folder, backbone)
     except UserError as error:
         return f"not written. {error}"
-    pixels = np.stack([decode_image(one, backbone.image_size) for one in images[::25]])
+    pixels = np.stack([decode_image(one, backbone.image_size) for one in work.images[::25]])
     given = torch.from_numpy(pixels)
-    difference = check_folder(folder, reference.model.backbone, given, prompts[::25])
+    difference = check_folder(folder, work.reference.model.backbone, given, work.prompts[::25])
     return f"the trained towers; embeddings differ by at most {difference:.1e}"
 
 
-_WRITERS: dict[Format, Callable[..., str]] = {
+_WRITERS: dict[Format, Callable[[Path, Work], str]] = {
     "onnx": _onnx,
     "open_clip": _clip_folder,
     "transformers": _clip_folder,

@@ -19,7 +19,6 @@ from qa_core.targets import TARGETS, Target
 
 SCALE_RANGE = (0.05, 0.5)
 """Above 0.5 a correction can override the base, which defeats the purpose of bounding it."""
-SCALE_OF = {Target.QUALITY: "residual_scale_q", Target.CONSISTENCY: "residual_scale_c"}
 DECADE = 10
 """A knob that spans a decade or more is searched on a log scale, as whole numbers are."""
 
@@ -95,7 +94,7 @@ def _ranges(
     if freezing(guide) == "partial":
         ranges["freeze_layers"] = IntDistribution(1, spec.image_depth - 1)
     if guide.head.residual_learning:
-        ranges |= {SCALE_OF[target]: FloatDistribution(*SCALE_RANGE) for target in targets}
+        ranges |= {target.scale: FloatDistribution(*SCALE_RANGE) for target in targets}
     rates = recommended_rates(guide, spec)
     ranges["lr"] = FloatDistribution(rates.low, rates.high, log=True)
     return ranges

@@ -1,5 +1,6 @@
 """Exports compute what the checkpoint computes, in ONNX, in open_clip and in transformers."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,15 @@ def test_the_page_tells_each_mode_apart(narrow_models: None) -> None:
     assert "predicted directly" in page["direct"] and "small transformer" in page["refined"]
     assert "badly, poorly, fairly, well, perfectly" in page["antonym"]
     assert "ten views" in page["residual"] and "native resolution" in page["direct"]
+
+
+def test_the_page_s_formulas_are_those_of_the_scores(narrow_models: None) -> None:
+    scorer = scorer_of(residual_scale_c=0.3)
+    drawn = [Image.new("RGB", (32, 32), (k, 90, 200 - k)) for k in range(0, 200, 40)]
+    found = scorer.score(list(drawn), [f"prompt {k}" for k in range(len(drawn))])
+    page = export_card(scorer, {"onnx": "x"})
+    formulas = re.findall(r"(\w) = clamp\((\w+) \+ ([\d.]+) \* (\w+), 0, 1\)", page)
+    assert [name for name, *_ in formulas] == ["q", "c"]
+    for name, base, scale, delta in formulas:
+        value = np.clip(found[base] + float(scale) * found[delta], 0, 1)
+        np.testing.assert_allclose(found[name], value, atol=1e-6)

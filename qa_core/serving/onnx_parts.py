@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,28 +36,21 @@ _CUTS = (1, 8, 40)
 """The check runs batches of 1, 7, 32 and what is left."""
 
 
-class ImagePart(nn.Module):
-    """uint8 images (batch, 3, size, size) -> L2-normalised embeddings (batch, embed_dim)."""
+class TowerPart(nn.Module):
+    """uint8 images or token ids (batch, ...) -> L2-normalised embeddings (batch, embed_dim).
 
-    def __init__(self, backbone: Backbone):
+    Args:
+        backbone: Whose parameters they are.
+        encode: The tower: `backbone.encode_images`, which normalises pixels, or `encode_texts`.
+    """
+
+    def __init__(self, backbone: Backbone, encode: Callable[[Tensor], Tensor]):
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.encode = backbone, encode
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Embeddings; pixels are normalised inside."""
-        return self.backbone.encode_images(images)
-
-
-class TextPart(nn.Module):
-    """Token ids (batch, context) -> L2-normalised embeddings (batch, embed_dim)."""
-
-    def __init__(self, backbone: Backbone):
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, token_ids: Tensor) -> Tensor:
+    def forward(self, given: Tensor) -> Tensor:
         """Embeddings."""
-        return self.backbone.encode_texts(token_ids)
+        return self.encode(given)
 
 
 class HeadsPart(nn.Module):
@@ -111,10 +104,20 @@ def write_onnx(folder: Path, scorer: Scorer) -> None:
     folder.mkdir()
     size = backbone.image_size
     images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    _export(ImagePart(backbone), {"images": images}, ["embeddings"], folder / IMAGE)
+    _export(
+        TowerPart(backbone, backbone.encode_images),
+        {"images": images},
+        ["embeddings"],
+        folder / IMAGE,
+    )
     if scorer.needs_prompts:
         ids = backbone.tokenizer(["a", "b"])
-        _export(TextPart(backbone), {"token_ids": ids}, ["embeddings"], folder / TEXT)
+        _export(
+            TowerPart(backbone, backbone.encode_texts),
+            {"token_ids": ids},
+            ["embeddings"],
+            folder / TEXT,
+        )
     # of these the exporter keeps what the outputs depend on
     inputs = {"img": torch.rand(2, width), "txt": torch.rand(2, width)}
     if model.texts.levels:
