@@ -89,6 +89,16 @@ def test_a_runs_command_gives_back_its_configuration(config: RunConfig, ablation
     assert (args.split, args.protocol, args.test) == (2, "honest", True)
 
 
+def test_a_run_older_than_a_protocols_flag_says_it_in_its_command(ablation: Ablation) -> None:
+    published = replace(ablation, params=ablation.params | {"protocol": "published"})
+    logged = {name: as_text(value) for name, value in RunConfig().flat().items()}
+    logged |= {"selection_metric": "srocc_consistency"}
+    older = {name: text for name, text in logged.items() if name != "augment"}
+    assert "--augment none" in run_command(older, published, 0)
+    now = run_command(logged | {"augment": "crop_flip"}, published, 0)
+    assert "--augment" not in now and "--selection_metric" not in now
+
+
 def test_every_run_has_a_command(ablation: Ablation) -> None:
     rows = command_rows(ablation)
     assert [row["run_id"] for row in rows] == list(ablation.runs["run_id"])

@@ -29,11 +29,11 @@ def run_command(params: Mapping[str, str], ablation: Ablation, split: int | str)
     """
     words = [SCRIPT]
     protocol = ablation.params.get(Param.PROTOCOL, "auto")
-    defaults = RunConfig().flat() | {"image_view": _usual_view(params)}
-    defaults |= protocol_settings(cast("ProtocolName", protocol))
-    for name, default in defaults.items():
-        text = params.get(name)
-        if text is not None and text != _as_logged(default):
+    plain = RunConfig().flat()
+    usual = {"image_view": _usual_view(params), **protocol_settings(cast("ProtocolName", protocol))}
+    for name, default in (plain | usual).items():
+        text = params.get(name, _as_logged(plain[name]))  # of a run older than the flag
+        if text != _as_logged(default):
             words.append(_flag(name, text))
     words += [f"--protocol {protocol}", f"--split {split}"]
     if ablation.params.get(Param.SPLIT_SEED, "0") != "0":
