@@ -1,5 +1,8 @@
 """The recommendation, and what the bound earns, on ablations with known answers."""
 
+import dataclasses
+
+import pandas as pd
 import pytest
 from test_claims import MODES, make
 from test_verdict_designs import REPLICATES, with_params
@@ -48,6 +51,18 @@ def test_without_precision_none_is_and_the_prompts_that_it_would_take_are_told()
     assert f"About {found['prompts_needed']:,} prompts" in recommendation_words(found)
     wide = recommended(measured(dict.fromkeys(MODES, 0.7), noise=0.03, margin="0.2"))
     assert wide["mode"] == "linear_probe"
+
+
+def test_photographs_with_one_score_are_counted_as_images() -> None:
+    own = measured(dict.fromkeys(MODES, 0.7), noise=0.03)
+    images = pd.DataFrame({"prompt": ["", ""]})
+    one = dataclasses.replace(own, images=images, targets=(Target.QUALITY,))
+    found = recommended(one)
+    assert (found["n_targets"], found["counted"]) == (1, "images")
+    words = recommendation_words(found)
+    assert f"About {found['prompts_needed']:,} images" in words and "every target" not in words
+    older = {k: v for k, v in found.items() if k not in ("n_targets", "counted")}
+    assert "every target" in recommendation_words(older)
 
 
 def test_a_protocol_that_decides_nothing_recommends_nothing() -> None:

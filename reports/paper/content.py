@@ -41,9 +41,7 @@ def build_content(
         "facts": cover_facts(ablation),
         "notes": [*on_the_cover(ablation), *cover_notes(ablation)],
         "resolution": [resolution_words(ablation, t, found) for t, found in resolutions.items()],
-        "recommendation": recommendation_words(
-            results["recommendation"], ablation.has_prompts, len(ablation.targets)
-        ),
+        "recommendation": recommendation_words(results["recommendation"]),
         "earned": _earned(ablation, results),
         "claims_in_words": claims_in_words(guide),
         "in_words": verdict_in_words(ablation, modes, baselines),

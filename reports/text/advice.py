@@ -10,17 +10,11 @@ from reports.language import phrase, say, say_all
 from reports.verdicts.measured import Entry
 
 
-def recommendation_words(found: Entry, has_prompts: bool = True, n_targets: int = 2) -> str:
-    """`recommendation` of results.json in a sentence or two.
-
-    Args:
-        found: The entry.
-        has_prompts: Whether images were asked for in words; else images are counted.
-        n_targets: How many scores people gave.
-    """
+def recommendation_words(found: Entry) -> str:
+    """`recommendation` of results.json in a sentence or two."""
     margin = f"{found['margin']:g}".removeprefix("0")
     if found["mode"] is None:
-        return _none_words(found, margin, has_prompts, n_targets)
+        return _none_words(found, margin)
     values = {
         "mode": label(found["mode"]),
         "margin": margin,
@@ -31,7 +25,7 @@ def recommendation_words(found: Entry, has_prompts: bool = True, n_targets: int 
         " best by more than {margin} SROCC on any target, at the guide’s setting ({figures}).",
         **values,
     )
-    if n_targets == 1:
+    if found.get("n_targets") == 1:
         said = say(
             "Recommended: {mode}, the cheapest of the modes that are shown to be not worse than the"
             " best by more than {margin} SROCC, at the guide’s setting ({figures}).",
@@ -48,13 +42,13 @@ def recommendation_words(found: Entry, has_prompts: bool = True, n_targets: int 
     return say_all([said, beside])
 
 
-def _none_words(found: Entry, margin: str, has_prompts: bool, n_targets: int) -> str:
+def _none_words(found: Entry, margin: str) -> str:
     said = say(
         "No mode can be recommended: none is shown to be not worse than the best by more than"
         " {margin} SROCC on every target.",
         margin=margin,
     )
-    if n_targets == 1:
+    if found.get("n_targets") == 1:
         said = say(
             "No mode can be recommended: none is shown to be not worse than the best by more than"
             " {margin} SROCC.",
@@ -67,7 +61,7 @@ def _none_words(found: Entry, margin: str, has_prompts: bool, n_targets: int) ->
         "About {n} prompts would show it in four of five runs, if a mode is as good as the best.",
         n=f"{needed:,}",
     )
-    if not has_prompts:
+    if found.get("counted") == "images":
         words = say(
             "About {n} images would show it in four of five runs, if a mode is as good as the"
             " best.",

@@ -50,15 +50,16 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
         entries: Entries of the modes.
     """
     margin = ablation.margin
+    asked = {
+        "margin": margin,
+        "setting": Setting.GUIDE.value,
+        "n_targets": len(ablation.targets),
+        "counted": "prompts" if ablation.has_prompts else "images",
+    }
     weakest = _weakest(ablation) if ablation.decides else {}
     if not weakest:
         reason = phrase("no two modes can be compared on every target by this protocol’s splits")
-        return {
-            "mode": None,
-            "margin": margin,
-            "reason": str(reason),
-            "setting": Setting.GUIDE.value,
-        }
+        return asked | {"mode": None, "reason": str(reason)}
     p_values = np.array([one.p for one in weakest.values()])
     adjusted = dict(zip(weakest, map(float, holm(p_values)), strict=True))
     levels = dict(zip(weakest, map(float, holm_levels(p_values, ALPHA)), strict=True))
@@ -66,10 +67,8 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
     best = max(weakest, key=lambda mode: _mean_srocc(ablation, entries[mode]))
     chosen = min(shown, key=lambda mode: _cost(entries[mode]), default=None)
     named = dict.fromkeys(mode for mode in (chosen, best) if mode is not None)
-    return {
+    return asked | {
         "mode": chosen,
-        "margin": margin,
-        "setting": Setting.GUIDE.value,
         "reason": str(_reason(chosen, weakest, margin)),
         "best": best,
         "figures": {mode: _figures(ablation, entries[mode]) for mode in named},
