@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.cli.data_flags import DataFlags, data_settings
+from experiments.cli.ended import has_ended, note_end, state_asked
 from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import RunConfig, run_config_from_flat
@@ -96,6 +97,10 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
     Raises:
         UserError: Flags, data or the folder cannot be used, or cells failed.
     """
+    asked = state_asked(args)
+    if args.tracking_uri is None and has_ended(args, asked):
+        print("everything is there already")
+        return _say_where(args.out, None)
     base, profile = base_config(args), profile_of(args)
     choice, arms = engine_choice(args), parse_arms(args.arms)
     from studies.stores import stores_of  # MLflow and Optuna: --help must not wait
@@ -120,13 +125,19 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         if not is_up_to_date(stores):
             build_report(args.out, stores.tracking_uri)
             publish_overview(stores)
-    print(f"\nreport      {args.out / 'report.pdf'}, for a browser {args.out / 'report.html'}")
-    print(f"comparison  {stores.tracking_uri or f'make ui OUT={args.out}'}")
+        if not failed:
+            note_end(args, asked)
+    _say_where(args.out, stores.tracking_uri)
     if failed:
         raise UserError(
             f"{failed} cells failed and are missing in the report; their traces are in"
             " MLflow. The same command tries them again."
         )
+
+
+def _say_where(out: Path, tracking_uri: str | None) -> None:
+    print(f"\nreport      {out / 'report.pdf'}, for a browser {out / 'report.html'}")
+    print(f"comparison  {tracking_uri or f'make ui OUT={out}'}")
 
 
 def is_up_to_date(stores: "Stores") -> bool:

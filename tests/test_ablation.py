@@ -9,6 +9,7 @@ from conftest import FinishedAblation
 
 from benchmarks.soak import ablation_command, contents, still_running
 from experiments.ablation import is_up_to_date
+from experiments.cli.ended import NOTE
 from qa_core.arms import CONTROLS, MODES
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
@@ -38,9 +39,12 @@ def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) 
 
     command = [*ablation_command(out, *finished_ablation.flags), "--workers", "1"]
     built = (out / "report.pdf").stat().st_mtime_ns
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0 and "everything is there already" in again.stdout
-    assert (out / "report.pdf").stat().st_mtime_ns == built  # nor is it built again
+    for known in (True, False):  # by the note of its end, and by looking at everything
+        again = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert again.returncode == 0 and "everything is there already" in again.stdout
+        assert ("opening" not in again.stdout) == known
+        assert (out / "report.pdf").stat().st_mtime_ns == built  # nor is it built again
+        (out / NOTE).unlink()
     page = (out / "report.html").read_bytes()
     (out / "report.html").unlink()
     assert not is_up_to_date(stores_of(out, None, None))
