@@ -113,7 +113,7 @@ def test_smoke_and_incomplete_stand_on_every_page(tmp_path: Path) -> None:
     pdf = str(build_report(tmp_path))
     text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True)
     pages = text.stdout.rstrip("\f").split("\f")
-    assert len(pages) > 5
+    assert len(pages) > 5 and not text.stderr
     for page in pages:
         assert "INCOMPLETE · smoke run: proves nothing" in page
 

@@ -7,7 +7,7 @@ from qa_core.records.schema import Param
 from reports.evidence.load import Ablation
 from reports.language import language, say
 from reports.paper.appendix import appendix
-from reports.paper.cover import banner, cover_facts, cover_notes
+from reports.paper.cover import banner, cover_claims, cover_facts, cover_notes
 from reports.paper.main_tables import family_size, pooled_content, table_content
 from reports.paper.tables import claim_rows, glossary
 from reports.paper.worst import worst_cases
@@ -16,7 +16,7 @@ from reports.text.missing import missing_sections, on_the_cover
 from reports.text.page_text import LONGEST_VALUE, page_text
 from reports.text.resolution import find_resolution, resolution_words
 from reports.text.standing import unbeaten_in_words
-from reports.text.wording import claims_in_words, verdict_in_words
+from reports.text.wording import verdict_in_words
 from reports.verdicts.decide import Verdict
 
 
@@ -43,7 +43,7 @@ def build_content(
         "resolution": [resolution_words(ablation, t, found) for t, found in resolutions.items()],
         "recommendation": recommendation_words(results["recommendation"]),
         "earned": _earned(ablation, results),
-        "claims_in_words": claims_in_words(guide),
+        "cover_claims": cover_claims(ablation, guide),
         "in_words": verdict_in_words(ablation, modes, baselines),
         "claims": claim_rows(guide, tuned, ablation.is_smoke),
         "figures": figures,

@@ -1,13 +1,16 @@
 """The cover: what ran, notes, and what every page must say."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qa_core.records.schema import Param
 from reports.evidence.load import Ablation
 from reports.language import say, say_list
+from reports.paper.tables import NONE
 from reports.text.page_text import LONGEST_VALUE, page_text
 from reports.text.wording import protocol_words
+from reports.verdicts.decide import NOT_TESTED, WITHOUT_TARGET, Verdict
 
 HASH_SHOWN = 16
 """Hexadecimal digits of a hash, which tell any two apart."""
@@ -77,3 +80,38 @@ def cover_notes(ablation: Ablation) -> list[str]:
     except json.JSONDecodeError:
         notes = [ablation.params[Param.NOTES]]
     return [page_text(note, 300) for note in (notes if isinstance(notes, list) else [notes])]
+
+
+def cover_claims(ablation: Ablation, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The guide's claims that were tested, a row a claim, a cell a target; and how many were not.
+
+    A claim about no target has one cell. `colour` keeps the verdict in English, by which the page
+    colours it.
+    """
+    claims: dict[str, dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        claims.setdefault(verdict.claim.id, {})[verdict.target] = verdict
+    untested = sum(any(v.kind == NOT_TESTED for v in found.values()) for found in claims.values())
+    words = say("Not tested, on one target at least: {n} claims.", n=str(untested))
+    if len(ablation.targets) == 1:
+        words = say("Not tested: {n} claims.", n=str(untested))
+    return {
+        "targets": [say(target) for target in ablation.targets],
+        "rows": [
+            _claim_row(ablation, found)
+            for found in claims.values()
+            if any(v.kind != NOT_TESTED for v in found.values())
+        ],
+        "untested": words if untested else "",
+    }
+
+
+def _claim_row(ablation: Ablation, found: Mapping[str, Verdict]) -> dict[str, Any]:
+    (question,) = {verdict.claim.question for verdict in found.values()}
+    places = tuple(found) if found.keys() & set(WITHOUT_TARGET) else ablation.targets
+    cells = []
+    for place in places:
+        word = found[place].verdict if place in found else NONE
+        kind = found[place].kind if place in found and not ablation.is_smoke else NOT_TESTED
+        cells.append({"word": say(word), "colour": kind})
+    return {"question": say(question), "cells": cells}

@@ -16,7 +16,7 @@ from reports.figures.style import format_score, has_label, label
 from reports.language import say
 from reports.paper.latex import booktabs, cell_text
 from reports.statistics import told_bounds
-from reports.verdicts.decide import Verdict
+from reports.verdicts.decide import NOT_TESTED, Verdict
 from reports.verdicts.measured import Entry
 from reports.verdicts.study_results import study_table
 
@@ -139,7 +139,7 @@ def claim_rows(
     """
 
     def colour_of(kind: str) -> str:
-        return "not tested" if proves_nothing else kind
+        return NOT_TESTED if proves_nothing else kind
 
     others = {(v.claim.id, v.target): (v.verdict, v.kind) for v in tuned}
     shared: dict[tuple[str, str], list[str]] = {}  # targets not tested for the same reason

@@ -18,6 +18,7 @@ SHARED = tuple(HERE / f"{name}.typ" for name in ("common", "arms", "published"))
 FIXED_TIMESTAMP = 1_700_000_000
 _LATEST_TIMESTAMP = 253_402_300_799  # the end of the year 9999
 PICTURE_PPI = 200
+_UNSUSPECTED = b"/Suspects false"
 
 
 def compile_pdf(template: str, content: dict[str, Any], files: Mapping[str, Path]) -> bytes:
@@ -41,7 +42,8 @@ def compile_pdf(template: str, content: dict[str, Any], files: Mapping[str, Path
         write_json(folder / "content.json", content | face | {"words": _words(template)})
         pdf = _compile(folder / template, "pdf")
     assert isinstance(pdf, bytes)
-    return pdf
+    # Its default; poppler takes it for an error where it is written. Nothing in the file moves.
+    return pdf.replace(_UNSUSPECTED, b" " * len(_UNSUSPECTED))
 
 
 def write_pictures(figures: Path, names: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from reports.evidence.frames import select
 from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_list
-from reports.verdicts.decide import Verdict
+from reports.verdicts.decide import NOT_TESTED, Verdict
 from reports.verdicts.measured import Entry
 
 Section = dict[str, Any]
@@ -157,7 +157,7 @@ def lacking_measures(modes: dict[str, dict[str, Entry]]) -> list[str]:
 def _claims(claims: Sequence[Verdict]) -> list[str]:
     reasons: dict[tuple[str, str], list[str]] = {}
     for verdict in claims:
-        if verdict.verdict == "not tested":
+        if verdict.verdict == NOT_TESTED:
             key = say(verdict.claim.question), say(verdict.reason)
             reasons.setdefault(key, []).append(say(verdict.target))
     return [

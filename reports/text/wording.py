@@ -1,19 +1,15 @@
 """The verdict in plain words, computed from the results."""
 
-from collections.abc import Sequence
-
 from qa_core.measures.alignment import RENDERED_PAIRS
 from qa_core.measures.catalogue import GAP_LAST, RETENTION, SATURATION
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
 from qa_core.records.schema import Param
 from qa_core.settings.model import EMBEDDED_BACKBONE
-from qa_core.targets import TARGETS
 from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
-from reports.language import say, say_all, say_list
+from reports.language import say
 from reports.text.standing import standing_in_words
-from reports.verdicts.decide import Verdict
 from reports.verdicts.measured import Entry
 
 
@@ -127,39 +123,3 @@ def retention_pairs_words(ablation: Ablation) -> str:
             n=str(RENDERED_PAIRS),
         )
     return say("Its pairs are the images and prompts of each split’s test part.")
-
-
-def claims_in_words(claims: Sequence[Verdict]) -> str:
-    """The guide's claims by verdict, with the targets on which it fell."""
-    sentences = [
-        say(
-            "The guide’s claims, decided at its own setting, on this data, with Holm over each "
-            "family: the primary contrasts, the other claims on accuracy, each study."
-        )
-    ]
-    sentence_of = {
-        "supported": say("Supported: {claims}."),
-        "refuted": say("Refuted: {claims}."),
-        "same": say("The same within the margin: {claims}."),
-        "not decided": say("Not decided: {claims}."),
-    }
-    for word, sentence in sentence_of.items():
-        targets: dict[str, list[str]] = {}
-        for verdict in claims:
-            if verdict.kind == word:
-                targets.setdefault(verdict.claim.question, []).append(say(verdict.target))
-        named = [f"{_inside(say(q))} ({say_list(t)})" for q, t in targets.items()]
-        if named:
-            sentences.append(sentence.format(claims=say("; ").join(named)))
-    untested = {v.claim.id for v in claims if v.verdict == "not tested"}
-    if untested:
-        words = say("Not tested, on one target at least: {n} claims.", n=str(len(untested)))
-        if len({v.target for v in claims if v.target in TARGETS}) == 1:
-            words = say("Not tested: {n} claims.", n=str(len(untested)))
-        sentences.append(words)
-    return say_all(sentences)
-
-
-def _inside(sentence: str) -> str:
-    """A sentence as it stands inside another."""
-    return sentence[0].lower() + sentence[1:]

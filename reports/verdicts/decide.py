@@ -20,10 +20,13 @@ from reports.statistics import holm, holm_levels
 from reports.verdicts.contrasts import Contrast, Evidence, NotTested
 
 PRIMARY, SECONDARY, COST, OWN = "primary", "secondary", "cost", "own"
-WITHOUT_TARGET = ("cost", "model")
-"""What stands for the target of a claim that has none."""
 """Families: the contrasts fixed beforehand (`reports.verdicts.pairs`), what else the modes tell of
 accuracy, cost, and a user's own claims. The claims of a study have its name."""
+
+WITHOUT_TARGET = ("cost", "model")
+"""What stands for the target of a claim that has none."""
+NOT_TESTED = "not tested"
+"""The verdict where runs are missing or a measure is undefined."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def decide(claims: Sequence[Claim], evidence: Evidence, targets: Sequence[str]) 
         try:
             tested.append(_test(claim, target, evidence))
         except NotTested as reason:
-            verdict = Verdict(claim, target, "not tested", reason=reason.args[0])
+            verdict = Verdict(claim, target, NOT_TESTED, reason=reason.args[0])
             found[claim.id, target] = verdict
     margin = evidence.ablation.margin
     for family in sorted({claim.family for claim in claims}):
