@@ -37,7 +37,9 @@ def test_the_cheapest_of_equals_is_recommended_with_its_figures_beside_the_bests
     assert found["figures"]["linear_probe"]["trainable_parameters"] == 1
     words = recommendation_words(found)
     assert words.startswith("Recommended: linear probe, the cheapest of the modes")
-    assert "1 trained parameters, 0.5 s an epoch, retention .900" in words
+    low = found["candidates"]["linear_probe"]["low_holm"]
+    assert f"(at most {-low:.3f} below the best, ".replace("0.", ".") in words
+    assert "1 trained parameters, 0.5 s an epoch, alignment retention .900" in words
 
 
 def test_a_cheap_mode_that_falls_short_is_not() -> None:

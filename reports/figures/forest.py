@@ -98,8 +98,8 @@ def _draw(ablation: Ablation) -> Drawn:
         ax.set_yticks(range(len(names)), names if place == 0 else [""] * len(names))
     return figure, say(
         "Bars: intervals as Holm adjusts them with the verdict. Band: ± {margin}, within which"
-        " a difference is of no weight. Better, worse: shown to be above or below 0, be it by less"
-        " than that.",
+        " a difference is of no weight. Better, worse: shown to be above or below 0, even where"
+        " the difference lies within the band.",
         margin=style.format_score(ablation.margin).rstrip("0"),
     )
 

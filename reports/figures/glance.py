@@ -31,7 +31,7 @@ LINES = {
     Reference.ZEROSHOT: phrase("zero-shot (dotted)"),
     Reference.RIDGE: phrase("ridge (dashed)"),
     Reference.SCENE: phrase("scene statistics (dash-dotted)"),
-    Reference.CEILING: phrase("raters’ ceiling (solid)"),
+    Reference.CEILING: phrase("raters’ ceiling (solid, or at the edge)"),
 }
 
 
@@ -80,7 +80,14 @@ def draw_panel(data: PanelData, ax: "Axes") -> None:
         if one.low is not None and one.high is not None:
             ax.plot([one.low, one.high], [row, row], color=tint, lw=1.6)
         ax.scatter([one.mean], [row], s=26, marker=style.marker(mode), color=tint, zorder=3)
+    shown = [at for one in known.values() for at in (one.mean, one.low, one.high) if at is not None]
+    shown += [at for name, at in data.lines.items() if name != Reference.CEILING]
     for name, at in data.lines.items():
+        if at - max(shown) > max(shown) - min(shown):  # its line would press the marks together
+            words = say("ceiling {n} →", n=style.format_score(at))
+            ax.text(1.02, 0.5, words, transform=ax.transAxes, va="center", rotation=90,
+                    color=style.MUTED, fontsize=6.5)  # fmt: skip
+            continue
         ax.axvline(at, color=style.MUTED, lw=0.8, ls=style.REFERENCE_DASHES[name], zorder=0)
     if data.limit is not None:
         ax.axvline(data.limit, color=style.LIMIT, lw=0.8, ls=(0, (4, 2)), zorder=0)
@@ -105,15 +112,17 @@ def _draw(ablation: Ablation) -> Drawn:
         names = [style.label(mode) for mode in ablation.mode_names]
         axes[row, 0].set_yticks(range(len(names)), names)
         axes[row, 0].set_title(say("{target}: test SROCC", target=say(target)))
-        if row == 0:
-            for ax, title in zip(axes[0, 1:], titles, strict=True):
-                ax.set_title(title)
+        for ax, title in zip(axes[row, 1:], titles, strict=True):
+            ax.set_title(title)
     lines = say(", ").join(say(words) for name, words in LINES.items() if name in drawn)
     return figure, say_all(
         [
             say("Mark: mean; {bar}.", bar=describe_bar(ablation)),
             say("Lines: {lines}.", lines=lines) if lines else "",
-            say("Red: the limits of the guide. A dash: undefined."),
+            say(
+                "Red: the limits of the guide, a usage guide of residual learning whose settings"
+                " and claims are tested here. A dash: undefined."
+            ),
         ]
     )
 

@@ -37,7 +37,6 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
     counts = {
         "cells": str(len(ablation.cells)),
         "trials": str(len(ablation.trials)),
-        "all": str(len(ablation.runs)),
     }
     tuning = say("{n} trials a mode", n=known[Param.N_TRIALS])
     training = [say("{epochs} epochs; profile {profile}", **known)]
@@ -54,7 +53,7 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
         [say("Protocol"), protocol_words(ablation)],
         [say("Training"), say("; ").join(training)],
         [say("Tuning"), tuning if ablation.is_tuned else say("none: the guide’s settings only")],
-        [say("Runs"), say("{cells} confirmation runs, {trials} trials, {all} in all", **counts)],
+        [say("Runs"), say("{cells} confirmation runs, {trials} trials", **counts)],
         [say("Code"), known[Param.CODE_VERSION]],
         [say("Machine"), known[Param.MACHINE]],
         [say("Wall time"), wall],

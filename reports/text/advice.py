@@ -18,7 +18,7 @@ def recommendation_words(found: Entry) -> str:
     values = {
         "mode": label(found["mode"]),
         "margin": margin,
-        "figures": _figures(found["figures"][found["mode"]]),
+        "figures": say(", ").join([*_below(found), _figures(found["figures"][found["mode"]])]),
     }
     said = say(
         "Recommended: {mode}, the cheapest of the modes that are shown to be not worse than the"
@@ -35,11 +35,19 @@ def recommendation_words(found: Entry) -> str:
     if best == found["mode"]:
         return say_all([said, say("It has the highest mean SROCC too.")])
     beside = say(
-        "Highest in the mean: {mode} ({figures}).",
+        "Highest mean SROCC over the targets: {mode} ({figures}).",
         mode=label(best),
         figures=_figures(found["figures"][best]),
     )
     return say_all([said, beside])
+
+
+def _below(found: Entry) -> list[str]:
+    """How far below the best the recommended mode may lie, where it is another."""
+    low = found["candidates"][found["mode"]].get("low_holm")
+    if found["mode"] == found["best"] or low is None:
+        return []
+    return [say("at most {n} below the best", n=format_score(max(0.0, -low)))]
 
 
 def _none_words(found: Entry, margin: str) -> str:
@@ -75,11 +83,11 @@ def _figures(of: Entry) -> str:
     parts = [
         (PARAMETERS.key(), lambda v: say("{n} trained parameters", n=f"{v:,.0f}")),
         (EPOCH_SECONDS.key(), lambda v: say("{n} s an epoch", n=f"{v:.1f}")),
-        (RETENTION.key(), lambda v: say("retention {n}", n=format_score(v))),
+        (RETENTION.key(), lambda v: say("alignment retention {n}", n=format_score(v))),
     ]
     words = [tell(of[name]) for name, tell in parts if of.get(name) is not None]
     if gaps:
-        words.append(say("largest gap {n}", n=format_score(max(gaps))))
+        words.append(say("largest train–validation gap {n}", n=format_score(max(gaps))))
     return say(", ").join(words)
 
 
