@@ -132,6 +132,17 @@ def test_aigciqa2023_prompts_may_be_a_csv_and_must_be_as_many_as_the_scores(aigc
         read_aigciqa2023(aigciqa2023)
 
 
+def test_a_matlab_file_that_crashes_its_reader_is_named(aigciqa2023: Path):
+    file = aigciqa2023 / "DATA" / "MOS" / "mosz1.mat"
+    raw = bytearray(file.read_bytes())
+    raw[176] = 137  # the type of the numbers, which SciPy looks up beyond its table
+    file.write_bytes(raw)
+    with pytest.raises(
+        UserError, match=r"mosz1\.mat cannot be read as a MATLAB file with 'MOSz': "
+    ):
+        read_aigciqa2023(aigciqa2023)
+
+
 def test_aigciqa2023_as_text_and_in_folders_by_generator(aigciqa2023: Path):
     whole = read_aigciqa2023(aigciqa2023)
     for number in (1, 2, 3):

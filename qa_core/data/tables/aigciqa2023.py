@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
 
 from qa_core.data.rated_table import RatedTable
 from qa_core.data.tables.aigciqa2023_plus import TRAIN, find_names, range_of, read_plus
 from qa_core.data.tables.build import build_table
 from qa_core.data.tables.cells import read_cells
 from qa_core.data.tables.images import find_file, find_table
+from qa_core.data.tables.matlab import read_matlab
 from qa_core.data.tables.spreadsheet import read_sheet
 from qa_core.errors import UserError
 from qa_core.targets import TARGETS
@@ -34,6 +34,7 @@ PROMPT_COLUMN = 2
 
 SCORES = {"quality": ("mosz1.mat", "moz1.txt"), "align": ("mosz3.mat", "moz3.txt")}
 """Files of the mean, in MATLAB's form or as text; number 2, authenticity, is not a target here."""
+_KEYS = {"mos": "MOSz", "std": "SD"}
 
 
 def read_aigciqa2023(
@@ -64,12 +65,7 @@ def read_aigciqa2023(
         "prompt": np.array(prompts)[prompt],
         "generator": np.array(GENERATORS)[makers],
     }
-    for word, files in SCORES.items():
-        path = find_table(root, *files)
-        columns[f"mos_{word}"] = _read_vector(path, "MOSz", count)
-        spread = path.parent.parent / "STD" / f"SD{files[0][4]}.mat"
-        if spread.is_file():
-            columns[f"std_{word}"] = _read_vector(spread, "SD", count)
+    columns |= _read_scores(root, count)
     ranges = dict.fromkeys(TARGETS, range_of(columns["mos_quality"], columns["mos_align"]))
     names, folder = find_names(root, image_dir, _forms(makers, prompt), require_images)
     cells = pd.DataFrame({"name": names} | columns).astype(str)
@@ -104,16 +100,28 @@ def _read_prompts(path: Path) -> list[str]:
     return [text.strip() for text in texts]
 
 
-def _read_vector(path: Path, key: str, count: int) -> np.ndarray:
+def _read_scores(root: Path, count: int) -> dict[str, np.ndarray]:
+    """Means of the scores, and their standard deviations where they lie beside them."""
+    files: dict[str, Path] = {}
+    for word, names in SCORES.items():
+        files[f"mos_{word}"] = path = find_table(root, *names)
+        spread = path.parent.parent / "STD" / f"SD{names[0][4]}.mat"
+        if spread.is_file():
+            files[f"std_{word}"] = spread
+    in_matlab = {n: (file, _KEYS[n[:3]]) for n, file in files.items() if file.suffix != ".txt"}
+    read = dict(zip(in_matlab, read_matlab([*in_matlab.values()]), strict=True))
+    read |= {n: _read_text(file) for n, file in files.items() if n not in read}
+    for name, values in read.items():
+        if len(values) != count:
+            raise UserError(
+                f"{files[name]} has {len(values)} scores, but the prompts make {count} images"
+                f" ({len(GENERATORS)} generators, {IMAGES_A_PROMPT} images a prompt)."
+            )
+    return read
+
+
+def _read_text(path: Path) -> np.ndarray:
     try:
-        values = np.loadtxt(path) if path.suffix == ".txt" else loadmat(path)[key]
-        values = np.asarray(values, dtype=float).ravel()
-    except Exception as error:  # a damaged file breaks SciPy's reader in many ways
-        kind = "numbers" if path.suffix == ".txt" else f"a MATLAB file with {key!r}"
-        raise UserError(f"{path} cannot be read as {kind}: {error}") from None
-    if len(values) != count:
-        raise UserError(
-            f"{path} has {len(values)} scores, but the prompts make {count} images"
-            f" ({len(GENERATORS)} generators, {IMAGES_A_PROMPT} images a prompt)."
-        )
-    return values
+        return np.loadtxt(path).ravel()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as numbers: {error}") from None
