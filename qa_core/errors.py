@@ -56,6 +56,8 @@ def _in_words(error: BaseException) -> str | None:
         return _NO_MEMORY
     if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text:
         return _NO_MEMORY
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return _NO_MEMORY
     if isinstance(error, OSError) and error.errno is not None:
         return _in_files(error)
     return next((words for sign, words in _IN_STORES.items() if sign in text), None)

@@ -24,10 +24,13 @@ from qa_core.backbones.transformers_folder import (
     register_image_tower,
 )
 from qa_core.backbones.weights import find_weights, load_whole
-from qa_core.errors import UserError
+from qa_core.errors import UserError, in_words
 from qa_core.settings.model import BackboneConfig
+from qa_core.system.files import json_of
 
 CONFIG_FILE = "open_clip_config.json"
+_MOST_BLOCKS = 999
+"""Of a tower; published ones have up to 64. Each is built in Python, so that 10^9 take for ever."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,9 @@ class Blueprint:
         """The blueprint of plain values.
 
         Raises:
-            UserError: It names parts that would be downloaded, which a stranger's checkpoint must
-                not cause.
+            UserError: It names parts that would be downloaded, or an absurd number of blocks.
         """
-        text, image = (
-            values["architecture"].get(f"{tower}_cfg", {}) for tower in ("text", "vision")
-        )
-        if text.get("hf_model_name") or ":" in str(image.get("timm_model_name", "")):
-            raise unsupported(values["name"])
+        require_plain(values["name"], values["architecture"])
         files = values["tokenizer"]
         tokenizer = None if files is None else TokenizerFiles(**files)
         return cls(values["name"], values["architecture"], tokenizer)
@@ -88,11 +86,33 @@ def find_blueprint(config: BackboneConfig) -> Blueprint:
         architecture = _folder_architecture(folder)
     else:
         architecture = _named_architecture(config.backbone, config.pretrained)
-    text = architecture.get("text_cfg", {})
-    if text.get("hf_model_name"):
-        raise unsupported(config.backbone)
-    tokenizer = find_tokenizer(config, text)
+    require_plain(config.backbone, architecture)
+    tokenizer = find_tokenizer(config, architecture["text_cfg"])
     return Blueprint(config.backbone, architecture, tokenizer)
+
+
+def require_plain(name: str, architecture: dict[str, Any]) -> None:
+    """Refuse an architecture that would fetch parts of itself, or take for ever to build.
+
+    Raises:
+        UserError: It is one, or has no two towers.
+    """
+    towers: list[Any] = [architecture.get(f"{tower}_cfg") for tower in ("text", "vision")]
+    width = architecture.get("embed_dim")
+    if not all(isinstance(one, dict) for one in towers) or not isinstance(width, int) or width < 1:
+        raise UserError(f"--backbone {name}: its description has no two towers and embed_dim.")
+    text, image = towers
+    if text.get("hf_model_name") or ":" in str(image.get("timm_model_name", "")):
+        raise unsupported(name)
+    if max(map(_most_blocks, towers)) > _MOST_BLOCKS:
+        raise UserError(f"--backbone {name} is described as of more than {_MOST_BLOCKS} blocks.")
+
+
+def _most_blocks(tower: dict[str, Any]) -> float:
+    told = tower | (tower.get("timm_model_kwargs") or {})
+    numbers = [told.get(key) or 0 for key in ("layers", "depth", "depths")]
+    each = [one for number in numbers for one in (number if isinstance(number, list) else [number])]
+    return max((one for one in each if isinstance(one, int | float)), default=0)
 
 
 def unsupported(name: str) -> UserError:
@@ -133,15 +153,29 @@ def _folder_architecture(folder: Path) -> dict[str, Any]:
 
 
 def _folder_pixels(folder: Path) -> dict[str, Any]:
-    """Mean and deviation of pixels as a folder describes them."""
-    if is_transformers(folder) and not (folder / CONFIG_FILE).is_file():
-        return read_pixels(folder)
-    return _described(folder).get("preprocess_cfg", {})
+    """Mean and deviation of pixels as a folder describes them.
+
+    Raises:
+        UserError: They are not three numbers each.
+    """
+    try:
+        if is_transformers(folder) and not (folder / CONFIG_FILE).is_file():
+            pixels = read_pixels(folder)
+        else:
+            pixels = _described(folder).get("preprocess_cfg", {})
+        for name in pixels.keys() & {"mean", "std"}:
+            if not torch.tensor(pixels[name]).view(3).isfinite().all():
+                raise ValueError(name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"--backbone {folder}: its mean and deviation of pixels are not three numbers each."
+        ) from error
+    return pixels
 
 
 def _described(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        content = json_of(folder / CONFIG_FILE)
         if isinstance(content["model_cfg"], dict):
             return content
         raise TypeError("model_cfg")
@@ -154,12 +188,25 @@ def _described(folder: Path) -> dict[str, Any]:
 
 
 def build_model(blueprint: Blueprint, pixels: dict[str, Any] | None = None) -> nn.Module:
-    """The model of a blueprint with random weights, the same in every process."""
-    register_image_tower(blueprint.architecture)
-    with tempfile.TemporaryDirectory() as folder:
-        content = {"model_cfg": blueprint.architecture, "preprocess_cfg": pixels or {}}
-        (Path(folder) / CONFIG_FILE).write_text(json.dumps(content), encoding="utf-8")
-        return _create(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+    """The model of a blueprint with random weights, the same in every process.
+
+    Raises:
+        UserError: Its description makes no model.
+        MemoryError: It makes one that is too large for this machine.
+    """
+    try:
+        register_image_tower(blueprint.architecture)
+        with tempfile.TemporaryDirectory() as folder:
+            content = {"model_cfg": blueprint.architecture, "preprocess_cfg": pixels or {}}
+            (Path(folder) / CONFIG_FILE).write_text(json.dumps(content), encoding="utf-8")
+            return _create(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+    except Exception as error:  # open_clip and timm check little of what they are told
+        if in_words(error) is not None:  # memory or disk
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise UserError(
+            f"--backbone {blueprint.name}: its description makes no model ({reason})."
+        ) from error
 
 
 def load_model(config: BackboneConfig, blueprint: Blueprint) -> nn.Module:

@@ -4,7 +4,6 @@ With the wrong one the same weights compute other embeddings, and a state dict d
 right.
 """
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 
 from qa_core.backbones.weights import OPENAI_EXTRAS
 from qa_core.errors import UserError
-from qa_core.system.files import file_sha256
+from qa_core.system.files import file_sha256, json_of
 
 QUICK, PLAIN = "-quickgelu", "-gelu"
 """Ends of model names: open_clip's own, and ours for weights that are known to be the other kind.
@@ -94,7 +93,7 @@ def _openais(file: Path) -> bool | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,7 +1,8 @@
 """Tokenizers: open_clip's own byte pairs, or the files of a Hugging Face tokenizer."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from qa_core.backbones.registry import TINY_NAME, tiny_tokenizer
 from qa_core.errors import UserError
 from qa_core.settings.model import BackboneConfig
+from qa_core.system.files import json_of
 
 OPENAI_VOCABULARY = 49408
 VOCABULARY_FILE = "tokenizer.json"
@@ -80,8 +82,8 @@ def _read(folder: Path, what: str) -> TokenizerFiles:
         settings: dict[str, Any] = {}
         for name in _SETTINGS_FILES:
             if (folder / name).is_file():
-                settings |= json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+                settings |= json_of(folder / name)
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{what} holds no usable {VOCABULARY_FILE}: `save_pretrained` of a fast Hugging Face"
             " tokenizer writes it; where it lies elsewhere, give its folder as --tokenizer."
@@ -98,7 +100,7 @@ def _byte_pairs(folder: Path) -> str:
     try:
         pairs = models.BPE.from_file(*files, end_of_word_suffix="</w>", unk_token=end)
         tokenizer = Tokenizer(pairs)
-        ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        ids = json_of(folder / "vocab.json")
         tokenizer.post_processor = processors.RobertaProcessing(
             (end, ids[end]), (start, ids[start]), trim_offsets=False, add_prefix_space=False
         )
@@ -151,6 +153,17 @@ def make_tokenizer(name: str, text: dict[str, Any], files: TokenizerFiles | None
     return HubTokenizer(files, text)
 
 
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Turn whatever the `tokenizers` library does with damaged files into a UserError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of its Rust code is no Exception
+        raise UserError(f"{VOCABULARY_FILE} cannot {what}: {error}") from error
+
+
 class HubTokenizer:
     """A Hugging Face tokenizer as open_clip uses it, by the `tokenizers` library alone.
 
@@ -173,10 +186,8 @@ class HubTokenizer:
         clean = options.get("clean", "whitespace")
         self._clean = str if clean == "none" else get_clean_fn(clean)
         self._settings: dict[str, Any] = json.loads(files.settings)
-        try:
+        with _refused("be read"):
             self._tokenizer = Tokenizer.from_str(files.vocabulary)
-        except Exception as error:
-            raise UserError(f"{VOCABULARY_FILE} cannot be read: {error}") from error
         self._strip = options.get("strip_sep_token", False)
         self._pad_id = self._special("pad_token")
         self._sep_id = self._special("sep_token") if self._strip else None
@@ -185,15 +196,16 @@ class HubTokenizer:
         """Token ids (texts, context), cut or filled up to the context.
 
         Raises:
-            UserError: An id is beyond the text tower's vocabulary.
+            UserError: An id is beyond the text tower's vocabulary, or the files are damaged.
         """
         length = context_length or self.context_length
-        self._tokenizer.enable_truncation(length)
-        self._tokenizer.no_padding()
-        found = self._tokenizer.encode_batch([self._clean(text) for text in texts])
         ids = torch.full((len(texts), length), self._pad_id)
-        for row, one in enumerate(found):
-            ids[row, : len(one.ids)] = torch.tensor(one.ids, dtype=torch.long)
+        with _refused("make tokens of these prompts"):
+            self._tokenizer.enable_truncation(length)
+            self._tokenizer.no_padding()
+            found = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+            for row, one in enumerate(found):
+                ids[row, : len(one.ids)] = torch.tensor(one.ids, dtype=torch.long)
         if int(ids.max()) >= self._vocabulary:
             raise UserError(
                 f"The tokenizer gives tokens beyond the {self._vocabulary} of the text tower: the"
@@ -206,7 +218,7 @@ class HubTokenizer:
         told = self._settings.get(name)
         told = told.get("content") if isinstance(told, dict) else told
         for token in (told, *_USUAL[name]):
-            found = None if token is None else self._tokenizer.token_to_id(token)
+            found = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
             if found is not None:
                 return found
         raise UserError(f"The tokenizer's files name no {name}.")

@@ -4,7 +4,6 @@
 `transformers_weights` gives the weights open_clip's names. `describe_clip` goes the other way.
 """
 
-import json
 import re
 from dataclasses import fields
 from functools import partial
@@ -17,6 +16,7 @@ from timm.models import register_model
 from torch import nn
 
 from qa_core.errors import UserError
+from qa_core.system.files import json_of
 
 CONFIG_FILE = "config.json"
 
@@ -63,7 +63,7 @@ def read_architecture(folder: Path) -> dict[str, Any]:
         UserError: The model is of another kind, or its description cannot be used.
     """
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = json_of(folder / CONFIG_FILE)
         kind = config.get("model_type")
         if kind not in ("clip", "siglip"):
             raise UserError(
@@ -76,7 +76,7 @@ def read_architecture(folder: Path) -> dict[str, Any]:
         )
         build = _clip if kind == "clip" else _siglip
         return build(folder, config, image, text)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"--backbone {folder}: its {CONFIG_FILE} does not describe a model"
             f" ({type(error).__name__}: {error})."
@@ -85,10 +85,10 @@ def read_architecture(folder: Path) -> dict[str, Any]:
 
 def read_pixels(folder: Path) -> dict[str, list[float]]:
     """Mean and deviation of pixels by which a folder's model normalises."""
-    kind = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_type"]
+    kind = json_of(folder / CONFIG_FILE)["model_type"]
     usual = _CLIP_PIXELS if kind == "clip" else _SIGLIP_PIXELS
     file = folder / "preprocessor_config.json"
-    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    told = json_of(file) if file.is_file() else {}
     told = told.get("image_processor", told)
     return {name: told.get(f"image_{name}", value) for name, value in usual.items()}
 
@@ -157,7 +157,7 @@ def _text(folder: Path, text: dict[str, Any]) -> dict[str, Any]:
     if not _has_tokenizer(folder) and text["vocab_size"] == 49408:
         return found  # OpenAI's byte pairs, which open_clip has
     settings = folder / "tokenizer_config.json"
-    told = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    told = json_of(settings) if settings.is_file() else {}
     cleans = told.get("tokenizer_class") == "SiglipTokenizer"  # others leave texts as they are
     clean = {"clean": "canonicalize" if cleans else "none"}
     return found | {"hf_tokenizer_name": "transformers", "tokenizer_kwargs": clean}
@@ -231,7 +231,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 # --- the image tower of SigLIP, of any shape -----------------------------------------------------
 
-_SIGLIP_NAME = re.compile(r"siglip_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(gelu\w*)")
+_SIGLIP_NAME = re.compile(r"siglip_(\d+)_(\d{1,3})_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(gelu\w*)")
 
 
 def is_ours(architecture: dict[str, Any]) -> bool:

@@ -1,6 +1,5 @@
 """Weights from files: found, read without executing anything, and loaded whole or refused."""
 
-import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from qa_core.backbones.transformers_weights import from_transformers
 from qa_core.errors import UserError
-from qa_core.system.files import file_sha256
+from qa_core.system.files import file_sha256, json_of
 
 StateDict = dict[str, Tensor]
 
@@ -56,7 +55,7 @@ def find_weights(folder: Path) -> list[Path]:
 
 def _listed(index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json_of(index)["weight_map"].values()))
         files = [index.parent / Path(name).name for name in names]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index} does not list files of weights.") from error

@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -52,9 +53,22 @@ def noted_whole(file: Path) -> Iterator[Path]:
 def is_intact(file: Path) -> bool:
     """Whether a file is there as `noted_whole` left it."""
     try:
-        return json.loads(_note_of(file).read_text())["sha256"] == file_sha256(file)
+        return json_of(_note_of(file))["sha256"] == file_sha256(file)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def json_of(file: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged, or deeper than can be walked.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("lists or objects lie too deep in each other") from error
 
 
 def file_sha256(file: Path) -> str:

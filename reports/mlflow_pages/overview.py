@@ -3,7 +3,6 @@
 All of it is made of what the store and `results.json` hold already; made twice, it is the same.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
 from qa_core.records.schema import CARD_FILE, Kind, Param, Reference, Setting, Tag, is_finished
 from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
+from qa_core.system.files import json_of
 from qa_core.targets import TARGETS, Target
 from reports.evidence.frames import mode_rank
 from reports.figures.style import label
@@ -166,7 +166,7 @@ def read_results(out: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = json_of(file)
     except ValueError:
         results = None
     if not isinstance(results, dict):

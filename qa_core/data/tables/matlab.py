@@ -1,4 +1,4 @@
-"""Numbers of MATLAB files, read in a process of its own: some damaged files crash SciPy's reader."""
+"""Numbers of MATLAB files, read in a process of their own: some damage crashes SciPy's reader."""
 
 import contextlib
 import io
