@@ -18,6 +18,13 @@ _IN_STORES = {
     "database is locked": "Another process holds the MLflow store: wait for it to end.",
 }
 """Messages of SQLite inside errors of SQLAlchemy, MLflow and Optuna, and our sentence for each."""
+_OF_SERVERS = {
+    "mlflow.exceptions.MlflowException",
+    "google.protobuf.json_format.ParseError",
+    "requests.exceptions.RequestException",
+}
+"""What MLflow's client raises where a server refuses, fails, or answers something else."""
+_LONGEST_ANSWER = 300
 
 
 class UserError(Exception):
@@ -60,7 +67,14 @@ def _in_words(error: BaseException) -> str | None:
         return _NO_MEMORY
     if isinstance(error, OSError) and error.errno is not None:
         return _in_files(error)
-    return next((words for sign, words in _IN_STORES.items() if sign in text), None)
+    if words := next((words for sign, words in _IN_STORES.items() if sign in text), None):
+        return words
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    if kinds & _OF_SERVERS:
+        said = " ".join(text.split())
+        short = said if len(said) <= _LONGEST_ANSWER else f"{said[:_LONGEST_ANSWER]}…"
+        return f"The MLflow store or server gives no answer that can be used: {short}"
+    return None
 
 
 def _in_files(error: OSError) -> str:

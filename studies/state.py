@@ -15,6 +15,7 @@ from qa_core.records.schema import (
     Tag,
     is_complete,
     is_finished,
+    records_of,
 )
 from qa_core.records.tracking import Tracker
 from studies.board import pool_row
@@ -76,7 +77,9 @@ class AblationState:
 def read_states(tracker: Tracker) -> Iterator[AblationState]:
     """The state of every ablation in a store, oldest first; nothing is written."""
     for run in tracker.runs(Kind.ABLATION):
-        yield _state(tracker.of_ablation(run.info.run_id), run)
+        with records_of(tracker.uri):
+            state = _state(tracker.of_ablation(run.info.run_id), run)
+        yield state
 
 
 def _state(tracker: Tracker, ablation: "Run") -> AblationState:

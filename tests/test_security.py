@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,11 +125,15 @@ def test_servers_listen_on_loopback() -> None:
 @pytest.mark.parametrize(
     "architecture",
     [
-        {"text_cfg": {"hf_model_name": "someone/their-code"}, "vision_cfg": {}},
-        {"text_cfg": {}, "vision_cfg": {"timm_model_name": "hf-hub:someone/theirs"}},
+        {"text_cfg": {"hf_model_name": "someone/their-code"}, "vision_cfg": {}, "embed_dim": 8},
+        {
+            "text_cfg": {},
+            "vision_cfg": {"timm_model_name": "hf-hub:someone/theirs"},
+            "embed_dim": 8,
+        },
     ],
 )
-def test_a_checkpoint_has_nothing_fetched(architecture: dict[str, dict[str, str]]) -> None:
+def test_a_checkpoint_has_nothing_fetched(architecture: dict[str, Any]) -> None:
     from qa_core.backbones.blueprint import Blueprint
 
     with pytest.raises(UserError, match="not supported"):

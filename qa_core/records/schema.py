@@ -4,8 +4,9 @@ The code that writes runs and the code that reads them share these names. Stores
 hold the same values: whoever changes one has to translate the old value where it is read.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -253,6 +254,22 @@ class Param:
     def planned(mode: str) -> str:
         """Seconds of one worker that a mode was expected to take."""
         return f"{Param.PLANNED}{mode}_s"
+
+
+@contextlib.contextmanager
+def records_of(place: str) -> Iterator[None]:
+    """Read what a store or server holds, which may be damaged, of another version or a stranger's.
+
+    Raises:
+        UserError: A value cannot be read as what it should be.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"What {place} holds of the ablation cannot be read ({type(error).__name__}: {error}):"
+            " it is damaged, or of another version of this project."
+        ) from error
 
 
 def is_kind(run: "Run", kind: Kind) -> bool:

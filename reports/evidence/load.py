@@ -1,5 +1,6 @@
 """An ablation read from MLflow into tidy frames; nothing else is ever read."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,10 +20,12 @@ from qa_core.records.schema import (
     Reference,
     Setting,
     Tag,
+    check_margin,
     is_complete,
     is_confirmation,
     is_finished,
     is_kind,
+    records_of,
 )
 from qa_core.targets import TARGETS, Target
 from reports.evidence.artifacts import read_artifacts, read_tested_images
@@ -55,6 +58,7 @@ _IDENTITY = (
     Param.BACKBONE_SHA256,
     Param.SPLIT_SEED,
 )
+_COUNTS = (Param.N_SPLITS, Param.N_TUNED_SPLITS, Param.N_SEEDS, Param.N_FOLDS)
 
 
 @dataclass(frozen=True)
@@ -239,8 +243,15 @@ def load_ablation(
         UserError: If there is none, or what is there must not be pooled.
     """
     client = open_client(tracking_uri)
-    runs = _all_runs(client, tracking_uri, experiment)
+    with records_of(tracking_uri):
+        return _load(client, _all_runs(client, tracking_uri, experiment), tracking_uri, downloads)
+
+
+def _load(
+    client: "MlflowClient", runs: list["Run"], tracking_uri: str, downloads: Path | None
+) -> Ablation:
     parent = _choose_parent(runs, tracking_uri)
+    _check_params(parent.data.params)
     own = [r for r in runs if r.data.tags.get(Tag.ABLATION_ID) == parent.info.run_id]
     own = settle_doubles([r for r in own if r.info.run_id != parent.info.run_id])
     names = {
@@ -265,6 +276,19 @@ def load_ablation(
         studies=studies,
     )
     return replace(whole, arms=_read_runs(client, parent, of_arms, downloads)) if names else whole
+
+
+def _check_params(params: Mapping[str, str]) -> None:
+    """Raise ValueError where what everything rests on is no such value."""
+    check_margin(float(params.get(Param.MARGIN, MARGIN)))
+    if not set(params.get(Param.TARGETS, "").split(",")) & set(TARGETS):
+        raise ValueError(f"it names none of the targets {', '.join(TARGETS)}")
+    for name in _COUNTS:
+        if int(params.get(name, 1)) < (name != Param.N_FOLDS):
+            raise ValueError(f"{name} is {params[name]}")
+    for name in (Param.VARIANCE_FACTOR, Param.VALIDATION_FACTOR):
+        if not 0 <= float(params.get(name, 0)) < math.inf:
+            raise ValueError(f"{name} is no factor")
 
 
 def _read_runs(
