@@ -85,6 +85,16 @@ def test_the_cover_says_what_the_bound_earns_and_what_skip_and_start_do() -> Non
     assert earned_words(comparisons(measured(dict.fromkeys(MODES, 0.7)), "guide"), "quality") == ""
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
+    own = comparisons(measured(dict.fromkeys((*MODES, "matched_direct"), 0.7)), "guide")
+    for row in own:
+        row["difference"]["mean"] = -0.0004
+    assert "residual is .000 from" in earned_words(own, "quality")
+    for row in own:
+        row["difference"]["mean"] = 0.0004
+    assert "bound itself earns .000" in earned_words(own, "quality")
+
+
 @pytest.mark.parametrize("target", ["quality", "consistency"])
 def test_a_bound_that_costs_is_told_with_its_sign(target: str) -> None:
     scores = dict.fromkeys(MODES, 0.7) | {"matched_direct": 0.75}

@@ -66,4 +66,5 @@ def plain(text: str, longest: int = 18) -> str:
 def format_score(value: float) -> str:
     """A score as the field writes it: .756, −.031; a number beyond 1 keeps its digits."""
     text = f"{abs(value):.3f}"
-    return ("−" if value < 0 else "") + (text[1:] if text.startswith("0.") else text)
+    sign = "−" if value < 0 and float(text) else ""
+    return sign + (text[1:] if text.startswith("0.") else text)

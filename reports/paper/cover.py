@@ -91,9 +91,11 @@ def cover_claims(ablation: Ablation, verdicts: Sequence[Verdict]) -> dict[str, A
     for verdict in verdicts:
         claims.setdefault(verdict.claim.id, {})[verdict.target] = verdict
     untested = sum(any(v.kind == NOT_TESTED for v in found.values()) for found in claims.values())
-    words = say("Not tested, on one target at least: {n} claims.", n=str(untested))
+    words = say(
+        "Not tested, on one target at least: {n} claims; their table says why.", n=str(untested)
+    )
     if len(ablation.targets) == 1:
-        words = say("Not tested: {n} claims.", n=str(untested))
+        words = say("Not tested: {n} claims; their table says why.", n=str(untested))
     return {
         "targets": [say(target) for target in ablation.targets],
         "rows": [

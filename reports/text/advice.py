@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION
+from qa_core.measures.limits import GAP_LIMIT
 from qa_core.targets import TARGETS
 from reports.figures.style import format_score, label
 from reports.inference.decisions import Word
@@ -87,7 +88,10 @@ def _figures(of: Entry) -> str:
     ]
     words = [tell(of[name]) for name, tell in parts if of.get(name) is not None]
     if gaps:
-        words.append(say("largest train–validation gap {n}", n=format_score(max(gaps))))
+        gap = {"n": format_score(max(gaps)), "limit": format_score(GAP_LIMIT).rstrip("0")}
+        words.append(say("largest train–validation gap {n}", **gap))
+        if max(gaps) > GAP_LIMIT:
+            words[-1] = say("largest train–validation gap {n}, above the limit of {limit}", **gap)
     return say(", ").join(words)
 
 
@@ -100,8 +104,8 @@ def earned_words(comparisons: Sequence[Entry], target: str) -> str:
         return ""
     return say(
         "On {target} residual is {lift} from traditional: the bound itself earns {bound}"
-        " (residual − matched direct: {bound_verdict}), the skip and the start earn {rest}"
-        " (matched direct − traditional: {rest_verdict}).",
+        " (residual − matched direct: {bound_verdict}), what it shares with that unbounded control"
+        " earns {rest} (matched direct − traditional: {rest_verdict}).",
         target=target,
         lift=_signed(lift[0]),
         bound=_signed(bound[0]),
@@ -134,5 +138,5 @@ def _difference(
 
 
 def _signed(value: float) -> str:
-    sign = "−" if value < 0 else "+"
-    return sign + format_score(abs(value))
+    text = format_score(value)
+    return f"+{text}" if value > 0 and float(text) else text

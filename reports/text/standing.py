@@ -52,7 +52,8 @@ def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target
 
 def unbeaten_in_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
     """The strongest reference, where no mode is shown to rank better; empty where one is."""
-    known: Table = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
+    rivals = (*WITHOUT_FINE_TUNING, Reference.FLOOR)
+    known: Table = {name: baselines[name] for name in rivals if name in baselines}
     means, bars = _means(modes, target), _means(known, target)
     if not ablation.decides or not means or not bars:
         return ""
@@ -60,12 +61,18 @@ def unbeaten_in_words(ablation: Ablation, modes: Table, baselines: Table, target
     found = _over_reference(ablation, means, strongest, target, len(bars))
     if found.above or not (found.open or found.below):
         return ""
-    return say(
-        "On {target} no mode is shown to rank better than {reference} ({score}).",
-        target=target,
-        reference=label(strongest),
-        score=format_score(bars[strongest]),
-    )
+    values = {
+        "target": target,
+        "reference": label(strongest),
+        "score": format_score(bars[strongest]),
+    }
+    if strongest == Reference.FLOOR:
+        values["reference"] = say("the floor, which sees no pixel")
+    if len(found.below) == len(means):
+        return say(
+            "On {target} every mode is shown to rank worse than {reference} ({score}).", **values
+        )
+    return say("On {target} no mode is shown to rank better than {reference} ({score}).", **values)
 
 
 def _over_reference(
