@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +115,18 @@ def test_an_ablation_struck_by_every_fault_ends_as_an_undisturbed_one(
     assert faults_of(out, finished_ablation.out) == []
     if disk is None:
         pytest.skip("all but the full disk: nothing may be mounted here")
+
+
+def test_too_little_address_space_is_told(small_table: Path, tmp_path: Path) -> None:
+    words = ["experiments.baseline", "--data_csv_path", str(small_table), "--threads", "1"]
+    words += ["--output_dir", str(tmp_path), "--cache_dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)),
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "The memory does not suffice" in done.stderr and "Traceback" not in done.stderr

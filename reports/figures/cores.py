@@ -19,7 +19,7 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
 
     They hold what this process has read; only numbers of items and results pass between them, so
     that neither `work` nor the items have to be picklable. One after another where processes fork
-    badly.
+    badly, or can have no semaphores, which need /dev/shm.
     """
     global _shared
     cores = min(usable_cores(), len(items)) if sys.platform == "linux" else 1
@@ -27,7 +27,11 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
         return [work(item) for item in items]
     _shared = work, items
     forks = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(cores, forks, initializer=end_with_parent) as pool:
+    try:
+        pool = ProcessPoolExecutor(cores, forks, initializer=end_with_parent)
+    except (OSError, ImportError):
+        return [work(item) for item in items]
+    with pool:
         return list(pool.map(_one, range(len(items))))
 
 
