@@ -17,7 +17,7 @@ TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RA
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED SEEDS MARGIN CHECKPOINT TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES
+  STRIKES SEED SPAWN CHANGES SEEDS MARGIN CHECKPOINT TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What nobody knows is a slip of the pen, and would be ignored.
@@ -42,6 +42,7 @@ ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
 REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RUNS,runs)$(call \
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
+SOAK_FLAGS = $(if $(value SPAWN), --spawn)$(if $(value CHANGES), --changes)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve export check-data floor bench soak backbone worth clean
@@ -127,8 +128,8 @@ floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
 	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)
 
-soak: $(STAMP) ## strike PROFILE=smoke at 20 random moments, see that it ends the same (STRIKES=20 SEED=0)
-	@$(BIN)/python -m benchmarks.soak$(call flag,STRIKES,strikes)$(call flag,SEED,seed)
+soak: $(STAMP) ## strike PROFILE=smoke at 20 random moments, see that it ends the same (STRIKES=20 SEED=0 SPAWN=1 CHANGES=1)
+	@$(BIN)/python -m benchmarks.soak$(call flag,STRIKES,strikes)$(call flag,SEED,seed)$(SOAK_FLAGS)
 
 backbone: $(STAMP) ## pretrain the embedded backbone again (up to 45 minutes)
 	@$(BIN)/python -m experiments.pretrain

@@ -1,10 +1,15 @@
 """Strike a running ablation at random moments and see that it ends as an undisturbed one does.
 
-    make soak [STRIKES=20 SEED=0]
+    make soak [STRIKES=20 SEED=0 SPAWN=1 CHANGES=1]
 
 One study after another is struck up to four times, each time resumed by the same command, then left
 to end. Its `results.json` must equal that of an undisturbed run (times, memory, dates and ids
 aside), no result may be there twice, and no run of MLflow may stay RUNNING.
+
+With `SPAWN=1` workers are spawned instead of forked, as beside a GPU or under macOS. With
+`CHANGES=1` studies run on a small table of their own, and after every blow that ends the command an
+input is changed: an image, the weights, a rating, or a flag. The command must refuse, name what
+changed, and go on once it is as it was.
 """
 
 import contextlib
@@ -16,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +29,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import tyro
+
+from benchmarks.changed_inputs import CHANGES, refuses, write_inputs
 
 Victim = Literal["worker", "driver", "all"]
 
@@ -50,6 +58,10 @@ class Soak:
     """Of moments, signals and targets."""
     profile: str = "smoke"
     """Size of the ablation."""
+    spawn: bool = False
+    """Spawn workers instead of forking them."""
+    changes: bool = False
+    """Change an input after every blow that ends the command."""
 
 
 class Session:
@@ -195,7 +207,12 @@ def ablation_command(out: Path, *flags: str) -> list[str]:
 
 
 def attack(
-    command: list[str], log: Path, rng: np.random.Generator, strikes: int, span_s: float
+    command: list[str],
+    log: Path,
+    rng: np.random.Generator,
+    strikes: int,
+    span_s: float,
+    between: Callable[[], str] = str,
 ) -> list[str]:
     """Strike a command at random moments, resumed each time, then let it end.
 
@@ -205,6 +222,7 @@ def attack(
         rng: Draws target, signal and moment.
         strikes: How many at most; it may end before.
         span_s: Moments are drawn from so many seconds after the start.
+        between: Called before the command is resumed; says what is wrong, or nothing.
 
     Returns:
         A line a strike: moment, signal, target, outcome.
@@ -217,7 +235,7 @@ def attack(
             break
         after_s = time.monotonic() - session.started
         struck = session.strike(target, number)
-        wrong = "" if struck == "worker" else session.end(number)
+        wrong = "" if struck == "worker" else session.end(number) or between()
         told.append(f"{after_s:6.1f} s  {number.name:8} {struck:7} {wrong or 'survived'}")
         print(told[-1], flush=True)
         if struck != "worker":
@@ -229,6 +247,28 @@ def attack(
     return told
 
 
+def _changes(
+    command: list[str], out: Path, inputs: Path, rng: np.random.Generator
+) -> Callable[[], str]:
+    """Tries the command with a changed input, where an ablation has begun in its folder."""
+
+    def between() -> str:
+        if not (out / "mlflow.db").is_file() or not contents(out)["ablation", *[""] * 6]:
+            return ""
+        what = str(rng.choice(list(CHANGES)))
+        print(f"          a changed {what}", flush=True)
+        return refuses(command, inputs, what)
+
+    return between
+
+
+def _long_folder(folder: Path) -> str:
+    """A folder for temporary files that holds no sockets, so that workers are spawned."""
+    long = folder / ("long" * 30)
+    long.mkdir()
+    return str(long)
+
+
 def main() -> None:
     """Run the soak; exit status 1 where anything went wrong."""
     args = tyro.cli(Soak, description=__doc__)
@@ -236,7 +276,13 @@ def main() -> None:
     print(f"seed {args.seed}: {args.strikes} strikes at make ablation PROFILE={args.profile}")
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         folder = Path(scratch)
-        command = ablation_command(folder / "undisturbed", "--profile", args.profile)
+        if args.spawn:
+            os.environ["TMPDIR"] = _long_folder(folder)
+        flags = ["--profile", args.profile]
+        if args.changes:
+            (inputs := folder / "inputs").mkdir()
+            flags += write_inputs(inputs)
+        command = ablation_command(folder / "undisturbed", *flags)
         started = time.monotonic()
         assert Session(command, folder / "log").driver.wait() == 0, (folder / "log").read_text()
         span_s = time.monotonic() - started
@@ -244,9 +290,10 @@ def main() -> None:
         told, wrong, studies = [], [], 0
         while len(told) < args.strikes:
             out = folder / f"study{studies}"
-            command = ablation_command(out, "--profile", args.profile)
+            command = ablation_command(out, *flags)
             left = min(STRIKES_A_STUDY, args.strikes - len(told))
-            told += attack(command, folder / "log", rng, left, span_s / 2)
+            between = _changes(command, out, folder / "inputs", rng) if args.changes else str
+            told += attack(command, folder / "log", rng, left, span_s / 2, between)
             faults = faults_of(out, folder / "undisturbed")
             studies += 1
             print(f"study {studies}: {'; '.join(faults) or 'equal, nothing twice, none RUNNING'}")
