@@ -59,9 +59,7 @@ def _in_words(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     text = str(error)
-    if (
-        isinstance(error, ImportError) and "failed to map segment" in text
-    ):  # of a library, say torch
+    if isinstance(error, ImportError) and "failed to map segment" in text:  # of a library
         return _NO_MEMORY
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return _NO_MEMORY
