@@ -196,8 +196,8 @@ def finished_ablation(shared_folder: Path, narrow_folder: Path) -> FinishedAblat
     """
     folder = shared_folder / "ablation"
     folder.mkdir(exist_ok=True)
-    with waiting_lock(folder / "lock"):
-        made = folder / "made.json"
+    made = shared_folder / "ablation.json"  # not beside the table, whose folder is looked at
+    with waiting_lock(made.with_suffix(".lock")):
         if not made.is_file():
             made.write_text(json.dumps(_run_ablation(folder, narrow_folder)))
     flags, said = json.loads(made.read_text())
