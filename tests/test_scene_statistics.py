@@ -35,6 +35,23 @@ def test_images_of_any_shape_have_finite_statistics(
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("side", [20, 48, 65])
+def test_an_image_has_the_same_digits_whatever_it_is_stacked_with(side: int) -> None:
+    stack = RNG.integers(0, 256, (7, side, side, 3)).astype(np.uint8)
+    alone = np.array([statistics_of(one) for one in stack])
+    np.testing.assert_array_equal(statistics_of(stack), alone)
+    np.testing.assert_array_equal(statistics_of(stack[2:5]), alone[2:5])
+
+
+def test_files_of_several_shapes_keep_their_rows(tmp_path: Path) -> None:
+    images = [RNG.integers(0, 256, (20 + k % 3, 30, 3)).astype(np.uint8) for k in range(60)]
+    paths = [tmp_path / f"{k}.png" for k in range(60)]
+    for path, pixels in zip(paths, images, strict=True):
+        Image.fromarray(pixels).save(path)
+    expected = np.array([statistics_of(pixels) for pixels in images])
+    np.testing.assert_array_equal(scene_statistics(paths, None), expected)
+
+
 def test_colour_is_plain_moments() -> None:
     rgb = NOISE / 255
     luma = rgb @ [0.299, 0.587, 0.114]
