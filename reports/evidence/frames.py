@@ -34,8 +34,11 @@ def per_split(cells: pd.DataFrame, measure: str) -> pd.Series:
     """One value a split of a metric column, seeds averaged; empty where it was never logged."""
     if measure not in cells:
         return pd.Series(dtype=float)
-    means: Any = cells[["split", measure]].dropna().groupby("split")[measure].mean()
-    return means
+    values = cells[measure].to_numpy(float)
+    known = ~np.isnan(values)  # a report asks hundreds of times, and pandas takes its time
+    splits, place = np.unique(cells["split"].to_numpy()[known], return_inverse=True)
+    means = np.bincount(place, values[known]) / np.bincount(place)
+    return pd.Series(means, pd.Index(splits, name="split"), name=measure)
 
 
 def quantiles_by_epoch(curves: pd.DataFrame, measure: str, low: float, high: float) -> pd.DataFrame:

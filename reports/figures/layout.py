@@ -69,6 +69,14 @@ def new_figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple["
     return figure, axes
 
 
+def lay_out(figure: "Figure") -> None:
+    """Place the axes once and for all; saving would draw everything twice to do it."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
 def per_target(
     ablation: Ablation, height: float, sharey: bool = False
 ) -> "tuple[Figure, Sequence]":

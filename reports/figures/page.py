@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reports.evidence.load import Ablation
 from reports.figures.axes import why_empty
 from reports.figures.cores import on_all_cores
+from reports.figures.layout import lay_out
 from reports.language import say, untranslated
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _save_unless_empty(figure: "Figure", path: Path) -> str:
         with warnings.catch_warnings():
             # it only measures, and knows a file of several faces by the first alone
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            lay_out(figure)
             figure.savefig(path, format="svg", dpi=300, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     return reason
