@@ -1,6 +1,5 @@
 """The whole ablation, from data to PDF; run again, it goes on where it stopped."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -9,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.cli.data_flags import DataFlags, data_settings
-from experiments.cli.ended import has_ended, note_end, state_asked
+from experiments.cli.ended import (
+    has_ended,
+    is_report_current,
+    note_end,
+    note_report,
+    state_asked,
+)
 from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.records.schema import MARGIN, Kind, check_margin
+from qa_core.records.schema import MARGIN, check_margin
 from qa_core.settings.data import ImageView, ProtocolName
 from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.settings.training import Augmentation, CachePrecision
@@ -24,10 +29,6 @@ from studies.profiles import PROFILES, Profile, StudyRequest
 
 if TYPE_CHECKING:
     from studies.stores import Stores
-
-
-CODE = tuple(Path(__file__).resolve().parents[1] / room for room in ("qa_core", "reports"))
-"""What a report is built by."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         if profile.max_prompts is not None and base.data.is_own:
             print(f"smoke       the first {profile.max_prompts} prompts by name alone")
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
-        if not is_up_to_date(stores):
+        if not is_report_current(stores):
             build_report(args.out, stores.tracking_uri)
             publish_overview(stores)
+            note_report(stores)
         if not failed:
             note_end(args, asked)
     _say_where(args.out, stores.tracking_uri)
@@ -138,19 +140,6 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
 def _say_where(out: Path, tracking_uri: str | None) -> None:
     print(f"\nreport      {out / 'report.pdf'}, for a browser {out / 'report.html'}")
     print(f"comparison  {tracking_uri or f'make ui OUT={out}'}")
-
-
-def is_up_to_date(stores: "Stores") -> bool:
-    """Whether the report was built after anything was last at work here, and by this code."""
-    built = [stores.out / name for name in ("report.pdf", "report.html", "results.json")]
-    as_asked = any(os.environ.get(name) for name in ("REPORT_LANG", "REPORT_FONT"))
-    if as_asked or not all(file.is_file() for file in built):
-        return False
-    ablation = stores.open_tracker().runs(Kind.ABLATION)[0]
-    code = (path for room in CODE for path in room.rglob("*") if path.suffix != ".pyc")
-    newest = max(path.stat().st_mtime for path in code if path.is_file())
-    ended = ablation.info.end_time  # in milliseconds
-    return ended is not None and max(newest, ended / 1000) < min(f.stat().st_mtime for f in built)
 
 
 def build_report(out: Path, tracking_uri: str | None = None) -> None:

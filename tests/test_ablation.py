@@ -1,6 +1,7 @@
 """A whole ablation with real processes: what is there at its end, and that it is left alone."""
 
 import json
+import os
 import subprocess
 from collections import Counter
 
@@ -8,8 +9,7 @@ import pytest
 from conftest import FinishedAblation
 
 from benchmarks.soak import ablation_command, contents, still_running
-from experiments.ablation import is_up_to_date
-from experiments.cli.ended import NOTE
+from experiments.cli.ended import NOTE, REPORT_NOTE, is_report_current
 from qa_core.arms import CONTROLS, MODES
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
@@ -45,11 +45,15 @@ def test_a_finished_ablation_is_left_alone(finished_ablation: FinishedAblation) 
         assert ("opening" not in again.stdout) == known
         assert (out / "report.pdf").stat().st_mtime_ns == built  # nor is it built again
         (out / NOTE).unlink()
-    page = (out / "report.html").read_bytes()
-    (out / "report.html").unlink()
-    assert not is_up_to_date(stores_of(out, None, None))
-    (out / "report.html").write_bytes(page)
-    assert is_up_to_date(stores_of(out, None, None))
+    stores = stores_of(out, None, None)
+    assert is_report_current(stores)
+    note = json.loads((out / REPORT_NOTE).read_text())
+    for changed in ({"ended": note["ended"] + 1}, {"code": "another"}):  # whatever the clock says
+        (out / REPORT_NOTE).write_text(json.dumps(note | changed))
+        assert not is_report_current(stores)
+    (out / REPORT_NOTE).write_text(json.dumps(note))
+    os.utime(out / "report.html")
+    assert not is_report_current(stores)
     assert contents(out) == found
 
 

@@ -68,6 +68,7 @@ def args(tmp_path: Path) -> AblationArgs:
 def test_the_same_command_has_ended(args: AblationArgs) -> None:
     asked = state_asked(args)
     assert not has_ended(args, asked)
+    assert not has_ended(replace(args, out=args.out / "new"), asked)
     args.cache.mkdir()
     note_end(args, asked)
     assert has_ended(args, state_asked(args))
