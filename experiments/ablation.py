@@ -8,21 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.cli.data_flags import DataFlags, data_settings
-from experiments.cli.ended import (
-    has_ended,
-    is_report_current,
-    note_end,
-    note_report,
-    state_asked,
-)
+from experiments.cli.ended import has_ended, note_end, state_asked
 from qa_core import command_line as cli
 from qa_core.arms import parse_arms
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.errors import UserError
-from qa_core.records.schema import MARGIN, check_margin
+from qa_core.records.schema import MARGIN, Kind, check_margin
 from qa_core.settings.data import ImageView, ProtocolName
 from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.settings.training import Augmentation, CachePrecision
+from reports.current import is_current
 from studies.engine.local import interrupts_held
 from studies.engine.machines import EngineChoice, EngineName
 from studies.profiles import PROFILES, Profile, StudyRequest
@@ -123,10 +118,9 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
         if profile.max_prompts is not None and base.data.is_own:
             print(f"smoke       the first {profile.max_prompts} prompts by name alone")
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
-        if not is_report_current(stores):
+        if not is_current(args.out, stores.open_tracker().runs(Kind.ABLATION)[0].info.end_time):
             build_report(args.out, stores.tracking_uri)
             publish_overview(stores)
-            note_report(stores)
         if not failed:
             note_end(args, asked)
     _say_where(args.out, stores.tracking_uri)

@@ -13,12 +13,12 @@ from qa_core.errors import UserError
 from qa_core.records.mlflow_store import experiment_name
 from qa_core.records.schema import check_margin
 from qa_core.system.files import sqlite_address, written_together
+from reports.current import HTML, PDF, RESULTS, note_built
 
 if TYPE_CHECKING:
     from reports.verdicts.decided import Decided
 
 DEFAULT_OUT, SIDE_BY_SIDE_OUT = Path("runs/ablation"), Path("runs/side_by_side")
-PDF, HTML = "report.pdf", "report.html"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def build_report(
     with _language(), TemporaryDirectory(prefix="report-") as downloads:
         decided = decide_ablation(uri, Path(downloads), asked, rows, experiment, margin)
         with written_together(out) as new:
-            return out / _write(decided, new).name
+            pdf = _write(decided, new)
+        note_built(out, decided.ablation.ended)
+        return out / pdf.name
 
 
 def build_side_by_side(
@@ -172,7 +174,7 @@ def _write(decided: "Decided", out: Path) -> Path:
     figures, tables = out / "figures", out / "tables"
     for folder in (figures, tables):
         folder.mkdir(parents=True, exist_ok=True)
-    write_json(out / "results.json", results)
+    write_json(out / RESULTS, results)
     write_csv(tables, ablation, results, command_rows(ablation))
     write_arm_tables(tables, ablation, results)
     write_breakdown(tables, ablation)  # before the figures, whose processes then have it

@@ -12,6 +12,7 @@ from experiments.ablation import AblationArgs
 from experiments.cli.ended import has_ended, note_end, state_asked
 from experiments.study import StudyArgs
 from qa_core.system.unchanged import state_of
+from reports.current import HTML, PDF, RESULTS, is_current, note_built
 
 
 def overwrite_with_its_old_time(file: Path) -> None:
@@ -99,6 +100,61 @@ def test_it_has_not_where_something_changed(
     note_end(args, state_asked(args))
     change(args, monkeypatch)
     assert not has_ended(args, state_asked(args))
+
+
+def test_inputs_in_the_folder_of_results_are_never_taken_for_unchanged(args: AblationArgs) -> None:
+    assert args.table is not None
+    for own in (replace(args, out=args.table.parent), replace(args, cache=args.table.parent)):
+        asked = state_asked(own)
+        note_end(own, asked)
+        assert asked is None and not has_ended(own, asked)
+
+
+def test_too_many_files_cannot_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        (tmp_path / name).touch()
+    assert state_of([tmp_path]) is not None
+    monkeypatch.setattr("qa_core.system.unchanged.MOST", 2)
+    assert state_of([tmp_path]) is None
+
+
+def test_what_may_not_be_looked_at_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a").touch()
+    before = state_of([tmp_path])
+    stat = Path.stat
+
+    def refuse(self: Path, **how: bool) -> os.stat_result:
+        if self.name == "closed":
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **how)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert state_of([tmp_path]) == before
+
+
+def test_a_report_is_current_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (PDF, HTML, RESULTS):
+        (tmp_path / name).touch()
+    assert not is_current(tmp_path, 5)
+    monkeypatch.setenv("REPORT_LANG", "zh")
+    note_built(tmp_path, 5)
+    assert is_current(tmp_path, 5)
+    assert not is_current(tmp_path, 4) and not is_current(tmp_path, 6)
+    monkeypatch.delenv("REPORT_LANG")
+    assert is_current(tmp_path, 5)  # nobody asks for another language
+    monkeypatch.setenv("REPORT_LANG", "en")
+    assert not is_current(tmp_path, 5)
+    monkeypatch.delenv("REPORT_LANG")
+    monkeypatch.setattr("reports.current.CODE", [tmp_path])
+    assert not is_current(tmp_path, 5)
+    note_built(tmp_path, 5)
+    (tmp_path / HTML).unlink()
+    assert not is_current(tmp_path, 5)
 
 
 def test_what_changes_under_way_is_a_change(args: AblationArgs) -> None:

@@ -1,7 +1,6 @@
 """What a command that ended had read and written, so that the same one knows it has nothing to do.
 
-To open an ablation takes its libraries tens of seconds of a processor. States are compared, never
-times: a clock may have been set back.
+To open an ablation takes its libraries tens of seconds of a processor.
 """
 
 import hashlib
@@ -11,89 +10,56 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qa_core.records.schema import Kind
 from qa_core.system.files import json_of, written_whole
 from qa_core.system.unchanged import state_of
 
 if TYPE_CHECKING:
     from experiments.ablation import AblationArgs
-    from studies.stores import Stores
 
-NOTE, REPORT_NOTE = ".ended.json", ".report.json"
+NOTE = ".ended.json"
 CHECKOUT = Path(__file__).resolve().parents[2]
 CODE = [CHECKOUT / room for room in ("qa_core", "studies", "reports", "experiments")]
 
 
-def state_asked(args: "AblationArgs") -> str:
+def state_asked(args: "AblationArgs") -> str | None:
     """Digest of all that determines what a command does: flags, inputs, code and packages.
 
-    Taken before anything is read, so that what changes under way is a change.
+    Taken before anything is read, so that what changes under way is a change. None where it cannot
+    be told, as where inputs lie in `OUT` itself.
     """
     flags, own = asdict(args), [args.out, args.cache]
-    places = [flag for flag in flags.values() if isinstance(flag, Path) and flag not in own]
+    named = (flag for name, flag in flags.items() if name not in ("out", "cache"))
+    places = [flag for flag in named if isinstance(flag, Path)]
     places += [Path(args.backbone), Path(args.pretrained)]
     if args.table is not None:
         places.append(args.table.parent)  # where images are looked for
+    inputs = state_of([*places, *CODE], leave_out=own)
+    if inputs is None:
+        return None
     packages = sorted(f"{one.name} {one.version}" for one in importlib.metadata.distributions())
-    told = repr((type(args).__name__, flags, sys.version, packages, _asked_of_report()))
-    inputs = state_of([*places, *CODE], leave_out=[*own, *_compiled()])
-    return hashlib.sha256(f"{told} {inputs}".encode(errors="surrogateescape")).hexdigest()
+    language = [os.environ.get(name) for name in ("REPORT_LANG", "REPORT_FONT")]
+    told = repr((type(args).__name__, flags, sys.version, packages, language, inputs))
+    return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()
 
 
-def _compiled() -> list[Path]:
-    """Folders that Python writes by itself."""
-    return [folder for room in CODE for folder in room.rglob("__pycache__")]
-
-
-def note_end(args: "AblationArgs", asked: str) -> None:
+def note_end(args: "AblationArgs", asked: str | None) -> None:
     """Note that this command did all that was asked for."""
-    _write(args.out / NOTE, {"asked": asked, "written": _state_written(args.out)})
+    if asked is not None:
+        with written_whole(args.out / NOTE) as note:
+            note.write_text(json.dumps({"asked": asked, "written": _state_written(args.out)}))
 
 
-def has_ended(args: "AblationArgs", asked: str) -> bool:
+def has_ended(args: "AblationArgs", asked: str | None) -> bool:
     """Whether this command ended before, and nothing that it read or wrote has changed since."""
-    return _is_noted(args.out / NOTE, {"asked": asked, "written": _state_written(args.out)})
-
-
-def _state_written(out: Path) -> str:
-    files = (file for file in out.glob("[!.]*") if file.is_file())
-    return state_of(sorted(files))
-
-
-def note_report(stores: "Stores") -> None:
-    """Note of what a report was built, and by which code."""
-    _write(stores.out / REPORT_NOTE, _state_reported(stores))
-
-
-def is_report_current(stores: "Stores") -> bool:
-    """Whether the report is of what the ablation holds now, by this code, in the language asked."""
-    return _is_noted(stores.out / REPORT_NOTE, _state_reported(stores))
-
-
-def _state_reported(stores: "Stores") -> dict[str, Any]:
-    ablation = stores.open_tracker().runs(Kind.ABLATION)[0]
-    built = [stores.out / name for name in ("report.pdf", "report.html", "results.json")]
-    return {
-        "ended": ablation.info.end_time,
-        "code": state_of(CODE, leave_out=_compiled()),
-        "built": state_of(built),
-        "asked": _asked_of_report(),
-    }
-
-
-def _asked_of_report() -> list[str | None]:
-    return [os.environ.get(name) for name in ("REPORT_LANG", "REPORT_FONT")]
-
-
-def _write(note: Path, state: dict[str, Any]) -> None:
-    with written_whole(note) as partial:
-        partial.write_text(json.dumps(state))
-
-
-def _is_noted(note: Path, state: dict[str, Any]) -> bool:
     try:
-        return json_of(note) == state
+        note = json_of(args.out / NOTE)
     except (OSError, ValueError):
         return False
+    return asked is not None and note == {"asked": asked, "written": _state_written(args.out)}
+
+
+def _state_written(out: Path) -> str | None:
+    files = (file for file in out.glob("[!.]*") if file.is_file())
+    return state_of(sorted(files))

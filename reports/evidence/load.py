@@ -70,6 +70,7 @@ class Ablation:
         params: Parameters of the parent, as text.
         complete: False for an ablation that is still running or was cut off.
         wall_s: Wall time in seconds; None where it never ended.
+        ended: When it last ended, in milliseconds since 1970; None where it did not.
         targets: Those that the data set has.
         modes: One row a mode: mode, guide_setting, tuned_setting (dicts), tuned_is_guide,
             tuned_reason.
@@ -107,6 +108,7 @@ class Ablation:
     studies: dict[str, Study] = field(default_factory=dict)
     reference_predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
     arms: "Ablation | None" = None
+    ended: int | None = None
     lines: pd.DataFrame = field(default_factory=pd.DataFrame)
     images: pd.DataFrame = field(default_factory=pd.DataFrame)
     pictures: dict[int, bytes] = field(default_factory=dict)
@@ -307,6 +309,7 @@ def _read_runs(
         params=dict(params),
         complete=is_complete(parent),
         wall_s=parent.data.metrics.get("wall_s"),
+        ended=parent.info.end_time,
         targets=tuple(t for t in TARGETS if t in params.get(Param.TARGETS, "").split(",")),
         modes=modes_frame([r for r in own if is_kind(r, Kind.MODE)]),
         trials=trials_frame([r for r in own if is_kind(r, Kind.TRIAL)]),
