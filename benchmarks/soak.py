@@ -43,9 +43,8 @@ BLOWS: tuple[tuple[Victim, signal.Signals], ...] = (
 )
 """Whom to strike and how; `all` is the driver with its workers, as Ctrl-C in a terminal does it."""
 STRIKES_A_STUDY = 4
-ORDERLY = (130, -signal.SIGINT)
-"""Exit status after SIGINT and SIGTERM, 130 to a shell either way: where the interruption fell into
-Python code that a C library runs, as some do while they are imported, Python ends by SIGINT."""
+ORDERLY = 130
+"""Exit status after SIGINT and SIGTERM."""
 _GONE_S = 60.0
 """A spawned worker sees that its driver is gone once it has imported what it needs."""
 
@@ -116,8 +115,8 @@ class Session:
             return f"processes {left} outlived their driver"
         text = self.log.read_text()
         if kind == signal.SIGKILL or not text:  # without a word: it had not begun
-            return "" if code in (-kind, *ORDERLY) else f"exit status {code}"
-        if code not in ORDERLY or "Traceback" in text or "interrupted" not in text:
+            return "" if code in (-kind, ORDERLY) else f"exit status {code}"
+        if code != ORDERLY or "Traceback" in text or "interrupted" not in text:
             return f"exit status {code}:\n{text[-2000:]}"
         return ""
 

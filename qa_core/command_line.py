@@ -60,6 +60,14 @@ def run(main: Callable[[], None], interrupted: str = "") -> None:
         sys.exit(2)
 
 
+class Interruption(KeyboardInterrupt):
+    """What a signal raises.
+
+    Where a KeyboardInterrupt itself passes Python code that a C library runs, as some do while they
+    are imported, `python -m` ends by SIGINT whatever exit code was given.
+    """
+
+
 def end_on_signals() -> None:
     """Let SIGTERM end this process as Ctrl-C does; a second signal ends it at once.
 
@@ -71,7 +79,7 @@ def end_on_signals() -> None:
         nonlocal first
         if first is None:
             first = time.monotonic()
-            raise KeyboardInterrupt
+            raise Interruption
         if time.monotonic() > first + _SAME_SIGNAL_S:
             os.write(2, b"ended at once; the same command goes on from here\n")
             os._exit(130)

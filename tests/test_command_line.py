@@ -24,6 +24,29 @@ def test_a_reader_that_has_read_enough_is_no_mistake() -> None:
     assert done.stdout.split() == ["line", "141"] and done.stderr == ""
 
 
+STRUCK = """
+import ctypes, os, signal, sys
+from qa_core import command_line as cli
+run = ctypes.pythonapi.PyRun_String
+run.restype = ctypes.py_object
+run.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.py_object, ctypes.py_object]
+def main():
+    names = {"__builtins__": __builtins__, "signal": signal, "os": os}
+    code = b"os.kill(os.getpid(), signal.SIGTERM)\\n[None for _ in range(9)]"
+    run(code, 257, names, names)
+cli.end_on_signals()
+cli.run(main)
+"""
+
+
+def test_a_signal_ends_orderly_also_in_code_that_a_library_runs(tmp_path: Path) -> None:
+    (tmp_path / "struck.py").write_text(STRUCK)
+    done = subprocess.run(
+        [sys.executable, "-m", "struck"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_a_terminal_of_few_letters_shows_others_as_question_marks() -> None:
     program = PROGRAM.format(text="mode − é 猫", times=1)
     done = subprocess.run(
