@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_claims import MODES, make
@@ -37,9 +38,23 @@ def test_the_cheapest_of_equals_is_recommended_with_its_figures_beside_the_bests
     assert found["figures"]["linear_probe"]["trainable_parameters"] == 1
     words = recommendation_words(found)
     assert words.startswith("Recommended: linear probe, the cheapest of the modes")
-    low = found["candidates"]["linear_probe"]["low_holm"]
+    low = found["candidates"]["linear_probe"]["lowest_holm"]
     assert f"(at most {-low:.3f} below the best, ".replace("0.", ".") in words
     assert "1 trained parameters, 0.5 s an epoch, alignment retention .900" in words
+
+
+def test_how_far_below_the_best_it_may_lie_is_told_by_the_lowest_of_all_bounds() -> None:
+    scores = dict(zip(MODES, (0.69, 0.712, 0.70, 0.70), strict=True))
+    ablation = measured(scores, noise=0.0005)
+    noisy = (ablation.cells["mode"] == "traditional").to_numpy()
+    spread = np.random.default_rng(0).normal(0, 0.02, int(noisy.sum()))
+    for target in ("quality", "consistency"):
+        ablation.cells.loc[noisy, f"test_srocc_{target}"] += spread - spread.mean()
+    found = recommended(ablation)
+    probe = found["candidates"]["linear_probe"]
+    assert (found["mode"], found["best"]) == ("linear_probe", "residual")
+    assert probe["rival"] == "traditional"  # tells least, and is no better than the probe
+    assert -0.015 < probe["lowest_holm"] < -0.012 < probe["low_holm"]
 
 
 def test_a_cheap_mode_that_falls_short_is_not() -> None:

@@ -45,7 +45,7 @@ def recommendation_words(found: Entry) -> str:
 
 def _below(found: Entry) -> list[str]:
     """How far below the best the recommended mode may lie, where it is another."""
-    low = found["candidates"][found["mode"]].get("low_holm")
+    low = found["candidates"][found["mode"]].get("lowest_holm")  # earlier versions noted none
     if found["mode"] == found["best"] or low is None:
         return []
     return [say("at most {n} below the best", n=format_score(max(0.0, -low)))]

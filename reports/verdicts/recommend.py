@@ -27,10 +27,10 @@ FEWEST_DEGREES = 4
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A mode's weakest contrast: what tells least that it is not worse.
+    """A mode beside a rival on a target, and what tells that it is not worse.
 
     Attributes:
-        target: Its target.
+        target: The target.
         rival: The other mode.
         estimate: Mode minus rival.
         p: One-sided p value against a shortfall of the margin or more.
@@ -56,7 +56,8 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
         "n_targets": len(ablation.targets),
         "counted": "prompts" if ablation.has_prompts else "images",
     }
-    weakest = _weakest(ablation) if ablation.decides else {}
+    contrasts = _contrasts(ablation) if ablation.decides else {}
+    weakest = {mode: max(own, key=lambda one: one.p) for mode, own in contrasts.items()}
     if not weakest:
         reason = phrase("no two modes can be compared on every target by this protocol’s splits")
         return asked | {"mode": None, "reason": str(reason)}
@@ -64,6 +65,7 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
     adjusted = dict(zip(weakest, map(float, holm(p_values)), strict=True))
     levels = dict(zip(weakest, map(float, holm_levels(p_values, ALPHA)), strict=True))
     shown = [mode for mode in weakest if adjusted[mode] <= ALPHA]
+    one_sided = {mode: 1 - 2 * (1 - level) for mode, level in levels.items()}
     best = max(weakest, key=lambda mode: _mean_srocc(ablation, entries[mode]))
     chosen = min(shown, key=lambda mode: _cost(entries[mode]), default=None)
     named = dict.fromkeys(mode for mode in (chosen, best) if mode is not None)
@@ -78,7 +80,8 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
                 "target": one.target,
                 "rival": one.rival,
                 "difference": one.estimate.mean,
-                "low_holm": one.estimate.bounds(1 - 2 * (1 - levels[mode]))[0],
+                "low_holm": one.estimate.bounds(one_sided[mode])[0],
+                "lowest_holm": min(c.estimate.bounds(one_sided[mode])[0] for c in contrasts[mode]),
             }
             for mode, one in weakest.items()
         },
@@ -86,10 +89,10 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
     }
 
 
-def _weakest(ablation: Ablation) -> dict[str, Shortfall]:
+def _contrasts(ablation: Ablation) -> dict[str, list[Shortfall]]:
     """By mode, of those of the four that have finished; none where a contrast is missing."""
     modes = [mode for mode in MODES if mode in ablation.mode_names]
-    found: dict[str, Shortfall] = {}
+    found: dict[str, list[Shortfall]] = {}
     for mode in modes if len(modes) > 1 else ():
         contrasts: list[Shortfall] = []
         for target in ablation.targets:
@@ -102,7 +105,7 @@ def _weakest(ablation: Ablation) -> dict[str, Shortfall]:
                     return {}
                 p = estimate.p_above(-ablation.margin)
                 contrasts.append(Shortfall(target, rival, estimate, p))
-        found[mode] = max(contrasts, key=lambda one: one.p)
+        found[mode] = contrasts
     return found
 
 
