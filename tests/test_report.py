@@ -109,11 +109,16 @@ def test_partial_ablations_build(made: Made, tmp_path: Path) -> None:
 def test_smoke_and_incomplete_stand_on_every_page(tmp_path: Path) -> None:
     if shutil.which("pdftotext") is None:
         pytest.skip("needs pdftotext to read the pages back")
-    make_ablation(tmp_path, Made(n_splits=2, n_trials=0, complete=False, profile="smoke"))
+    notes = [f"Something to keep in mind, number {k}: " + "word " * 50 for k in range(9)]
+    params = {"notes": json.dumps(notes)}
+    made = Made(n_splits=2, n_trials=0, complete=False, profile="smoke", params=params)
+    make_ablation(tmp_path, made)
     pdf = str(build_report(tmp_path))
     text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True)
     pages = text.stdout.rstrip("\f").split("\f")
     assert len(pages) > 5 and not text.stderr
+    # however much there is to keep in mind, the cover is one page
+    assert "Wall time" in pages[0] and "The modes side by side" in pages[1]
     for page in pages:
         assert "INCOMPLETE · smoke run: proves nothing" in page
 
