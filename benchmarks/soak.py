@@ -45,8 +45,7 @@ BLOWS: tuple[tuple[Victim, signal.Signals], ...] = (
 STRIKES_A_STUDY = 4
 ORDERLY = 130
 """Exit status after SIGINT and SIGTERM."""
-_GONE_S = 60.0
-"""A spawned worker sees that its driver is gone once it has imported what it needs."""
+_GONE_S = 20.0
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,41 @@ def test_without_its_server_a_busy_worker_still_ends(tmp_path: Path) -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
+SLOW = """
+import multiprocessing, os, pathlib, time
+if multiprocessing.parent_process():
+    pathlib.Path("worker").write_text(str(os.getpid()))
+    time.sleep(60)
+def open_context():
+    return {}
+"""
+DRIVER = """
+from studies.engine.interface import Job
+from studies.engine.local import LocalEngine
+if __name__ == "__main__":
+    import slow
+    engine = LocalEngine(slow.open_context, workers=1, gpus=("0",))
+    engine.submit(Job("any", None))
+    engine.next_outcome(60)
+"""
+
+
+def test_a_spawned_worker_that_still_imports_ends_with_its_driver(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "driver.py").write_text(DRIVER)
+    driver = subprocess.Popen([sys.executable, "-m", "driver"], cwd=tmp_path)
+    note = tmp_path / "worker"
+    while not (note.exists() and note.read_text()):
+        assert driver.poll() is None
+        time.sleep(0.01)
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 10
+    while (worker := Path(f"/proc/{note.read_text()}")).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not worker.exists()
+
+
 def test_workers_are_spawned_where_no_server_can_be(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
     folder.mkdir()

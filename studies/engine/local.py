@@ -8,6 +8,7 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -74,7 +75,7 @@ class LocalEngine:
         gpus: Sequence[str] = (),
     ):
         self.workers, self._gpus = workers, gpus
-        self._open_context = open_context
+        self._open_context = pickle.dumps(open_context)
         forks = not gpus and preload()
         context = multiprocessing.get_context
         self._starting = context("forkserver") if forks else context("spawn")
@@ -181,10 +182,18 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, open_context: Callable[[], Any]) -> None:
-    """A worker's main loop: open the context, then run jobs until the driver is gone."""
+def _serve(connection: Connection, open_context: bytes) -> None:
+    """A worker's main loop: open the context, then run jobs until the driver is gone.
+
+    What opens it arrives pickled, since to unpickle it imports torch, for seconds in a spawned
+    process, which has to end with its parent meanwhile too.
+    """
     end_with_parent()
-    context = functools.cache(open_context)  # a failure is not kept: the next job tries again
+
+    @functools.cache  # a failure is not kept: the next job tries again
+    def context() -> Any:
+        return pickle.loads(open_context)()
+
     while True:
         try:
             work = connection.recv()
