@@ -8,7 +8,6 @@ import contextlib
 import functools
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import time
@@ -75,7 +74,7 @@ class LocalEngine:
         gpus: Sequence[str] = (),
     ):
         self.workers, self._gpus = workers, gpus
-        self._open_context = pickle.dumps(open_context)
+        self._open_context = open_context
         forks = not gpus and preload()
         context = multiprocessing.get_context
         self._starting = context("forkserver") if forks else context("spawn")
@@ -139,14 +138,14 @@ class LocalEngine:
 
     def _start_worker(self) -> _Worker:
         ours, theirs = self._starting.Pipe()
-        process = self._starting.Process(
-            target=_serve, args=(theirs, self._open_context), daemon=True
-        )
+        process = self._starting.Process(target=_serve, args=(theirs,), daemon=True)
         gpu = next_gpu(self._gpus, [w.gpu for w in self._pool if w.gpu is not None])
         variables = ONE_THREAD | ({} if gpu is None else {GPU_VARIABLE: gpu})
         with in_environment(variables), interrupts_held():
             process.start()
         theirs.close()
+        with contextlib.suppress(BrokenPipeError):  # dead: `_collect` will see it
+            ours.send(self._open_context)
         worker = _Worker(process, ours, gpu)
         self._pool.append(worker)
         return worker
@@ -182,21 +181,14 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, open_context: bytes) -> None:
+def _serve(connection: Connection) -> None:
     """A worker's main loop: open the context, then run jobs until the driver is gone.
 
-    What opens it arrives pickled, since to unpickle it imports torch, for seconds in a spawned
-    process, which has to end with its parent meanwhile too.
+    What opens it comes by the connection: to receive it is to import torch, for seconds in a
+    spawned process, which has to end with its parent meanwhile too.
     """
     end_with_parent()
-
-    @functools.cache  # a failure is not kept: the next job tries again
-    def context() -> Any:
-        return pickle.loads(open_context)()
-
-    while True:
-        try:
-            work = connection.recv()
-        except EOFError:
-            return
-        connection.send(answer(work, context))
+    with contextlib.suppress(EOFError):
+        context = functools.cache(connection.recv())  # a failure is not kept: the next job retries
+        while True:
+            connection.send(answer(connection.recv(), context))
