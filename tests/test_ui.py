@@ -1,5 +1,6 @@
 """`make ui` on a real ablation, its pages read by a headless browser; and what it refuses."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,8 +16,9 @@ from conftest import FinishedAblation
 from playwright.sync_api import Page, sync_playwright
 
 from qa_core.arms import CONTROLS, MODES
-from qa_core.records.schema import Kind
+from qa_core.records.schema import Kind, Reference, Tag
 from qa_core.records.tracking import Tracker
+from reports.mlflow_pages.overview import publish
 from reports.mlflow_pages.views import VIEW_TAG
 
 CHROMIUM = shutil.which("chromium")
@@ -97,10 +99,40 @@ def test_the_trials_open_as_charts(links: dict[str, str], page: Page) -> None:
 
 @needs_browser
 def test_the_modes_open_as_charts(links: dict[str, str], page: Page) -> None:
-    html = open_charts(page, links["all modes"], 15)
-    assert all(f">{mode}<" in html for mode in MODES)
-    assert "SROCC on test" in html and "alignment_retention" in html
-    assert page.get_by_test_id("experiment-view-compare-runs-card").count() == 15
+    html = open_charts(page, links["all modes"], 17)
+    assert all(f">{name}<" in html for name in (*MODES, *CONTROLS, "ridge", "floor"))
+    assert "Test SROCC (95 %)" in html and "alignment_retention" in html
+    assert page.get_by_test_id("experiment-view-compare-runs-card").count() == 17
+
+
+def test_the_modes_view_shows_the_intervals_of_the_report(
+    links: dict[str, str], finished_ablation: FinishedAblation
+) -> None:
+    tracker = Tracker.open(finished_ablation.out)
+    results = json.loads((finished_ablation.out / "results.json").read_text())
+    found = results["guide_modes"] | results["baselines"]
+    runs = [*tracker.runs(Kind.MODE), *tracker.runs(Kind.REFERENCE_MEANS)]
+    names = [run.data.tags.get(Tag.MODE) or run.data.tags[Tag.REFERENCE] for run in runs]
+    assert sorted(names) == sorted(found.keys() - {Reference.CEILING})
+    places = set()
+    for name, run in zip(names, runs, strict=True):
+        interval = found[name]["srocc_quality"]
+        drawn = tracker.client.get_metric_history(run.info.run_id, "srocc_quality_ci")
+        assert sorted(m.value for m in drawn) == [interval[k] for k in ("low", "mean", "high")]
+        places |= {m.step for m in drawn}
+    assert places == set(range(len(runs)))
+
+
+def test_publishing_twice_writes_nothing_new(
+    links: dict[str, str], finished_ablation: FinishedAblation
+) -> None:
+    tracker = Tracker.open(finished_ablation.out)
+    kinds = (Kind.MODE, Kind.REFERENCE_MEANS)
+    before = [run.to_dictionary() for kind in kinds for run in tracker.runs(kind)]
+    publish(tracker, finished_ablation.out)
+    assert [run.to_dictionary() for kind in kinds for run in tracker.runs(kind)] == before
+    (mode, *_) = tracker.runs(Kind.MODE)
+    assert len(tracker.client.get_metric_history(mode.info.run_id, "srocc_quality_ci")) == 3
 
 
 @needs_browser

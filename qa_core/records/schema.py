@@ -36,6 +36,8 @@ class Kind(StrEnum):
     """Many linear probes trained as one on a fold of the tuning pool."""
     REFERENCE = "reference"
     """A `Reference` on one split."""
+    REFERENCE_MEANS = "reference_means"
+    """A `Reference` over all splits, for MLflow's pages."""
     SINGLE = "single"
     """A run of its own, outside any ablation."""
     ORPHAN = "orphan"

@@ -13,16 +13,17 @@ from qa_core.arms import find_mode
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import SROCC
 from qa_core.modes import freezing_of
-from qa_core.records.schema import CARD_FILE, Kind, Param, Reference, Setting, Tag, is_finished
-from qa_core.records.tracking import Tracker, as_metrics, epoch_metrics
+from qa_core.records.schema import CARD_FILE, Kind, Param, Reference, Tag
+from qa_core.records.tracking import Tracker
 from qa_core.system.files import json_of
-from qa_core.targets import TARGETS, Target
+from qa_core.targets import Target
 from reports.evidence.frames import mode_rank
 from reports.figures.style import label
 from reports.mlflow_pages.champion_card import publish_card
 from reports.mlflow_pages.numbers import score_words
+from reports.mlflow_pages.scores import log_scores
 from reports.mlflow_pages.views import (
-    CURVES,
+    COLOUR_TAG,
     modes_view,
     plain_link,
     run_link,
@@ -34,7 +35,7 @@ from reports.mlflow_pages.views import (
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-COLOUR_TAG, NOTE_TAG = "mlflow.runColor", "mlflow.note.content"
+NOTE_TAG = "mlflow.note.content"
 REPORT, PAGE, RESULTS = "report.pdf", "report.html", "results.json"
 
 
@@ -58,7 +59,7 @@ def publish(tracker: Tracker, out: Path) -> "Run | None":
     _describe_trials(tracker, trials, ablation.data.params)
     _colour(tracker, [*modes, *trials])
     if results.get("complete"):
-        _log_means(tracker, modes, results)
+        log_scores(tracker, modes, results)
     publish_card(tracker, ablation, results, out)
     if _keeps_files_in(ablation, out):
         for name in (REPORT, PAGE, RESULTS, CARD_FILE):
@@ -198,37 +199,6 @@ def _colour(tracker: Tracker, runs: Sequence["Run"]) -> None:
             tracker.log(run.info.run_id, tags={COLOUR_TAG: record.colour})
 
 
-def _log_means(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, Any]) -> None:
-    """Write to each mode's run its means over the splits, once."""
-    for run in modes:
-        mode = run.data.tags[Tag.MODE]
-        means = _means(results["guide_modes"].get(mode, {}))
-        tuned = _means(results["modes"].get(mode, {}))
-        means |= {f"tuned_{name}": v for name, v in tuned.items() if name.startswith(SROCC.name)}
-        new = {name: v for name, v in means.items() if run.data.metrics.get(name) != v}
-        if new:
-            tracker.log(run.info.run_id, metrics=as_metrics(new))
-        if not any(name.startswith(CURVES) for name in run.data.metrics):
-            curve = _mean_curve(tracker, mode)
-            tracker.log(run.info.run_id, metrics=epoch_metrics(curve))
-
-
-def _means(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    return {name: e["mean"] for name, e in measures.items() if e["mean"] is not None}
-
-
-def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
-    """Measures by epoch of a mode at the guide's setting, mean over its splits."""
-    from reports.evidence.histories import metric_histories
-
-    cells = tracker.runs(Kind.CONFIRMATION, mode=mode, setting=Setting.GUIDE)
-    finished = [run.info.run_id for run in cells if is_finished(run)]
-    names = [f"{name}_{target}" for name in CURVES for target in TARGETS]
-    frame: Any = metric_histories(tracker.client, finished, names).drop(columns="run_id")
-    means = frame.groupby("epoch").mean().sort_index()
-    return [{k: float(v) for k, v in row.items()} for row in means.to_dict("records")]
-
-
 def _write_views(tracker: Tracker, ablation: "Run", modes: Sequence["Run"]) -> None:
     targets = _targets(ablation.data.params)
     tags = dict(view_tag(v, ablation.info.start_time) for v in views(targets))
@@ -254,7 +224,8 @@ def experiment_note(tracker: Tracker, ablation: "Run", modes: Sequence["Run"]) -
             f"* [Trials]({view_link('', experiment, 'trials')}):"
             " knobs, gap and SROCC of every setting that was tried"
             f" ([as a table]({view_link('', experiment, 'trials', charts=False)}))",
-            f"* [All modes, confirmed]({view_link('', experiment, 'modes')})"
+            f"* [All modes, confirmed]({view_link('', experiment, 'modes')}), and the references:"
+            " an upright bar is a mean with its interval"
             f" ([MLflow's own comparison]({plain}))",
             f"* [The ablation with its verdicts]({run_link('', experiment, run_id)}) and"
             f" [the report as PDF]({run_link('', experiment, run_id, REPORT)})",

@@ -23,7 +23,7 @@ from qa_core.measures.catalogue import (
 from qa_core.records.schema import Kind, Tag
 from qa_core.targets import Target
 
-VIEW_TAG = "mlflow.sharedViewState."
+VIEW_TAG, COLOUR_TAG = "mlflow.sharedViewState.", "mlflow.runColor"
 _HEIGHT, _TALL_HEIGHT, _COLUMN_WIDTH = 320, 420, 130  # pixels
 _MOST_RUNS = 500
 _MENU = "workflowType=machine_learning"
@@ -87,30 +87,47 @@ def trials_view(targets: Sequence[Target]) -> View:
 
 
 def modes_view(targets: Sequence[Target]) -> View:
-    """All modes as confirmed at the guide's setting, means over the splits."""
+    """All modes as confirmed at the guide's setting, and the references, over the splits."""
     srocc = [SROCC.key(target) for target in targets]
     gap = [GAP_LAST.key(target) for target in targets]
     saturation = [SATURATION.key(target) for target in targets]
     cost = [RETENTION.key(), EPOCH_SECONDS.key(), PARAMETERS.key()]
     curves = [f"{name}_{target}" for name in CURVES for target in targets]
+    tuned = [TUNED + name for name in srocc]
     return View(
         key="modes",
         title="All modes, confirmed",
-        where=f"tags.{Tag.KIND} = '{Kind.MODE}'",
+        where=f"metrics.{srocc[0]} >= -1",  # which modes and references alone hold
         order_by=f"metrics.{srocc[0]}",
         columns=[
             *(f"metrics.{name}" for name in (*srocc, *gap, *saturation, *cost)),
-            *(f"metrics.tuned_{name}" for name in srocc),
+            *(f"metrics.{name}" for name in tuned),
         ],
         sections={
-            "SROCC on test": [_bar(name) for name in srocc],
-            "SROCC on test, tuned setting": [_bar(f"tuned_{name}") for name in srocc],
-            "Gap at the last epoch against SROCC": _scatters(gap, srocc, "METRIC"),
-            "Learning curves, mean over splits": [_line(name) for name in curves],
-            "Share of corrections at their bound": [_bar(name) for name in saturation],
+            "Test SROCC (95 %)": [_interval(name) for name in srocc],
+            "Gap, last epoch (95 %)": [_interval(name) for name in gap],
+            "Delta saturation (95 %)": [_interval(name) for name in saturation],
+            "Test SROCC, tuned (95 %)": [_interval(name) for name in tuned],
+            "Gap against test SROCC": _scatters(gap, srocc, "METRIC"),
+            "Learning curves, means": [_line(name) for name in curves],
             "Alignment kept, and cost": [_bar(name) for name in cost],
         },
     )
+
+
+TUNED = "tuned_"
+"""What stands before a measure's name where it is that of the tuned setting."""
+
+
+def interval_of(name: str) -> str:
+    """Name of the metric that holds a measure's low, mean and high."""
+    return f"{name}_ci"
+
+
+def drawn_with_interval(name: str) -> bool:
+    """Whether a view draws a measure with its interval."""
+    measures = (SROCC.name, GAP_LAST.name, SATURATION.name)
+    return name.removeprefix(TUNED).startswith(measures)
 
 
 CURVES = (SROCC.by_epoch, GAP.by_epoch)
@@ -231,6 +248,11 @@ def _line(metric: str) -> dict[str, Any]:
         useGlobalXaxisKey=True,
         useGlobalLineSmoothing=True,
     )
+
+
+def _interval(metric: str) -> dict[str, Any]:
+    """Low, mean and high of each run as an upright bar."""
+    return _line(interval_of(metric))
 
 
 def _bar(metric: str) -> dict[str, Any]:

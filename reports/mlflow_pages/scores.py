@@ -1,0 +1,87 @@
+"""Scores of modes and references over the splits, written to their runs for the ready views."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Kind, Reference, Setting, Tag, is_finished
+from qa_core.records.tracking import RunRecord, Tracker, as_metrics, epoch_metrics
+from qa_core.targets import TARGETS
+from reports.evidence.frames import mode_rank
+from reports.figures.style import colour, label
+from reports.mlflow_pages.views import (
+    COLOUR_TAG,
+    CURVES,
+    TUNED,
+    drawn_with_interval,
+    interval_of,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+Estimates = Mapping[str, Mapping[str, Any]]
+"""Mean, low and high by the measure's name, as results.json holds them."""
+
+
+def log_scores(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, Any]) -> None:
+    """Write to each mode's run, and to one of each reference, its scores; what is there is left.
+
+    The ceiling is left out: it is no score of a model, and would press the others together.
+    """
+    ordered = sorted(modes, key=lambda run: mode_rank(run.data.tags[Tag.MODE]))
+    for place, run in enumerate(ordered):
+        mode = run.data.tags[Tag.MODE]
+        tuned = results["modes"].get(mode, {}).items()
+        tuned = {TUNED + name: e for name, e in tuned if name.startswith(SROCC.name)}
+        _log(tracker, run, results["guide_modes"].get(mode, {}) | tuned, place)
+        if not any(name.startswith(CURVES) for name in run.data.metrics):
+            curve = _mean_curve(tracker, mode)
+            tracker.log(run.info.run_id, metrics=epoch_metrics(curve))
+    references = [name for name in Reference if name in results["baselines"]]
+    scorers = [name for name in references if name is not Reference.CEILING]
+    for place, name in enumerate(scorers, len(ordered)):
+        _log(tracker, _reference_run(tracker, name), results["baselines"][name], place)
+
+
+def _log(tracker: Tracker, run: "Run", estimates: Estimates, place: int) -> None:
+    """Write means, and low, mean and high as one name's values at the step `place`.
+
+    A line chart of MLflow draws the latter as an upright bar. A value that a newer version of the
+    statistics moved is drawn beside the older one: MLflow forgets no value.
+    """
+    known = run.data.metrics
+    metrics = []
+    for name, found in estimates.items():
+        if found["mean"] is None:
+            continue
+        if known.get(name) != found["mean"]:
+            metrics += as_metrics({name: found["mean"]})
+        if drawn_with_interval(name) and found["low"] is not None:
+            interval = interval_of(name)
+            if known.get(interval) != found["high"]:
+                for end in ("low", "mean", "high"):
+                    metrics += as_metrics({interval: found[end]}, place)
+    if metrics:
+        tracker.log(run.info.run_id, metrics=metrics)
+
+
+def _reference_run(tracker: Tracker, name: Reference) -> "Run":
+    found = tracker.runs(Kind.REFERENCE_MEANS, reference=name)
+    if found:
+        return found[0]
+    tags = {Tag.REFERENCE: name, COLOUR_TAG: colour(name)}
+    record = RunRecord(label(name), Kind.REFERENCE_MEANS, tracker.ablation_id, tags)
+    return tracker.client.get_run(tracker.write(record))
+
+
+def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
+    """Measures by epoch of a mode at the guide's setting, mean over its splits."""
+    from reports.evidence.histories import metric_histories
+
+    cells = tracker.runs(Kind.CONFIRMATION, mode=mode, setting=Setting.GUIDE)
+    finished = [run.info.run_id for run in cells if is_finished(run)]
+    names = [f"{name}_{target}" for name in CURVES for target in TARGETS]
+    frame: Any = metric_histories(tracker.client, finished, names).drop(columns="run_id")
+    means = frame.groupby("epoch").mean().sort_index()
+    return [{k: float(v) for k, v in row.items()} for row in means.to_dict("records")]
