@@ -135,9 +135,14 @@ def test_the_most_expensive_job_runs_first_on_a_worker_that_stays(engine: LocalE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
-def test_a_worker_has_imported_what_it_needs_when_it_starts(engine: LocalEngine) -> None:
-    engine.submit(Job("imported", Imported("qa_core.training.training_run")))
-    assert finish(engine, 1)[0].value is True
+@pytest.mark.parametrize(
+    ("module", "needed"), [("qa_core.training.training_run", True), ("transformers", False)]
+)
+def test_a_worker_has_imported_what_it_needs_when_it_starts(
+    engine: LocalEngine, module: str, needed: bool
+) -> None:
+    engine.submit(Job("imported", Imported(module)))
+    assert finish(engine, 1)[0].value is needed
 
 
 def test_a_job_whose_worker_is_killed_is_run_again(engine: LocalEngine, tmp_path: Path) -> None:
