@@ -11,12 +11,12 @@ from qa_core.records.schema import (
     TUNE,
     Kind,
     Param,
-    StudyListing,
     Tag,
     is_complete,
     is_finished,
     records_of,
 )
+from qa_core.records.study_listing import StudyListing
 from qa_core.records.tracking import Tracker
 from studies.board import pool_row
 from studies.sign_of_life import TAG, Sign, read_sign

@@ -10,8 +10,8 @@ from scipy import stats
 from test_claims import make
 
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.attributes import find_attributes
-from reports.evidence.load import Ablation
 from reports.verdicts.breakdown import ALL, break_down, most_frequent
 
 N_PROMPTS, PER_PROMPT, N_SPLITS = 240, 4, 3

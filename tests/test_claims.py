@@ -10,7 +10,7 @@ from corrected_t import corrected_t
 
 from qa_core.targets import TARGETS
 from reports.claims import CLAIMS
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.text.standing import standing_in_words, told_apart, unbeaten_in_words
 from reports.verdicts.contrasts import Contrast, Evidence
 from reports.verdicts.decide import Claim, Verdict, decide

@@ -14,7 +14,7 @@ from qa_core.errors import UserError
 from qa_core.measures.catalogue import MEASURES
 from reports import build
 from reports.claims import CLAIMS
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.catalogue import ARMS as ARM_PAGES
 from reports.figures.catalogue import COVER, PAGES

@@ -12,8 +12,8 @@ from test_study_report import rates, sizes
 from qa_core.arms import ARMS, CONTROLS, MODES, Arm, Mode, find_mode, parse_arms
 from qa_core.config import RunConfig
 from qa_core.modes import BackboneSpec, freezing_of, mode_config, mode_name
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import mode_rank
-from reports.evidence.load import Ablation
 from reports.figures import style
 from studies.ablation import confirmation_settings
 from studies.designed.catalogue import DESIGNS

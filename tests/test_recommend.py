@@ -10,7 +10,7 @@ from test_verdict_designs import REPLICATES, with_params
 
 from qa_core.measures.catalogue import SATURATION, SROCC
 from qa_core.targets import Target
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.forest import SHOWN, compute_effects
 from reports.figures.glance import LINES, compute_panel
 from reports.text.advice import earned_words, recommendation_words

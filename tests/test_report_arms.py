@@ -11,7 +11,8 @@ from report_fixture import ARMS, MODES, Made, make_ablation
 
 from reports.build import build_report
 from reports.claims import CLAIMS
-from reports.evidence.load import Ablation, load_ablation
+from reports.evidence.ablation import Ablation
+from reports.evidence.load import load_ablation
 from reports.figures.arms.line import compute_line
 from reports.figures.catalogue import draw_arms
 from reports.paper.arms import arm_content

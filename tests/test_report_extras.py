@@ -23,9 +23,10 @@ from qa_core.records.schema import Param
 from qa_core.records.tracking import as_text
 from qa_core.targets import Target
 from reports.build import build_report, build_side_by_side, named_files
+from reports.evidence.ablation import Ablation
 from reports.evidence.commands import SCRIPT, ablation_command, command_rows, run_command
 from reports.evidence.frames import per_split, select
-from reports.evidence.load import Ablation, load_ablation
+from reports.evidence.load import load_ablation
 from reports.evidence.others import with_predictions
 from reports.figures.deciles import compute_deciles
 from reports.figures.importance import compute_history, compute_importance

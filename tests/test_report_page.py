@@ -19,8 +19,8 @@ from test_ui import BROWSER_FLAGS, CHROMIUM, PATIENCE_MS, needs_browser
 from qa_core.records.images import write_images, write_thumbnails
 from qa_core.records.schema import IMAGES_FILE, THUMBNAILS_FILE
 from reports.claims import CLAIMS
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.html.browser import browser_data, browser_note
 from reports.html.page import write_page
 from reports.paper.arms import arm_content

@@ -1,6 +1,6 @@
 """What a study lists is read back as it was written, and as earlier versions wrote it."""
 
-from qa_core.records.schema import StudyListing, StudyPoint
+from qa_core.records.study_listing import StudyListing, StudyPoint
 
 POINT = StudyPoint("residual", {"residual_scale": 0.1}, 0.25, 1e-4, 0.61, ("a", "b"))
 GRID = StudyPoint(

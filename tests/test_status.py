@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from experiments.status import driver_words, table_of
-from qa_core.records.schema import Kind, StudyListing, StudyPoint
+from qa_core.records.schema import Kind
+from qa_core.records.study_listing import StudyListing, StudyPoint
 from qa_core.records.tracking import RunRecord, Tracker
 from studies.board import Board
 from studies.sign_of_life import TAG, Sign, read_sign, signs_of_life

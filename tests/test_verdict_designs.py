@@ -14,7 +14,7 @@ from test_study_report import depths, sizes
 from qa_core.errors import UserError
 from qa_core.measures.catalogue import GAP_LAST
 from reports.claims import CLAIMS
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.verdicts.contrasts import Evidence
 from reports.verdicts.decide import Claim, decide
 from reports.verdicts.decided import _with_margin

@@ -9,7 +9,7 @@ import pandas as pd
 
 from qa_core.data.frames import column
 from qa_core.data.rated_table import EXTRA
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.language import phrase
 
 PROMPT_LENGTH = phrase("words in the prompt")

@@ -10,8 +10,8 @@ from qa_core.data.protocols import protocol_settings
 from qa_core.records.schema import MARGIN, Param, Setting
 from qa_core.settings.data import ProtocolName
 from qa_core.settings.model import EMBEDDED_BACKBONE
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 
 SCRIPT = ".venv/bin/python experiments/baseline.py"

@@ -15,8 +15,8 @@ from qa_core.errors import UserError
 from qa_core.measures.evaluation import score_reference
 from qa_core.records.schema import Reference, Setting
 from qa_core.targets import TARGETS
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.language import phrase
 
 OFF_SCALE = phrase("the scale of these predictions is not known")

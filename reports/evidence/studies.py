@@ -8,13 +8,12 @@ import pandas as pd
 
 from qa_core.records.schema import (
     Kind,
-    StudyListing,
     StudyName,
-    StudyPoint,
     Tag,
     is_finished,
     is_kind,
 )
+from qa_core.records.study_listing import StudyListing, StudyPoint
 from reports.evidence.design import Design
 from reports.evidence.frames import final_metrics, per_split, select
 

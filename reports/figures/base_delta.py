@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import BASE_SROCC, SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, name_columns, score_axes
 from reports.figures.layout import per_target

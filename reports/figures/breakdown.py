@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qa_core.targets import Target
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, score_axes
 from reports.figures.layout import PAGE_HEIGHT, mode_legend, per_target

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import (
     base_delta,
     breakdown,

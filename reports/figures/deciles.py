@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from qa_core.targets import Target
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, score_axes
 from reports.figures.layout import mode_legend, new_figure

@@ -8,7 +8,7 @@ import pandas as pd
 from qa_core.measures.catalogue import GAP, GAP_LAST, SROCC
 from qa_core.measures.limits import GAP_LIMIT
 from qa_core.records.schema import Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, limit_line, score_axes
 from reports.figures.layout import mode_legend, per_target

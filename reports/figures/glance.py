@@ -7,8 +7,8 @@ from qa_core.measures.catalogue import GAP_LAST, SATURATION, SROCC, Measure
 from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.records.schema import Reference, Setting
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import per_split, select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, score_axes
 from reports.figures.layout import new_figure

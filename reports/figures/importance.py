@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, score_axes
 from reports.figures.layout import mode_legend, new_figure

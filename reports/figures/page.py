@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.axes import why_empty
 from reports.figures.cores import on_all_cores
 from reports.figures.layout import lay_out

@@ -10,8 +10,8 @@ from qa_core.measures.catalogue import SATURATION
 from qa_core.measures.limits import BINDING_SHARE, SATURATED_DELTA
 from qa_core.records.schema import Setting
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import quantiles_by_epoch, select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, limit_line, score_axes
 from reports.figures.layout import mode_legend, new_figure

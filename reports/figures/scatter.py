@@ -7,8 +7,8 @@ import pandas as pd
 
 from qa_core.records.schema import Setting
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty
 from reports.figures.layout import per_target_and_mode

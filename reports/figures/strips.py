@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import per_split, select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, jitter, score_axes, spread
 from reports.figures.layout import PAGE_HEIGHT, new_figure

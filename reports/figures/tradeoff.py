@@ -9,7 +9,7 @@ import pandas as pd
 
 from qa_core.measures import catalogue
 from qa_core.measures.catalogue import EPOCH_SECONDS, PARAMETERS, SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, log_axis, score_axes
 from reports.figures.layout import mode_legend, per_target

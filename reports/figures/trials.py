@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, log_axis, score_axes
 from reports.figures.layout import mode_legend, new_figure

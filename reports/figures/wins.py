@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_core.measures.catalogue import SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, name_columns
 from reports.figures.layout import MODES_A_ROW, per_target

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from qa_core.records.schema import Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.language import say
 
 

@@ -10,9 +10,9 @@ from qa_core.data.frames import column, rows_where
 from qa_core.records.images import rows_shown
 from qa_core.records.schema import Setting
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.attributes import PROMPT_LENGTH, Attribute, describe_images, find_attributes
 from reports.evidence.frames import kept_together, select
-from reports.evidence.load import Ablation
 from reports.figures.style import colour, short
 from reports.language import say, say_all, say_word
 from reports.text.page_text import page_text

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.commands import ablation_command, cell_commands, study_command
-from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_all
 from reports.paper.cover import HASH_SHOWN, ON_COVER

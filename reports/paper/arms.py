@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from qa_core.measures.catalogue import RETENTION
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.paper.tables import NONE, Cell, cost_table, long_table, main_table

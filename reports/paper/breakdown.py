@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.breakdown import compute_breakdown, level_words
 from reports.figures.style import format_score, short
 from reports.language import say, say_word

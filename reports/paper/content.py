@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qa_core.records.schema import Param
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.language import language, say
 from reports.paper.appendix import appendix
 from reports.paper.cover import banner, cover_claims, cover_facts, cover_notes

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qa_core.records.schema import Param
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.language import say, say_list
 from reports.paper.tables import NONE
 from reports.text.page_text import LONGEST_VALUE, page_text

@@ -5,7 +5,7 @@ from typing import Any
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Param
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all
 from reports.paper.tables import cost_header, cost_table, main_header, main_table, score_cell

@@ -6,7 +6,7 @@ from typing import Any
 from qa_core.measures.catalogue import PLCC, SROCC
 from qa_core.records.schema import Param
 from qa_core.targets import TARGETS
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.paper.tables import NONE, Cell, score_cell

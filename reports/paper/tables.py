@@ -11,7 +11,7 @@ import pandas as pd
 from qa_core.measures import catalogue
 from qa_core.measures.catalogue import SROCC, Measure
 from qa_core.records.schema import Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, has_label, label
 from reports.language import say
 from reports.paper.latex import booktabs, cell_text

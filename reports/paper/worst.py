@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from qa_core.records.schema import Setting
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.text.page_text import LONGEST_PROMPT, page_text

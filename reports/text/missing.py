@@ -7,8 +7,8 @@ from typing import Any
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Reference, Setting
 from qa_core.targets import TARGETS
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.figures.style import label
 from reports.language import say, say_list
 from reports.verdicts.decide import NOT_TESTED, Verdict

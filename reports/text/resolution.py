@@ -7,7 +7,7 @@ import numpy as np
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score
 from reports.inference.decisions import ALPHA
 from reports.inference.power import smallest_difference, smallest_margin

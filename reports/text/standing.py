@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from qa_core.arms import CONTROLS
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Reference, Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.statistics import told_bounds

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from qa_core.records.schema import Foreseen, Param
 from qa_core.targets import Target
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.text.resolution import Resolution

@@ -6,7 +6,7 @@ from qa_core.measures.limits import BINDING_SHARE, GAP_LIMIT
 from qa_core.modes import freezing_of
 from qa_core.records.schema import Param
 from qa_core.settings.model import EMBEDDED_BACKBONE
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say
 from reports.text.standing import standing_in_words

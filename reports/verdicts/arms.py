@@ -10,7 +10,7 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.inference.decisions import ALPHA
 from reports.statistics import Interval, holm, holm_levels
 from reports.verdicts.measured import Entry, Measured, measure, side_of

@@ -10,9 +10,9 @@ from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from qa_core.records.schema import Setting
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.attributes import Attribute, find_attributes
 from reports.evidence.frames import kept_together, select
-from reports.evidence.load import Ablation
 from reports.inference.influence import Scored, score_part
 from reports.language import phrase
 from reports.statistics import Interval

@@ -11,8 +11,8 @@ import pandas as pd
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Param
 from qa_core.targets import TARGETS
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import per_split, select
-from reports.evidence.load import Ablation
 from reports.inference.estimates import Estimate
 from reports.language import phrase
 from reports.statistics import FloatArray

@@ -8,7 +8,8 @@ from typing import Any
 from qa_core.errors import UserError
 from qa_core.records.mlflow_store import EXPERIMENT
 from qa_core.records.schema import Param, Setting
-from reports.evidence.load import Ablation, load_ablation
+from reports.evidence.ablation import Ablation
+from reports.evidence.load import load_ablation
 from reports.evidence.others import with_predictions
 from reports.verdicts.arms import arm_results
 from reports.verdicts.contrasts import Evidence

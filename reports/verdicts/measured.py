@@ -14,9 +14,9 @@ import pandas as pd
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
 from qa_core.targets import TARGETS, Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.design import Design, as_interval, is_on_validation
 from reports.evidence.frames import kept_together, per_split, select
-from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.inference.estimates import Estimate, from_folds
 from reports.inference.influence import Scored, score_part

@@ -28,7 +28,7 @@ from reports.statistics import (
 )
 
 if TYPE_CHECKING:
-    from reports.evidence.load import Ablation
+    from reports.evidence.ablation import Ablation
 
 RESAMPLES = 500
 STATISTICS: dict[str, Callable[..., float | None]] = {SROCC.name: srocc, PLCC.name: plcc}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from qa_core.measures.catalogue import SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.inference.decisions import Decision, Word, decide_family
 from reports.verdicts.decide import PRIMARY, SECONDARY
 from reports.verdicts.measured import Measured, measure_pair

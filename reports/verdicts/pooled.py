@@ -8,8 +8,8 @@ from qa_core.measures.catalogue import SROCC
 from qa_core.measures.metrics import MIN_ROWS
 from qa_core.records.schema import Param, Setting
 from qa_core.targets import Target
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import kept_together, select
-from reports.evidence.load import Ablation
 from reports.statistics import prompt_bootstrap, srocc_of_columns
 from reports.verdicts.measured import Entry
 from reports.verdicts.results import as_entry, not_applicable

@@ -13,7 +13,7 @@ import numpy as np
 from qa_core.arms import MODES
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION, SROCC
 from qa_core.records.schema import Param, Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.inference.decisions import ALPHA
 from reports.inference.estimates import Estimate
 from reports.inference.power import prompts_needed, smallest_difference

@@ -13,8 +13,8 @@ import pandas as pd
 from qa_core.measures import catalogue
 from qa_core.records.schema import Param, Setting
 from qa_core.system.files import written_whole
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.inference.decisions import Word
 from reports.statistics import (
     EXACT_SIGN_FLIP_LIMIT,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from qa_core.measures.catalogue import CLAMPED, EPOCH_SECONDS, PLCC, RETENTION, SATURATION, SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.verdicts.measured import Entry, measure_study
 

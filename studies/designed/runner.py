@@ -11,7 +11,8 @@ import numpy as np
 
 from qa_core.config import RunConfig, with_settings
 from qa_core.modes import mode_config, mode_name
-from qa_core.records.schema import Kind, StudyListing, StudyPoint, Tag
+from qa_core.records.schema import Kind, Tag
+from qa_core.records.study_listing import StudyListing, StudyPoint
 from qa_core.records.tracking import RunRecord
 from studies.board import Board
 from studies.cache_fill import fill_cache

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, jitter, score_axes
 from reports.figures.layout import per_target

@@ -7,8 +7,8 @@ import pandas as pd
 
 from qa_core.measures.catalogue import SROCC
 from qa_core.records.schema import Setting
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import select
-from reports.evidence.load import Ablation
 from reports.figures import style
 from reports.figures.axes import empty, score_axes
 from reports.figures.layout import new_figure

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from qa_core.measures.catalogue import RETENTION
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.figures.layout import mode_legend, per_target
 from reports.figures.page import Drawn, Page
 from reports.figures.tradeoff import TradeoffData, compute_tradeoff, draw_tradeoff

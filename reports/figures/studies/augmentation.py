@@ -1,7 +1,7 @@
 """The study of augmentation: what random crops and flips earn, a mark a mode."""
 
 from qa_core.measures.catalogue import GAP_LAST, SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures.layout import new_figure
 from reports.figures.page import Drawn

@@ -1,6 +1,6 @@
 """The study of batch sizes: test SROCC against the batch size."""
 
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures.page import Drawn
 from reports.figures.studies.page import ROW, draw_srocc_by_mode

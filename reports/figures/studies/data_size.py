@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qa_core.measures.catalogue import SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
 from reports.figures.layout import new_figure

@@ -1,7 +1,7 @@
 """The study of freeze depth: test SROCC against the number of frozen blocks."""
 
 from qa_core.records.schema import Param
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures.page import Drawn
 from reports.figures.studies.page import ROW, draw_srocc_by_mode

@@ -1,7 +1,7 @@
 """The study of ends: SROCC against the share of frozen blocks, by end and by tower."""
 
 from qa_core.measures.catalogue import SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures.layout import new_figure
 from reports.figures.page import Drawn

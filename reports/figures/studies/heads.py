@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_core.measures.catalogue import SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
 from reports.figures.axes import empty

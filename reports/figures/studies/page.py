@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import SROCC
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import mode_rank
-from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures.layout import mode_legend, per_target
 from reports.figures.page import Drawn, Page

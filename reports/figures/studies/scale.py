@@ -1,7 +1,7 @@
 """The study of scales: SROCC, saturation and clamping against the residual scale."""
 
 from qa_core.measures.catalogue import CLAMPED, SATURATION, SROCC
-from reports.evidence.load import Ablation
+from reports.evidence.ablation import Ablation
 from reports.evidence.studies import Study
 from reports.figures.layout import new_figure
 from reports.figures.page import Drawn

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qa_core.measures.catalogue import SATURATION, SROCC
+from reports.evidence.ablation import Ablation
 from reports.evidence.frames import mode_rank
-from reports.evidence.load import Ablation
 from reports.evidence.studies import Study
 from reports.figures import style
 from reports.figures.axes import empty, score_axes
