@@ -123,6 +123,12 @@ def _draw(ablation: Ablation) -> Drawn:
                 "Red: the limits of the guide, a usage guide of residual learning whose settings"
                 " and claims are tested here. A dash: undefined."
             ),
+            say(
+                "SROCC: rank correlation with the opinions. Gap: SROCC on training less SROCC on"
+                " validation images, at the last epoch. Saturation: share of images whose"
+                " correction lies within 5 % of its bound. Alignment retention: rank correlation"
+                " of cos(image, prompt) after training with before, 1 where CLIP is untouched."
+            ),
         ]
     )
 
