@@ -8,7 +8,6 @@ comes out of the report's languages as the text that it is.
 import contextlib
 import io
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from fuzzing import TRIED, fuzzed, mutations, tell
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -40,55 +40,11 @@ from qa_core.errors import UserError
 from qa_core.model.checkpoint import read_checkpoint, save_checkpoint
 from reports.paper.latex import escape
 
-TIMES = int(os.environ.get("FUZZ_TIMES", "0"))
-"""How often more inputs than in the suite; 0 in the suite, whose inputs are always the same."""
-
-TRIED: Counter[str] = Counter()
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _told() -> Iterator[None]:
     yield
-    for target, count in sorted(TRIED.items()) if TIMES else ():
-        print(f"\nfuzz  {target:<12} {count} inputs tried", end="")
-
-
-def fuzzed(usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Settings of a test: `usual` inputs in the suite, so many times more in `make fuzz`."""
-
-    def decorate(test: Callable[..., None]) -> Callable[..., None]:
-        return settings(
-            max_examples=usual * max(TIMES, 1),
-            deadline=None,
-            derandomize=not TIMES,
-            database=None,
-            suppress_health_check=[
-                HealthCheck.too_slow,
-                HealthCheck.data_too_large,
-                HealthCheck.large_base_example,
-                HealthCheck.filter_too_much,
-            ],
-        )(test)
-
-    return decorate
-
-
-@st.composite
-def mutations(draw: st.DrawFn, whole: bytes) -> bytes:
-    """A file with some bytes changed, taken out, put in, or cut off."""
-    raw = bytearray(whole)
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(0, len(raw) - 1)))
-        kind = draw(st.sampled_from(("change", "change", "change", "remove", "insert", "cut")))
-        if kind == "change" and raw:
-            raw[at] ^= draw(st.integers(1, 255))
-        elif kind == "remove":
-            del raw[at : at + draw(st.integers(1, 8))]
-        elif kind == "insert":
-            raw[at:at] = draw(st.binary(min_size=1, max_size=8))
-        elif kind == "cut":
-            del raw[at:]
-    return bytes(raw)
+    tell()
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -165,19 +121,21 @@ def test_any_bytes_are_a_table_or_a_user_error(
         require_sound(read_agiqa3k(folder, require_images=False))
 
 
+@pytest.mark.parametrize("ending", ["xlsx", "parquet"])
 @fuzzed(10)
 @given(data=st.data())
 def test_a_damaged_spreadsheet_is_a_table_or_a_user_error(
-    folder: Path, data: st.DataObject
+    folder: Path, ending: str, data: st.DataObject
 ) -> None:
-    TRIED["spreadsheets"] += 1
-    whole = folder / "whole.xlsx"
+    TRIED[ending] += 1
+    whole, mine = folder / f"whole.{ending}", folder / f"mine.{ending}"
     if not whole.exists():
         rows = {"name": ["a.png", "b.png"], "prompt": ["x", "y"], "mos_quality": [1, 2]}
-        pd.DataFrame(rows).to_excel(whole, index=False)
-    (folder / "mine.xlsx").write_bytes(data.draw(mutations(whole.read_bytes())))
+        frame = pd.DataFrame(rows)
+        frame.to_excel(whole, index=False) if ending == "xlsx" else frame.to_parquet(whole)
+    mine.write_bytes(data.draw(mutations(whole.read_bytes())))
     with contextlib.suppress(UserError):
-        require_sound(read_csv_table(folder / "mine.xlsx", folder))
+        require_sound(read_csv_table(mine, folder))
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -220,6 +178,7 @@ def test_any_json_is_a_table_or_a_user_error(content: str) -> None:
                 require_sound(read(Path(name)))
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")  # of what is damaged
 @pytest.mark.parametrize("form", FORMATS)
 @fuzzed(20)
 @given(data=st.data())

@@ -116,6 +116,7 @@ def test_a_decoder_that_fails_in_any_way_is_that_files(
     assert any("data row 2" in str(problem) and "bad.png" in str(problem) for problem in problems)
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")  # of what is damaged
 @pytest.mark.parametrize("form", FORMATS)
 def test_mutations_of_every_format_are_pixels_or_unreadable(form: str):
     rng = np.random.default_rng(sum(form.encode()))
