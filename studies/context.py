@@ -28,7 +28,8 @@ class Setup:
         protocol: How prompts are split.
         split_seed: Seed of the splits.
         n_splits: Number of splits (protocols replicates, honest and common).
-        max_prompts: Use the first so many prompts of a real table by name only, or None for all.
+        max_prompts: Use the first so many prompts by name only, of the embedded benchmark so many
+            in each replicate, or None for all.
     """
 
     base: RunConfig

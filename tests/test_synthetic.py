@@ -191,6 +191,24 @@ def test_benchmark_is_whole_and_drawn_as_far_as_it_is_used(tmp_path: Path, promp
     assert fresh["explanation"].tolist() == kept["explanation"].tolist()
 
 
+def test_the_first_prompts_of_each_part_are_taken_in_their_proportion(tmp_path: Path):
+    table = load_benchmark(tmp_path, 1)
+    some = table.first_prompts(100)
+    counts = some.frame.groupby(["replicate", "part"])["prompt"].nunique().to_dict()
+    assert counts == {
+        (-1, "pool"): 67,
+        (0, "train"): 33,
+        (0, "validation"): 5,
+        (0, "test"): 63,
+        (0, "reserve"): 99,
+    }
+    names = some.frame["name"].tolist()
+    assert len(names) == sum(counts.values()) * len(GENERATORS)
+    kept = table.frame[table.frame["name"].isin(names)].reset_index(drop=True)
+    assert some.frame.equals(kept)
+    assert table.first_prompts(479).sha256 == table.sha256
+
+
 def test_sets_share_no_prompt_and_more_replicates_change_none(prompts):
     more = draw_sets(2)
     assert more[:2] == prompts

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -56,9 +57,24 @@ class RatedTable:
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     def first_prompts(self, count: int) -> "RatedTable":
-        """The table of the first so many prompts by name, or of groups of nearly equal ones."""
+        """The table of the first so many prompts by name, or of groups of nearly equal ones.
+
+        Of the embedded benchmark, of so many in each replicate and in the pool: the first ones of
+        each part, in their old proportion.
+        """
         groups = self.frame["group"].to_numpy(dtype=str)
-        return self.of_rows(np.flatnonzero(np.isin(groups, np.unique(groups)[:count])))
+        if self.blocks is None:
+            return self.of_rows(np.flatnonzero(np.isin(groups, np.unique(groups)[:count])))
+        replicate = self.frame["replicate"].to_numpy(np.int64)
+        part, kept = self.frame["part"].to_numpy(str), np.zeros(len(groups), bool)
+        for number in np.unique(replicate):
+            own = replicate == number
+            share = count / len(np.unique(groups[own & (part != "reserve")]))
+            for name in np.unique(part[own]):
+                rows = np.flatnonzero(own & (part == name))
+                prompts = pd.unique(groups[rows])  # in their order
+                kept[rows] = np.isin(groups[rows], prompts[: math.ceil(share * len(prompts))])
+        return self.of_rows(np.flatnonzero(kept))
 
     def in_one_piece(self) -> "RatedTable":
         """The table without blocks: all of its images are there, and opened together."""

@@ -125,14 +125,14 @@ class Workspace:
         """Load table, images and backbone of a configuration.
 
         Images are decoded on first use and kept in `cache_dir`; with the cache off, at every use.
-        The embedded benchmark is opened with so many replicates; of another table, the first
-        `max_prompts` prompts by name alone.
+        The embedded benchmark is opened with so many replicates; of any table, no more than
+        `max_prompts` prompts, in each replicate where it consists of them.
         """
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)
         column = config.loss.explanation_column
         table = open_table(config.data, column, cache_dir, n_replicates=n_replicates)
-        if max_prompts is not None and table.blocks is None:
+        if max_prompts is not None:
             table = table.first_prompts(max_prompts)
         backbone = load_backbone(config.clip)
         device, kept = pick_device(config.train.device), cache_dir if config.train.cache else None
