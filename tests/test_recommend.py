@@ -85,7 +85,13 @@ def test_photographs_with_one_score_are_counted_as_images() -> None:
 def test_a_protocol_that_decides_nothing_recommends_nothing() -> None:
     found = recommended(measured(dict.fromkeys(MODES, 0.7), protocol="common"))
     assert found["mode"] is None and "protocol" in found["reason"]
-    assert recommendation_words(found).startswith("No mode can be recommended")
+    words = recommendation_words(found)
+    assert words == f"No mode can be recommended: {found['reason']}."
+
+
+def test_what_confirmed_one_mode_says_so() -> None:
+    alone = recommendation_words(recommended(measured({"residual": 0.7})))
+    assert alone == "No mode can be recommended: fewer than two modes were confirmed."
 
 
 def test_the_cover_says_what_the_bound_earns_and_what_skip_and_start_do() -> None:

@@ -52,6 +52,8 @@ def _below(found: Entry) -> list[str]:
 
 
 def _none_words(found: Entry, margin: str) -> str:
+    if "candidates" not in found:
+        return say("No mode can be recommended: {reason}.", reason=say(found["reason"]))
     said = say(
         "No mode can be recommended: none is shown to be not worse than the best by more than"
         " {margin} SROCC on every target.",
