@@ -41,7 +41,8 @@ class RatedTable:
         range_quality: The nominal range that the quality scores had before, or None.
         range_consistency: The same for consistency.
         notes: Sentences that a configuration panel and a report repeat.
-        draw: Draws the images of a block where they are not there yet; None: they are files.
+        draw: Draws some images of a block, by name, where they are not there yet; None: they are
+            files.
     """
 
     frame: pd.DataFrame
@@ -50,7 +51,7 @@ class RatedTable:
     range_quality: MosRange | None
     range_consistency: MosRange | None
     notes: tuple[str, ...] = ()
-    draw: Callable[[int], None] | None = None
+    draw: Callable[[int, list[str]], None] | None = None
 
     def of_rows(self, rows: NDArray[np.int64]) -> "RatedTable":
         """The table of some rows, renumbered from 0."""
@@ -88,9 +89,9 @@ class RatedTable:
 
     def draw_images(self) -> None:
         """Draw the images of all rows where they are not there yet."""
-        for block in np.unique([] if self.blocks is None else self.blocks).tolist():
-            if self.draw is not None:
-                self.draw(block)
+        if self.blocks is not None and self.draw is not None:
+            for block in np.unique(self.blocks).tolist():
+                self.draw(block, self.frame["name"][self.blocks == block].tolist())
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -3,11 +3,9 @@
 import functools
 import hashlib
 import os
-import tempfile
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -57,7 +55,7 @@ def load_benchmark(cache_dir: Path, n_replicates: int = N_REPLICATES) -> RatedTa
             " warping and ghosting, six shape-colour pairs and the relations 'in front of' and"
             " 'inside' were withheld from it altogether.",
         ),
-        draw=functools.partial(_draw_block, folder, n_replicates),
+        draw=functools.partial(_draw, folder, n_replicates),
     )
 
 
@@ -69,24 +67,23 @@ def _write_table(folder: Path, n_replicates: int, number: int) -> None:
     os.replace(draft, file)
 
 
-def _draw_block(folder: Path, n_replicates: int, block: int) -> None:
-    """Draw the pictures of a block (see `blocks_of`) where they are not there yet."""
+def _draw(folder: Path, n_replicates: int, block: int, names: list[str]) -> None:
+    """Draw these pictures of a block (see `blocks_of`) where they are not there yet."""
     target = _image_folder(folder, block)
-    if target.is_dir():
+    target.mkdir(exist_ok=True)
+    if not set(names) - set(os.listdir(target)):
         return
     number = (block + 1) // 2
+    pictures = _pictures(n_replicates, number)
     with waiting_lock(folder / f"images-{block}.lock"):
-        if target.is_dir():
-            return
-        table = pd.read_csv(_table_file(folder, number))
-        names, pictures = table["name"].to_numpy(str), _pictures(n_replicates, number)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            draft = Path(scratch) / target.name
-            draft.mkdir()
-            for index in np.flatnonzero(blocks_of(table) == block):
-                pixels = draw_picture(pictures[index], number, int(index))
-                Image.fromarray(pixels).save(draft / names[index], compress_level=1)
-            os.rename(draft, target)
+        missing = set(names) - set(os.listdir(target))
+        of_set = pd.read_csv(_table_file(folder, number))["name"].tolist()
+        draft = folder / f"{target.name}.part"
+        for index, name in enumerate(of_set):
+            if name in missing:
+                pixels = draw_picture(pictures[index], number, index)
+                Image.fromarray(pixels).save(draft, "PNG", compress_level=1)
+                os.replace(draft, target / name)
 
 
 @functools.lru_cache(maxsize=1)
