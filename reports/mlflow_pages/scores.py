@@ -29,19 +29,20 @@ def log_scores(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, A
 
     The ceiling is left out: it is no score of a model, and would press the others together.
     """
-    ordered = sorted(modes, key=lambda run: mode_rank(run.data.tags[Tag.MODE]))
-    for place, run in enumerate(ordered):
+    scorers = [name for name in Reference if name is not Reference.CEILING]
+    for place, name in enumerate(scorers):
+        if name in results["baselines"]:
+            _log(tracker, _reference_run(tracker, name), results["baselines"][name], place)
+    for run in modes:
         mode = run.data.tags[Tag.MODE]
         tuned = results["modes"].get(mode, {}).items()
         tuned = {TUNED + name: e for name, e in tuned if name.startswith(SROCC.name)}
+        # its own place, whatever arms come later
+        place = len(scorers) + mode_rank(mode)[0]
         _log(tracker, run, results["guide_modes"].get(mode, {}) | tuned, place)
         if not any(name.startswith(CURVES) for name in run.data.metrics):
             curve = _mean_curve(tracker, mode)
             tracker.log(run.info.run_id, metrics=epoch_metrics(curve))
-    references = [name for name in Reference if name in results["baselines"]]
-    scorers = [name for name in references if name is not Reference.CEILING]
-    for place, name in enumerate(scorers, len(ordered)):
-        _log(tracker, _reference_run(tracker, name), results["baselines"][name], place)
 
 
 def _log(tracker: Tracker, run: "Run", estimates: Estimates, place: int) -> None:
