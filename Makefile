@@ -93,7 +93,7 @@ plan: $(STAMP) ## what an ablation will take (variables of ablation; CARDS=8 N_I
 test: $(STAMP) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-fuzz: $(STAMP) ## give readers, flags, checkpoints, stores, requests anything at all (TIMES=100 the tests' inputs; 15 minutes)
+fuzz: $(STAMP) ## give readers, flags, checkpoints, stores, requests anything at all (TIMES=100 the tests' inputs; half an hour)
 	@FUZZ_TIMES="$$TIMES" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/test_fuzz.py tests/test_fuzz_records.py
 
 lint: $(STAMP) ## ruff, pyright, import-linter

@@ -161,6 +161,28 @@ def test_a_job_that_always_kills_its_worker_fails_by_name(
     assert harmless.value[0] == 4
 
 
+def missing_here() -> None:
+    """What a worker does that cannot import what its context is made of."""
+    raise ImportError("no such module here")
+
+
+class Unimportable:
+    """A context that arrives in a worker as an error."""
+
+    def __call__(self) -> None:
+        """Never called."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return missing_here, ()
+
+
+def test_a_context_that_a_worker_cannot_import_is_told_by_its_jobs() -> None:
+    with closing(LocalEngine(Unimportable(), workers=1)) as engine:
+        engine.submit(Job("any", Square(2)))
+        (outcome,) = finish(engine, 1)
+    assert outcome.error is not None and "ImportError: no such module here" in outcome.error
+
+
 def test_a_job_that_raises_is_tried_twice(engine: LocalEngine) -> None:
     engine.submit(Job("wrong", Fail(ValueError("no such number"))))
     (outcome,) = finish(engine, 1)

@@ -90,8 +90,9 @@ def test_a_protocol_that_decides_nothing_recommends_nothing() -> None:
 
 
 def test_what_confirmed_one_mode_says_so() -> None:
-    alone = recommendation_words(recommended(measured({"residual": 0.7})))
-    assert alone == "No mode can be recommended: fewer than two modes were confirmed."
+    for scores in ({"residual": 0.7}, {"residual": 0.7, "matched_direct": 0.7}):
+        alone = recommendation_words(recommended(measured(scores)))
+        assert alone == "No mode can be recommended: fewer than two modes were confirmed."
 
 
 def test_the_cover_says_what_the_bound_earns_and_what_skip_and_start_do() -> None:

@@ -183,6 +183,9 @@ def test_benchmark_is_whole_and_drawn_as_far_as_it_is_used(tmp_path: Path, promp
     pool.draw_images()
     paths = [Path(path) for path in frame["image_path"]]
     assert {path for path in paths if path.is_file()} == {Path(p) for p in pool.frame["image_path"]}
+    some = table.first_prompts(20)
+    some.draw_images()
+    assert all(Path(path).is_file() for path in some.frame["image_path"])
     with Image.open(paths[7]) as drawn:
         assert np.array_equal(np.asarray(drawn), draw_picture(pictures[0][7], 0, 7))
     fresh = rate_pictures(pictures[1], 1)

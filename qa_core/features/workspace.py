@@ -125,8 +125,8 @@ class Workspace:
         """Load table, images and backbone of a configuration.
 
         Images are decoded on first use and kept in `cache_dir`; with the cache off, at every use.
-        The embedded benchmark is opened with so many replicates; of any table, no more than
-        `max_prompts` prompts, in each replicate where it consists of them.
+        The embedded benchmark is opened with so many replicates; of any table, `max_prompts`
+        prompts alone, as `first_prompts` takes them.
         """
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)

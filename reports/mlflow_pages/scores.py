@@ -1,6 +1,7 @@
 """Scores of modes and references over the splits, written to their runs for the ready views."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from qa_core.measures.catalogue import SROCC
@@ -18,7 +19,10 @@ from reports.mlflow_pages.views import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
+
+_FURTHER = 100  # steps, more than there are places
+_CURVES = [f"{name}_{target}" for name in CURVES for target in TARGETS]
 
 Estimates = Mapping[str, Mapping[str, Any]]
 """Mean, low and high by the measure's name, as results.json holds them."""
@@ -40,7 +44,7 @@ def log_scores(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, A
         # its own place, whatever arms come later
         place = len(scorers) + mode_rank(mode)[0]
         _log(tracker, run, results["guide_modes"].get(mode, {}) | tuned, place)
-        if not any(name.startswith(CURVES) for name in run.data.metrics):
+        if not any(name.startswith(SROCC.by_epoch) for name in run.data.metrics):
             curve = _mean_curve(tracker, mode)
             tracker.log(run.info.run_id, metrics=epoch_metrics(curve))
 
@@ -48,28 +52,44 @@ def log_scores(tracker: Tracker, modes: Sequence["Run"], results: Mapping[str, A
 def _log(tracker: Tracker, run: "Run", estimates: Estimates, place: int) -> None:
     """Write means, and low, mean and high as one name's values at the step `place`.
 
-    A line chart of MLflow draws the latter as an upright bar. A value that a newer version of the
-    statistics moved is drawn beside the older one: MLflow forgets no value.
+    A line chart of MLflow draws the latter as an upright bar, cut to the measure's scale as in the
+    report. MLflow forgets no value: a bar that a newer version of the statistics moves is drawn
+    anew, further right.
     """
     known = run.data.metrics
     metrics = []
     for name, found in estimates.items():
-        if found["mean"] is None:
+        if found["mean"] is None or name in _CURVES:  # its points the mean would join
             continue
         if known.get(name) != found["mean"]:
             metrics += as_metrics({name: found["mean"]})
-        if drawn_with_interval(name) and found["low"] is not None:
-            interval = interval_of(name)
-            if known.get(interval) != found["high"]:
-                for end in ("low", "mean", "high"):
-                    metrics += as_metrics({interval: found[end]}, place)
+        measure = drawn_with_interval(name)
+        if measure is not None and found["low"] is not None:
+            least, most = measure.scale
+            bar = {min(max(found[end], least), most) for end in ("low", "mean", "high")}
+            metrics += _new_bar(tracker, run, interval_of(name), bar, place)
     if metrics:
         tracker.log(run.info.run_id, metrics=metrics)
+
+
+def _new_bar(
+    tracker: Tracker, run: "Run", name: str, bar: Set[float], place: int
+) -> "list[Metric]":
+    """The bar's values, unless it is the last that was drawn."""
+    drawn: defaultdict[int, set[float]] = defaultdict(set)
+    if name in run.data.metrics:
+        for metric in tracker.client.get_metric_history(run.info.run_id, name):
+            drawn[metric.step].add(metric.value)
+    if drawn and drawn[max(drawn)] == bar:
+        return []
+    step = place + len(drawn) * _FURTHER
+    return [metric for value in sorted(bar) for metric in as_metrics({name: value}, step)]
 
 
 def _reference_run(tracker: Tracker, name: Reference) -> "Run":
     found = tracker.runs(Kind.REFERENCE_MEANS, reference=name)
     if found:
+        tracker.client.set_terminated(found[0].info.run_id)  # where a kill left it open
         return found[0]
     tags = {Tag.REFERENCE: name, COLOUR_TAG: colour(name)}
     record = RunRecord(label(name), Kind.REFERENCE_MEANS, tracker.ablation_id, tags)
@@ -82,7 +102,6 @@ def _mean_curve(tracker: Tracker, mode: str) -> list[dict[str, float]]:
 
     cells = tracker.runs(Kind.CONFIRMATION, mode=mode, setting=Setting.GUIDE)
     finished = [run.info.run_id for run in cells if is_finished(run)]
-    names = [f"{name}_{target}" for name in CURVES for target in TARGETS]
-    frame: Any = metric_histories(tracker.client, finished, names).drop(columns="run_id")
+    frame: Any = metric_histories(tracker.client, finished, _CURVES).drop(columns="run_id")
     means = frame.groupby("epoch").mean().sort_index()
     return [{k: float(v) for k, v in row.items()} for row in means.to_dict("records")]

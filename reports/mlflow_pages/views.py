@@ -19,6 +19,7 @@ from qa_core.measures.catalogue import (
     RETENTION,
     SATURATION,
     SROCC,
+    Measure,
 )
 from qa_core.records.schema import Kind, Tag
 from qa_core.targets import Target
@@ -124,10 +125,10 @@ def interval_of(name: str) -> str:
     return f"{name}_ci"
 
 
-def drawn_with_interval(name: str) -> bool:
-    """Whether a view draws a measure with its interval."""
-    measures = (SROCC.name, GAP_LAST.name, SATURATION.name)
-    return name.removeprefix(TUNED).startswith(measures)
+def drawn_with_interval(name: str) -> Measure | None:
+    """The measure of a name that a view draws with its interval; None for another."""
+    bare = name.removeprefix(TUNED)
+    return next((m for m in (SROCC, GAP_LAST, SATURATION) if bare.startswith(m.name)), None)
 
 
 CURVES = (SROCC.by_epoch, GAP.by_epoch)

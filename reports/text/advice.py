@@ -34,7 +34,7 @@ def recommendation_words(found: Entry) -> str:
         )
     best = found["best"]
     if best == found["mode"]:
-        return say_all([said, say("It has the highest mean SROCC too.")])
+        return say_all([said, say("It has the highest mean SROCC over the targets too.")])
     beside = say(
         "Highest mean SROCC over the targets: {mode} ({figures}).",
         mode=label(best),

@@ -60,7 +60,7 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
     weakest = {mode: max(own, key=lambda one: one.p) for mode, own in contrasts.items()}
     if not weakest:
         reason = phrase("no two modes can be compared on every target by this protocol’s splits")
-        if len(ablation.mode_names) < 2:
+        if len(MODES.keys() & set(ablation.mode_names)) < 2:
             reason = phrase("fewer than two modes were confirmed")
         return asked | {"mode": None, "reason": str(reason)}
     p_values = np.array([one.p for one in weakest.values()])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
-from typing import Any
+from typing import Any, NoReturn
 
 from qa_core.system.processes import end_with_parent
 from studies.engine.attempts import Attempt, AttemptQueue, Reply, answer
@@ -144,10 +144,10 @@ class LocalEngine:
         with in_environment(variables), interrupts_held():
             process.start()
         theirs.close()
-        with contextlib.suppress(BrokenPipeError):  # dead: `_collect` will see it
-            ours.send(self._open_context)
         worker = _Worker(process, ours, gpu)
         self._pool.append(worker)
+        with contextlib.suppress(BrokenPipeError):  # dead: `_collect` will see it
+            ours.send(self._open_context)
         return worker
 
     def _collect(self, worker: _Worker) -> Outcome | None:
@@ -189,6 +189,15 @@ def _serve(connection: Connection) -> None:
     """
     end_with_parent()
     with contextlib.suppress(EOFError):
-        context = functools.cache(connection.recv())  # a failure is not kept: the next job retries
+        try:
+            context = functools.cache(connection.recv())  # a failure is not kept: jobs try again
+        except EOFError:
+            return
+        except Exception as error:  # it cannot be imported here: every job tells why
+            context = functools.partial(_fail, error)
         while True:
             connection.send(answer(connection.recv(), context))
+
+
+def _fail(error: Exception) -> NoReturn:
+    raise error

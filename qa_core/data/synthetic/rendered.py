@@ -73,12 +73,13 @@ def _draw(folder: Path, n_replicates: int, block: int, names: list[str]) -> None
     target.mkdir(exist_ok=True)
     if not set(names) - set(os.listdir(target)):
         return
-    number = (block + 1) // 2
-    pictures = _pictures(n_replicates, number)
+    number, draft = (block + 1) // 2, folder / f"{target.name}.part"
     with waiting_lock(folder / f"images-{block}.lock"):
         missing = set(names) - set(os.listdir(target))
+        if not missing:
+            return
+        pictures = _pictures(n_replicates, number)
         of_set = pd.read_csv(_table_file(folder, number))["name"].tolist()
-        draft = folder / f"{target.name}.part"
         for index, name in enumerate(of_set):
             if name in missing:
                 pixels = draw_picture(pictures[index], number, index)
