@@ -28,8 +28,7 @@ class Setup:
         protocol: How prompts are split.
         split_seed: Seed of the splits.
         n_splits: Number of splits (protocols replicates, honest and common).
-        max_prompts: Use the first so many prompts by name only, of the embedded benchmark so many
-            in each replicate, or None for all.
+        max_prompts: Use so many prompts alone (see `RatedTable.first_prompts`), or None for all.
     """
 
     base: RunConfig

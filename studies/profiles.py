@@ -14,8 +14,7 @@ class Profile:
         n_splits: Replicates of the embedded benchmark, or prompt-disjoint splits, five a repeat.
         n_trials: Trials of each mode on the tuning pool.
         epochs: Epochs of every run.
-        max_prompts: Use the first so many prompts by name only, of the embedded benchmark so many
-            in each replicate, or None for all.
+        max_prompts: Use so many prompts alone (see `RatedTable.first_prompts`), or None for all.
         note: What a reader of the report has to know, or None.
         studies: Designed studies that follow the confirmation.
         n_seeds: Seeds that each split of the confirmation trains with; its result is their mean.

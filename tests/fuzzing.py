@@ -40,6 +40,15 @@ def fuzzed(usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+"""Whatever JSON can hold."""
+
+
 @st.composite
 def mutations(draw: st.DrawFn, whole: bytes) -> bytes:
     """A file with some bytes changed, taken out, put in, or cut off."""

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fuzzing import TRIED, fuzzed, mutations, tell
+from fuzzing import TRIED, VALUES, fuzzed, mutations, tell
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -138,8 +138,6 @@ def test_a_damaged_spreadsheet_is_a_table_or_a_user_error(
         require_sound(read_csv_table(mine, folder))
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
 ENTRIES = st.fixed_dictionaries(
     {},
     optional={

@@ -15,7 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import TRIED, fuzzed, mutations, tell
+from fuzzing import TRIED, VALUES, fuzzed, mutations, tell
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.entities import Run
@@ -36,12 +36,6 @@ from reports.evidence import load
 from reports.evidence.ablation import Ablation
 from tests.test_scorer import checkpoint_of
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
-    max_leaves=4,
-)
 SAID = (
     *("", "nan", "inf", "-1", "0", "2", "1e999", "many", "true", "null", "{}", "[1", '{"a": [1]}'),
     *("residual", "guide", "tuned", "confirmation", "trial", "mode", "quality", "prompt_bootstrap"),

@@ -1,10 +1,15 @@
 """Ready views of MLflow's pages, as data: what they hold, and that MLflow can keep them."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from qa_core.records.schema import Kind
+from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.targets import TARGETS, Target
+from reports.mlflow_pages.scores import log_scores
 from reports.mlflow_pages.views import View, modes_view, plain_link, run_link, trials_view, view_tag
 
 
@@ -64,3 +69,39 @@ def test_links() -> None:
     )
     file = run_link("", "1", "abc", "report.pdf")
     assert file == "/#/experiments/1/runs/abc/artifacts/report.pdf?workflowType=machine_learning"
+
+
+def test_a_bar_is_cut_drawn_once_and_drawn_anew_where_it_moves(
+    created_store: Path, tmp_path: Path
+) -> None:
+    shutil.copy(created_store / "mlflow.db", tmp_path)
+    tracker = Tracker.open(tmp_path)
+    tracker = tracker.of_ablation(tracker.start(RunRecord("an ablation", Kind.ABLATION)))
+    tracker.start(RunRecord("residual", Kind.MODE, tags={"mode": "residual"}))
+
+    def bars(low: float | None, mean: float, high: float | None) -> list[list[tuple[int, float]]]:
+        estimate = {"mean": mean, "low": low, "high": high}
+        measures = {"srocc_quality": estimate, "train_val_gap_quality": estimate}
+        results = {"guide_modes": {"residual": measures}, "modes": {}}
+        results |= {"baselines": {"ridge": measures, "ceiling": measures}}
+        log_scores(tracker, tracker.runs(Kind.MODE), results)
+        runs = [*tracker.runs(Kind.REFERENCE_MEANS), *tracker.runs(Kind.MODE)]
+        assert len(runs) == 2
+        assert all(run.data.metrics["srocc_quality"] == mean for run in runs)
+        assert all("train_val_gap_quality" not in run.data.metrics for run in runs)
+        histories = [
+            tracker.client.get_metric_history(run.info.run_id, "srocc_quality_ci") for run in runs
+        ]
+        return [sorted((metric.step, metric.value) for metric in one) for one in histories]
+
+    first = bars(0.1, 0.5, 1.3)
+    (ridge, residual) = ({step for step, _ in one} for one in first)
+    assert len(ridge) == len(residual) == 1 and ridge != residual
+    assert [[value for _, value in one] for one in first] == [[0.1, 0.5, 1.0]] * 2
+    assert bars(0.1, 0.5, 1.3) == first
+    moved = bars(0.2, 0.5, 1.3)  # its upper end and its mean are the old ones
+    assert [one[:3] for one in moved] == first
+    assert [[value for _, value in one[3:]] for one in moved] == [[0.2, 0.5, 1.0]] * 2
+    assert bars(0.2, 0.5, 1.3) == moved
+    dots = bars(None, 0.6, None)
+    assert [[value for _, value in one[6:]] for one in dots] == [[0.6]] * 2

@@ -53,8 +53,8 @@ def _log(tracker: Tracker, run: "Run", estimates: Estimates, place: int) -> None
     """Write means, and low, mean and high as one name's values at the step `place`.
 
     A line chart of MLflow draws the latter as an upright bar, cut to the measure's scale as in the
-    report. MLflow forgets no value: a bar that a newer version of the statistics moves is drawn
-    anew, further right.
+    report; where a protocol gives no interval, the mean as a dot. MLflow forgets no value: a bar
+    that a newer version of the statistics moves is drawn anew, further right.
     """
     known = run.data.metrics
     metrics = []
@@ -64,9 +64,10 @@ def _log(tracker: Tracker, run: "Run", estimates: Estimates, place: int) -> None
         if known.get(name) != found["mean"]:
             metrics += as_metrics({name: found["mean"]})
         measure = drawn_with_interval(name)
-        if measure is not None and found["low"] is not None:
+        if measure is not None:
             least, most = measure.scale
-            bar = {min(max(found[end], least), most) for end in ("low", "mean", "high")}
+            ends = (found[end] for end in ("low", "mean", "high") if found[end] is not None)
+            bar = {min(max(end, least), most) for end in ends}
             metrics += _new_bar(tracker, run, interval_of(name), bar, place)
     if metrics:
         tracker.log(run.info.run_id, metrics=metrics)
@@ -87,10 +88,10 @@ def _new_bar(
 
 
 def _reference_run(tracker: Tracker, name: Reference) -> "Run":
-    found = tracker.runs(Kind.REFERENCE_MEANS, reference=name)
-    if found:
-        tracker.client.set_terminated(found[0].info.run_id)  # where a kill left it open
-        return found[0]
+    for run in tracker.runs(Kind.REFERENCE_MEANS, reference=name):
+        if not is_finished(run):  # a kill left it open
+            tracker.client.set_terminated(run.info.run_id)
+        return run
     tags = {Tag.REFERENCE: name, COLOUR_TAG: colour(name)}
     record = RunRecord(label(name), Kind.REFERENCE_MEANS, tracker.ablation_id, tags)
     return tracker.client.get_run(tracker.write(record))
