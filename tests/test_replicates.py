@@ -40,7 +40,12 @@ def pair(narrow_models: None, small_table: Path, tmp_path: Path) -> Pair:
     parts = np.repeat(PARTS, 2)
     frame = plain.table.frame.assign(part=parts, replicate=np.where(parts == "pool", -1, 0))
     drawn: list[int] = []
-    table = replace(plain.table, frame=frame, draw=drawn.append)
+
+    def draw(block: int, names: list[str]) -> None:
+        assert names == frame["name"][blocks_of(frame) == block].tolist()
+        drawn.append(block)
+
+    table = replace(plain.table, frame=frame, draw=draw)
 
     def opener(own: RatedTable, crops: bool) -> np.ndarray:
         paths = [Path(path) for path in own.frame["image_path"]]
