@@ -79,7 +79,7 @@ def test_the_gradient_is_that_of_the_whole_batch(
         whole = config(workspace, batch_size=7, dropout=0.0, max_grad_norm=0.0, lr=1e-9)
         model, trainer = prepare_run(whole, workspace, split)
         model.eval()  # no dropout of patches, whose draws follow the pieces
-        trainer._step([split.train[:7]], 1)  # 7 rows: pieces of 2, 2, 2 and 1
+        trainer._step([split.train[:7]])  # 7 rows: pieces of 2, 2, 2 and 1
         return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
     whole = gradients()

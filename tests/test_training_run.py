@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from qa_core.backbones.tower import FROM_RAW
 from qa_core.config import RunConfig, run_config_from_flat
@@ -241,6 +242,29 @@ def test_divergence_is_named(workspace: Workspace, split: Split, tmp_path: Path)
         train_run(config(workspace), broken, split, test=False, output_dir=tmp_path)
 
 
+class ReadBack(TorchDispatchMode):
+    """Counts the operations that make a processor wait for its GPU to know a value."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        waits = (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero)
+        self.count += func.overloadpacket in waits
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("flags", [{}, {"freeze_clip": True}, {"ema_decay": 0.9, "anchor": 1.0}])
+def test_no_step_waits_for_a_value(workspace: Workspace, split: Split, flags: dict) -> None:
+    _, prepared = prepare_run(config(workspace, batch_size=4, **flags), workspace, split)
+    prepared.model.train()
+    with ReadBack() as read:
+        for micro_batches in prepared._steps(1):
+            prepared._step(micro_batches)
+        assert read.count == 0
+        torch.ones(3).sum().item()
+    assert read.count == 1
+
+
 def test_base_fit_starts_at_the_data(workspace: Workspace, split: Split) -> None:
     chosen = config(workspace, base_init="fit")
     model = QualityModel(workspace.fresh_backbone(chosen), chosen)
@@ -302,7 +326,8 @@ def test_what_was_good_stays_after_divergence(
 ) -> None:
     def spoil(epoch: int, _: dict, __: Path | None) -> None:
         if epoch == 2:
-            monkeypatch.setattr(trainer, "total_loss", lambda *_: (torch.tensor(np.nan), {}))
+            nothing = torch.tensor(np.nan, requires_grad=True)
+            monkeypatch.setattr(trainer, "total_loss", lambda *_: (nothing, {}))
 
     with pytest.raises(TrainingDiverged, match=r"epoch 3.*Kept: .*epoch [12]\) .*epoch 2\) "):
         train_run(

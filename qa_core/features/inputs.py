@@ -10,6 +10,7 @@ from qa_core.backbones.tower import EMBEDDING, TowerEntry
 from qa_core.data.image_store import ImagesOnDemand
 from qa_core.model.quality_model import Batch
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts
+from qa_core.system.device import copied_to
 
 ImageRows = np.ndarray | ImagesOnDemand | Tensor
 """Anything that gives rows by index."""
@@ -77,14 +78,13 @@ class Features:
         prompts, text_of = np.unique(self.prompt_of[rows], return_inverse=True)
         kept = self.read.rows(prompts, len(self.texts))
         chosen, texts = torch.from_numpy(kept), self.texts[kept]
-        token_ids, longest = self.token_ids[chosen], int(self.lengths[chosen].max())
+        token_ids, longest = self.token_ids[chosen], int(self.lengths.numpy()[kept].max())
         if self.entry.text != EMBEDDING:
             texts, token_ids = texts[:, :longest], token_ids[:, :longest]
         drawn = self.draw(len(rows)) if draw else drawn
         images, views = self._pictures(rows, drawn)
         parts = (images, torch.from_numpy(texts), token_ids, torch.from_numpy(text_of))
-        # torch aligns its memory, NumPy does not, and MKL's last digits may depend on it
-        moved = (part.to(device, copy=True) for part in parts)
+        moved = (copied_to(device, part) for part in parts)
         floats = (p.float() if p.dtype == torch.half else p for p in moved)
         return Batch(*floats, entry=self.entry, views=views, drawn=drawn)
 
@@ -120,12 +120,14 @@ def take(source: ImageRows, rows: np.ndarray, pictures: Tensor | None = None) ->
     """
     if pictures is None:
         if isinstance(source, Tensor):
-            return source[torch.from_numpy(rows).to(source.device)]
+            return source[copied_to(str(source.device), torch.from_numpy(rows))]
         return torch.from_numpy(source[rows])
     if isinstance(source, ImagesOnDemand):
         return torch.from_numpy(source[rows])[torch.arange(len(rows))[:, None], pictures]
     if isinstance(source, Tensor):
-        return source[torch.from_numpy(rows)[:, None].to(source.device), pictures.to(source.device)]
+        device = str(source.device)
+        chosen = copied_to(device, torch.from_numpy(rows)[:, None])
+        return source[chosen, copied_to(device, pictures)]
     return torch.from_numpy(source[rows[:, None], pictures.numpy()])
 
 

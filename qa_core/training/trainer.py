@@ -18,6 +18,7 @@ from qa_core.errors import UserError
 from qa_core.features.inputs import Features
 from qa_core.measures.epoch_measures import gap_measures, validation_measures
 from qa_core.model.quality_model import QualityModel
+from qa_core.system.device import copied_to
 from qa_core.system.memory import in_pieces_that_fit
 from qa_core.system.seeding import derived_seed, random_state, restore_random_state, seed_everything
 from qa_core.targets import Target
@@ -60,6 +61,10 @@ class Trainer:
         self.probe_epochs = probe_epochs(config)
         self.penalties = Penalties.of(model, config.keep, data.anchors)
         self.start = model.trained_state() if config.keep.soup > 1 else {}
+        self.mos = {
+            target: torch.tensor(values, dtype=torch.float32, device=device)
+            for target, values in data.mos.items()
+        }
         self.enter_phase(epoch=1)
 
     def enter_phase(self, epoch: int) -> None:
@@ -125,7 +130,7 @@ class Trainer:
     def _train_epoch(self, epoch: int, on_step: StepListener | None) -> dict[str, float]:
         seed_everything(self.config.train.seed, "epoch", epoch)
         self.model.train()
-        sums: dict[str, float] = {}
+        sums: dict[str, list[Tensor]] = {}
         lr = 0.0
         for step, micro_batches in enumerate(self._steps(epoch)):
             position = (epoch - 1 - self.state.begun) * self.steps_per_epoch + step
@@ -133,14 +138,20 @@ class Trainer:
             set_lr(self.optimizer, factor)
             lr = factor * float(self.config.optim.lr or 0.0)
             self.model.set_progress(position / self.total_steps)
-            for name, value in self._step(micro_batches, epoch).items():
-                sums[name] = sums.get(name, 0.0) + value
+            for name, value in self._step(micro_batches).items():
+                sums.setdefault(name, []).append(value)
             if self.average is not None:
                 self.average.update()
             if on_step is not None:
                 before = self.state.begun * self.steps_per_epoch
                 on_step(before + position + 1, self.total_steps * self.config.keep.soup)
-        means = {name: value / len(self.data.train) for name, value in sums.items()}
+        # read once an epoch: to read a value is to wait for the device
+        summed = {name: float(torch.stack(s).cpu().double().sum()) for name, s in sums.items()}
+        means = {name: value / len(self.data.train) for name, value in summed.items()}
+        if not math.isfinite(means["loss"]):
+            raise TrainingDiverged(
+                f"The loss became {means['loss']:g} in epoch {epoch}; try a smaller --lr."
+            )
         return means | {"lr": lr}
 
     def _lr_factor(self, position: int) -> float:
@@ -158,18 +169,21 @@ class Trainer:
         for start in range(0, len(batches), accum):
             yield batches[start : start + accum]
 
-    def _step(self, micro_batches: list[np.ndarray], epoch: int) -> dict[str, float]:
-        """One optimizer step; a batch that does not fit into memory is split by accumulation."""
+    def _step(self, micro_batches: list[np.ndarray]) -> dict[str, Tensor]:
+        """One optimizer step; a batch that does not fit into memory is split by accumulation.
+
+        Returns sums of the loss terms over the rows, on the device.
+        """
         before = random_state()
 
-        def attempt(at_once: int) -> dict[str, float]:
+        def attempt(at_once: int) -> dict[str, Tensor]:
             restore_random_state(before)
             pieces = [
                 rows[start : start + at_once]
                 for rows in micro_batches
                 for start in range(0, len(rows), at_once)
             ]
-            return self._gradients(pieces, epoch)
+            return self._gradients(pieces)
 
         sums, fitted = in_pieces_that_fit(self.rows_at_once, attempt)
         if fitted < self.rows_at_once:
@@ -181,11 +195,11 @@ class Trainer:
         self.optimizer.step()
         return sums
 
-    def _gradients(self, pieces: list[np.ndarray], epoch: int) -> dict[str, float]:
+    def _gradients(self, pieces: list[np.ndarray]) -> dict[str, Tensor]:
         """Compute gradients of the mean loss over all rows; returns sums of the loss terms."""
         self.optimizer.zero_grad(set_to_none=True)
         total_rows = sum(len(rows) for rows in pieces)
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         for rows in pieces:
             batch = self.features.batch(rows, self.device, draw=True)
             with self._autocast():
@@ -195,13 +209,10 @@ class Trainer:
             )
             penalties = self.penalties.terms(self.model, output, rows, batch)
             loss, parts = sum(penalties.values(), loss), parts | penalties
-            if not bool(torch.isfinite(loss)):
-                raise TrainingDiverged(
-                    f"The loss became {loss.item():g} in epoch {epoch}; try a smaller --lr."
-                )
             (loss * (len(rows) / total_rows)).backward()
             for name, value in ({"loss": loss} | parts).items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(rows)
+                of_piece = value.detach() * len(rows)
+                sums[name] = sums[name] + of_piece if name in sums else of_piece
         return sums
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -210,15 +221,14 @@ class Trainer:
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
     def _labels(self, rows: np.ndarray) -> Labels:
-        def tensor(target: Target) -> Tensor | None:
-            values = self.data.mos.get(target)
-            if values is None:
-                return None
-            return torch.as_tensor(values[rows], dtype=torch.float32, device=self.device)
+        chosen = copied_to(self.device, torch.from_numpy(rows))
+
+        def mos(target: Target) -> Tensor | None:
+            return self.mos[target][chosen] if target in self.mos else None
 
         teacher = self.data.explanations
-        chosen = None if teacher is None else teacher[torch.from_numpy(rows)].to(self.device)
-        return Labels(tensor(Target.QUALITY), tensor(Target.CONSISTENCY), chosen)
+        explained = None if teacher is None else teacher[torch.from_numpy(rows)].to(self.device)
+        return Labels(mos(Target.QUALITY), mos(Target.CONSISTENCY), explained)
 
     def predict(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Scores and parts of rows by name, each (rows,), in eval mode."""
@@ -260,17 +270,17 @@ def predict(
     was_training = model.training
     model.eval()
 
-    def attempt(at_once: int) -> dict[str, list[np.ndarray]]:
-        chunks: dict[str, list[np.ndarray]] = {}
+    def attempt(at_once: int) -> dict[str, list[Tensor]]:
+        chunks: dict[str, list[Tensor]] = {}
         for start in range(0, len(rows), at_once):
             output = model(features.batch(rows[start : start + at_once], device))
             for name, value in output.parts().items():
-                chunks.setdefault(name, []).append(value.double().cpu().numpy())
+                chunks.setdefault(name, []).append(value)
         return chunks
 
     chunks, _ = in_pieces_that_fit(max(1, EVAL_BATCH // features.views), attempt)
     model.train(was_training)
-    return {name: np.concatenate(values) for name, values in chunks.items()}
+    return {name: torch.cat(values).cpu().double().numpy() for name, values in chunks.items()}
 
 
 def _split_words(config: RunConfig, at_once: int) -> str:
