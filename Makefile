@@ -38,14 +38,15 @@ ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call flag,AUGMENT,augment)$(call \
   flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,MARGIN,margin)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
 
-# Several runs side by side have a folder of their own, unless one is named.
+# A check of the machine, and several runs side by side, have folders of their own.
+GPU_OUT = $(if $(filter file,$(ORIGIN_OF_OUT)),,$(call flag,OUT,out))
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
 REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RUNS,runs)$(call \
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
 SOAK_FLAGS = $(if $(value SPAWN), --spawn)$(if $(value CHANGES), --changes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve export check-data floor bench soak backbone worth clean
+.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve export check-data floor bench gpu-check soak backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -127,6 +128,9 @@ floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 
 bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
 	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)
+
+gpu-check: $(STAMP) ## what a GPU does here, and whether it gives the same answers, OUT/gpu.json (8 minutes; ONLY=part OUT=runs/gpu)
+	@$(BIN)/python -m benchmarks.gpu_check --cache "$$CACHE"$(call flag,ONLY,only)$(GPU_OUT)
 
 soak: $(STAMP) ## strike PROFILE=smoke at 20 random moments, see that it ends the same (STRIKES=20 SEED=0 SPAWN=1 CHANGES=1)
 	@$(BIN)/python -m benchmarks.soak$(call flag,STRIKES,strikes)$(call flag,SEED,seed)$(SOAK_FLAGS)

@@ -169,7 +169,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             print(f"measuring: {part}", flush=True)
             figures |= PARTS[part](Folders(args.cache, Path(scratch), args.ablation))
-        figures |= {"commit": _commit(), "machine": _machine()}
+        figures |= {"commit": commit(), "machine": machine()}
         with written_whole(args.out) as partial:
             partial.write_text(json.dumps(figures, indent=2) + "\n")
     _print(figures)
@@ -188,13 +188,15 @@ def _print(figures: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """The commit of the checkout, by its first digits."""
     command = ["git", "rev-parse", "--short=12", "HEAD"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     return asked.stdout.strip() or None
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Cores and memory, in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB"
 

@@ -1,0 +1,23 @@
+"""What freezing saves: the first pass over a data set and the later epochs, by how much trains."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.sizes import Sizes, config_of, made_bench
+from benchmarks.sides import our_epoch, timed
+
+
+def frozen(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
+    """Seconds of the pass that fills the cache, and of the last epoch with its validation."""
+    bench = made_bench(sizes.large, sizes, device, scratch)
+    modes: dict[str, tuple[str, dict[str, Any]]] = {
+        "probe": ("linear_probe", {}),
+        "partial_freeze": ("residual_partial_freeze", {"freeze_layers": sizes.frozen_blocks}),
+        "full": ("residual", {}),
+    }
+    rows: dict[str, dict[str, float]] = {}
+    for name, (mode, flags) in modes.items():
+        config = config_of(bench, sizes.large, mode, sizes, **flags)
+        first = timed(lambda config=config: bench.workspace.warm([config]))
+        rows[name] = {"first_pass_s": first, "epoch_s": our_epoch(bench, config)}
+    return {"backbone": sizes.large, "images": sizes.images, "rows": rows}

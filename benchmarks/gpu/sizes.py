@@ -1,0 +1,108 @@
+"""How much the parts of `make gpu-check` do, and the made images that they work on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from benchmarks.sides import Bench
+from qa_core.backbones.registry import TINY_NAME
+from qa_core.config import RunConfig, run_config_from_flat
+from qa_core.data.splits import Split
+from qa_core.features.workspace import Workspace
+from qa_core.modes import mode_config
+
+PROMPT = "a small dark purple ring, a large brown heart and a dark green diamond"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the parts measure.
+
+    Attributes:
+        models: Backbones of which throughput is measured; of the first, where a step waits.
+        large: The backbone of which frozen parts are measured, at so many `frozen_blocks`.
+        batch: The usual batch; throughput doubles it up to `largest`, for as long as it fits.
+        steps: Steps that are timed.
+        images: Images of a data set.
+        prompts: Distinct prompts of it.
+        replicates: Of the embedded benchmark, on which both devices train.
+        of_replicate: Prompts of each; None takes all.
+        epochs: Of every run.
+    """
+
+    models: tuple[str, ...]
+    large: str
+    frozen_blocks: int
+    batch: int
+    largest: int
+    steps: int
+    images: int
+    prompts: int
+    replicates: int
+    of_replicate: int | None
+    epochs: int
+
+
+ON_CARD = Sizes(
+    models=("ViT-B-32", "ViT-B-16", "ViT-L-14"),
+    large="ViT-L-14",
+    frozen_blocks=18,
+    batch=32,
+    largest=512,
+    steps=20,
+    images=2982,
+    prompts=300,
+    replicates=2,
+    of_replicate=None,
+    epochs=2,
+)
+"""AGIQA-3K's number of images and prompts."""
+ON_CPU = Sizes(
+    models=(TINY_NAME,),
+    large=TINY_NAME,
+    frozen_blocks=8,
+    batch=2,
+    largest=4,
+    steps=1,
+    images=20,
+    prompts=5,
+    replicates=1,
+    of_replicate=5,
+    epochs=1,
+)
+"""Enough to see that every part runs."""
+
+
+def made_bench(backbone: str, sizes: Sizes, device: str, folder: Path) -> Bench:
+    """Noise in as many images as a data set has, on a device, a fifth of them held out."""
+    rng = np.random.default_rng(0)
+    for row in range(sizes.images):
+        pixels = rng.integers(0, 256, (224, 224, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{row}.jpg")
+    order = np.arange(sizes.images)
+    scores = {f"mos_{name}": rng.uniform(0, 1, sizes.images) for name in ("quality", "align")}
+    prompts = [f"{PROMPT}, number {row % sizes.prompts}" for row in order]
+    table = pd.DataFrame({"name": [f"{row}.jpg" for row in order], "prompt": prompts, **scores})
+    table.to_csv(folder / "data.csv", index=False)
+    flags = {"data_csv_path": str(folder / "data.csv"), "mos_range_q": (0, 1)}
+    flags |= {"mos_range_c": (0, 1), "device": device, "num_workers": 8}
+    base = run_config_from_flat(flags | weights_of(backbone))
+    held_out = sizes.images // 5
+    split = Split(0, order[held_out:], order[:held_out], order[:0])
+    return Bench(Workspace.open(base, folder / "cache"), split)
+
+
+def weights_of(backbone: str) -> dict[str, Any]:
+    """Flags of a backbone: its own weights where they come with it, random ones elsewhere."""
+    return {} if backbone == TINY_NAME else {"backbone": backbone, "pretrained": "none"}
+
+
+def config_of(bench: Bench, backbone: str, mode: str, sizes: Sizes, **flags: Any) -> RunConfig:
+    """The guide's setting of a mode on a device, at these sizes."""
+    own = {"device": bench.workspace.device, "batch_size": sizes.batch, "epochs": sizes.epochs}
+    base = run_config_from_flat(weights_of(backbone) | own)
+    return mode_config(mode, base, bench.workspace.spec, **flags)
