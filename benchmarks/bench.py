@@ -64,9 +64,13 @@ def epoch_row(folders: Folders, name: str) -> dict[str, Any]:
     mode, flags = EPOCHS[name]
     config = bench_config(bench, mode, **flags)
     prefix = timed(lambda: bench.workspace.warm([config]))
-    loop = plain_loop(bench, config, BACKBONE)
-    figures = {name: comparison(lambda: timed(loop.epoch), lambda: our_epoch(bench, config))}
-    figures[name]["prefix_s"] = prefix
+    figures: dict[str, Any] = {}
+    for key, padded in ((name, False), (f"{name}_padded", True)):
+        loop = plain_loop(bench, config, BACKBONE, padded)
+        figures[key] = comparison(
+            lambda loop=loop: timed(loop.epoch), lambda: our_epoch(bench, config)
+        )
+        figures[key]["prefix_s"] = prefix
     if mode == "residual_partial_freeze":
         figures["partial_freeze_step_over_floor"] = comparison(
             lambda: our_step(bench, config), lambda: floor_step(bench, config)

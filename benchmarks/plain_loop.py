@@ -1,13 +1,15 @@
 """The yardstick: the loop that is commonly written for this task, simple and honest.
 
-Every epoch decodes and transforms every image and runs both towers over the whole context, frozen
-or not; frozen weights get no gradient, so that autograd skips their backward pass. Written once and
-then left alone, so that ratios against it keep their meaning; it imports nothing of this project,
-so that no change elsewhere can reach it.
+Every epoch decodes and transforms every image and runs both towers, frozen or not, over the whole
+context or, as loops on transformers do, no further than the longest prompt of the batch; frozen
+weights get no gradient, so that autograd skips their backward pass. Written once and then left
+alone, so that ratios against it keep their meaning; it imports nothing of this project, so that no
+change elsewhere can reach it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +50,18 @@ class RatedImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 class ScoreModel(nn.Module):
-    """CLIP with a base and a bounded correction for either score."""
+    """CLIP with a base and a bounded correction for either score.
 
-    def __init__(self, clip: Any, width: int, scale: float = 0.2):
+    Args:
+        clip: open_clip's model.
+        width: Of its embeddings.
+        padded: Read a batch's prompts to the end of the longest, not the whole context.
+        scale: Of the corrections.
+    """
+
+    def __init__(self, clip: Any, width: int, padded: bool = False, scale: float = 0.2):
         super().__init__()
-        self.clip, self.scale = clip, scale
+        self.clip, self.padded, self.scale = clip, padded, scale
         self.q_base = nn.Linear(width, 1)
         self.q_delta = _mlp(width, width)
         self.c_affine = nn.Parameter(torch.tensor([1.0, 0.0]))
@@ -61,7 +70,8 @@ class ScoreModel(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Scores (batch, 2) in [0, 1]."""
         image = normalize(self.clip.encode_image(images), dim=-1)
-        text = normalize(self.clip.encode_text(tokens), dim=-1)
+        encode_text = partial(encode_padded, self.clip) if self.padded else self.clip.encode_text
+        text = normalize(encode_text(tokens), dim=-1)
         cos = (image * text).sum(dim=-1, keepdim=True)
         wide = image.shape[-1] ** 0.5
         image, text = wide * image, wide * text
@@ -69,6 +79,15 @@ class ScoreModel(nn.Module):
         c = self.c_affine[0] * (cos + 1) / 2 + self.c_affine[1]
         c = c + self.scale * torch.tanh(self.c_delta(torch.cat([image, text, cos], dim=-1)))
         return torch.cat([q, c], dim=-1).clamp(0, 1)
+
+
+def encode_padded(clip: Any, tokens: Tensor) -> Tensor:
+    """Text embeddings (batch, width) of ids that end with the largest, read up to the last end."""
+    ends = tokens.argmax(dim=-1)
+    length = int(ends.max()) + 1
+    x = clip.token_embedding(tokens[:, :length]) + clip.positional_embedding[:length]
+    x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
+    return x[torch.arange(len(x)), ends] @ clip.text_projection
 
 
 def _mlp(width: int, hidden: int) -> nn.Sequential:
@@ -99,6 +118,7 @@ class PlainLoop:
         train: What to learn from.
         validation: What to score.
         blocks: Frozen blocks of each tower, as in `freeze`.
+        padded: As in `ScoreModel`.
         lr: Rate of CLIP; the heads have 1e-3.
     """
 
@@ -110,11 +130,12 @@ class PlainLoop:
         train: RatedFiles,
         validation: RatedFiles,
         blocks: int,
+        padded: bool = False,
         lr: float = 3e-5,
         batch_size: int = 32,
     ):
         freeze(clip, blocks)
-        self.model = ScoreModel(clip, clip.visual.output_dim)
+        self.model = ScoreModel(clip, clip.visual.output_dim, padded)
         parts = {"clip": [], "heads": []}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:

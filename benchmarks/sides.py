@@ -155,8 +155,11 @@ def comparison(first: Callable[[], float], second: Callable[[], float]) -> dict[
     return {"ratio": statistics.median(repeats), "repeats": repeats, "seconds": list(medians)}
 
 
-def plain_loop(bench: Bench, config: RunConfig, backbone: str) -> PlainLoop:
-    """The plain loop on the same files, with the same part of the same backbone frozen."""
+def plain_loop(bench: Bench, config: RunConfig, backbone: str, padded: bool = False) -> PlainLoop:
+    """The plain loop on the same files, with the same part of the same backbone frozen.
+
+    `padded`: it reads a batch's prompts to the end of the longest, not the whole context.
+    """
     if backbone == TINY_NAME:
         register_tiny()
     weights = str(TINY_WEIGHTS) if backbone == TINY_NAME else None
@@ -165,7 +168,8 @@ def plain_loop(bench: Bench, config: RunConfig, backbone: str) -> PlainLoop:
     tokenizer = tiny_tokenizer() if backbone == TINY_NAME else open_clip.get_tokenizer(backbone)
     blocks = {"none": 0, "partial": config.freeze.freeze_layers or 0, "all": ALL_BLOCKS}
     train, held_out = (_rated(bench, rows) for rows in (bench.split.train, bench.split.validation))
-    return PlainLoop(clip, transform, tokenizer, train, held_out, blocks[freezing(config)])
+    frozen = blocks[freezing(config)]
+    return PlainLoop(clip, transform, tokenizer, train, held_out, frozen, padded)
 
 
 def _rated(bench: Bench, rows: np.ndarray) -> RatedFiles:

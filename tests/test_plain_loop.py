@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import Compose
 
-from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, RatedFiles
+from benchmarks.plain_loop import ALL_BLOCKS, PlainLoop, RatedFiles, encode_padded
 
 
 @pytest.mark.parametrize("blocks", [0, 2, ALL_BLOCKS])
@@ -36,6 +36,14 @@ def test_an_epoch_changes_what_trains_and_nothing_else(
     for _ in range(10):
         loop.epoch()
     assert squared_error(loop) < 0.95 * error
+
+
+@torch.no_grad()
+def test_padded_prompts_have_the_embeddings_of_whole_ones(narrow_models: None) -> None:
+    clip, _, _ = open_clip.create_model_and_transforms("narrow-3", pretrained=None)
+    tokens = open_clip.get_tokenizer("narrow-3")(["a cat", "a small dark purple ring"])
+    whole = clip.eval().encode_text(tokens)  # pyright: ignore[reportCallIssue]
+    torch.testing.assert_close(encode_padded(clip, tokens), whole)
 
 
 @torch.no_grad()

@@ -6,42 +6,41 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.sizes import Sizes
-from qa_core.arms import MODES
 from qa_core.config import run_config_from_flat
 from qa_core.data.protocols import plan_protocol
 from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
-from qa_core.measures.catalogue import SROCC
+from qa_core.measures.metrics import srocc
 from qa_core.modes import mode_config
 from qa_core.targets import TARGETS
-from qa_core.training.training_run import RunResult, train_run
+from qa_core.training.training_run import prepare_run
 
 
 def answers(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
     """Test SROCC [device, CPU]; the largest differences of it, of embeddings, of a repeated run.
 
-    The modes train on replicates of the embedded benchmark, on the device and on the CPU. On a card
-    training is in bf16, so scores differ; the pretrained embeddings are computed in full precision.
+    The modes train on replicates of the embedded benchmark, on the device and on the CPU, and are
+    tested after their last epoch. On a card training is in bf16, so scores differ; the pretrained
+    embeddings are computed in full precision.
     """
     here, there = (_open(name, sizes, cache) for name in (device, "cpu"))
     splits = plan_protocol(here.table.frame, n_splits=sizes.replicates).splits
     rows: list[dict[str, Any]] = []
-    apart: list[float] = []
     for split in splits:
-        for mode in MODES:
-            ours, theirs = (_srocc(_run(mode, w, split, sizes)) for w in (here, there))
-            apart += [abs(ours[target] - theirs[target]) for target in TARGETS]
-            found = {t: [ours[t], theirs[t]] for t in TARGETS}
+        for mode in sizes.modes:
+            scores = [_scores(mode, w, split, sizes) for w in (here, there)]
+            mos = here.table.frame.iloc[split.test]
+            found = {
+                t: [srocc(s[t.letter], mos[t.mos].to_numpy(float)) for s in scores] for t in TARGETS
+            }
             rows.append({"mode": mode, "replicate": split.index} | found)
     parts = [w.holding(splits[0])[0].pretrained_embeddings().image for w in (here, there)]
-    twice = [_run("residual", here, splits[0], sizes).predictions for _ in range(2)]
-    assert twice[0] is not None and twice[1] is not None
-    again = np.abs(twice[0][["q", "c"]].to_numpy() - twice[1][["q", "c"]].to_numpy())
+    twice = [_scores(sizes.modes[0], here, splits[0], sizes) for _ in range(2)]
     return {
         "rows": rows,
-        "srocc_apart": max(apart),
+        "srocc_apart": max(abs(row[t][0] - row[t][1]) for row in rows for t in TARGETS),
         "embeddings_apart": float(np.abs(parts[0] - parts[1]).max()),
-        "repeat_apart": float(again.max()),
+        "repeat_apart": max(float(np.abs(twice[0][k] - twice[1][k]).max()) for k in ("q", "c")),
     }
 
 
@@ -50,10 +49,10 @@ def _open(device: str, sizes: Sizes, cache: Path) -> Workspace:
     return Workspace.open(base, cache, None, sizes.replicates, sizes.of_replicate)
 
 
-def _run(mode: str, workspace: Workspace, split: Split, sizes: Sizes) -> RunResult:
+def _scores(mode: str, workspace: Workspace, split: Split, sizes: Sizes) -> dict[str, np.ndarray]:
+    """Scores of the test part after training, by name."""
     base = run_config_from_flat({"device": workspace.device, "epochs": sizes.epochs})
-    return train_run(mode_config(mode, base, workspace.spec), workspace, split, test=True)
-
-
-def _srocc(result: RunResult) -> dict[str, float]:
-    return {target: result.metrics[f"test_{SROCC.key(target)}"] for target in TARGETS}
+    part, own = workspace.holding(split)
+    _, trainer = prepare_run(mode_config(mode, base, workspace.spec), part, own)
+    trainer.fit()
+    return trainer.predict(own.test)

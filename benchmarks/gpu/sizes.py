@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks.sides import Bench
+from qa_core.arms import MODES
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import RunConfig, run_config_from_flat
 from qa_core.data.splits import Split
@@ -29,7 +30,7 @@ class Sizes:
         steps: Steps that are timed.
         images: Images of a data set.
         prompts: Distinct prompts of it.
-        replicates: Of the embedded benchmark, on which both devices train.
+        modes: That both devices train, on so many `replicates` of the embedded benchmark.
         of_replicate: Prompts of each; None takes all.
         epochs: Of every run.
     """
@@ -42,6 +43,7 @@ class Sizes:
     steps: int
     images: int
     prompts: int
+    modes: tuple[str, ...]
     replicates: int
     of_replicate: int | None
     epochs: int
@@ -56,6 +58,7 @@ ON_CARD = Sizes(
     steps=20,
     images=2982,
     prompts=300,
+    modes=tuple(MODES),
     replicates=2,
     of_replicate=None,
     epochs=2,
@@ -68,8 +71,9 @@ ON_CPU = Sizes(
     batch=2,
     largest=4,
     steps=1,
-    images=20,
+    images=10,
     prompts=5,
+    modes=("residual_partial_freeze",),
     replicates=1,
     of_replicate=5,
     epochs=1,
