@@ -146,8 +146,9 @@ def build_report(out: Path, tracking_uri: str | None = None) -> None:
     command = [sys.executable, "-m", "reports.build", "--out", str(out)]
     if tracking_uri is not None:
         command += ["--tracking_uri", tracking_uri]
+    print("building    the report", flush=True)
     with interrupts_held():
-        build = subprocess.Popen(command)
+        build = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # where it lies is said later
     try:
         code = build.wait()
     except KeyboardInterrupt:
