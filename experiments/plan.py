@@ -78,8 +78,11 @@ def print_forecast(forecast: "Forecast", workers: int) -> None:
     Console().print(table)
     for study, seconds in forecast.studies_s.items():
         print(f"study    {study}: {seconds:.0f} worker seconds")
-    print(f"time     at most {forecast.whole_s / 60:.1f} minutes with {workers} workers,")
-    print(f"         {forecast.prefix_s:.0f} s of them to fill the cache")
+    least, most = forecast.least_s / 60, forecast.whole_s / 60
+    print(
+        f"time     {least:.1f} to {most:.1f} minutes with {workers} workers, by how many trials are"
+    )
+    print(f"         pruned and modes tuned; {forecast.prefix_s:.0f} s of them to fill the cache")
     rooms = ", ".join(f"{what} {gb:.2f} GB" for what, gb in forecast.disk_gb.items())
     print(f"disk     {rooms}")
     print(f"memory   about {forecast.memory_gb:.1f} GB, all processes together")

@@ -124,15 +124,15 @@ def _context_opener(setup: Setup, context: Context) -> OpenContext:
 
 
 def _log_plan(ablation: RunningAblation, workers: int, foresee: Foresight | None) -> None:
-    """Log how long the whole ablation will take at most, and what it will be able to decide."""
+    """Log how long the whole ablation will take, and what it will be able to decide."""
     context, board = ablation.context, ablation.board
     board.say("planning: trying every mode for a moment")
     expected = forecast_ablation(
         context.workspace, ablation.spaces, context.plan, ablation.profile, workers
     )
     context.tracker.log(context.ablation_id, params=expected.params())
-    minutes = math.ceil(expected.whole_s / 60)
-    board.say(f"this will take up to {minutes} minutes if nothing else is at work here")
+    least, most = math.floor(expected.least_s / 60), math.ceil(expected.whole_s / 60)
+    board.say(f"this will take {least} to {most} minutes if nothing else is at work here")
     if foresee is not None:
         board.say("planning: a pilot of a linear probe, to foresee what will be decided")
         context.tracker.log(context.ablation_id, params=foresee(context.workspace, context.plan))

@@ -73,14 +73,18 @@ class Pace:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an ablation will take at most: each mode confirmed at two settings, nothing pruned.
+    """What an ablation will take.
+
+    At most: each mode is confirmed at two settings, and no trial is pruned. At least: tuning keeps
+    the guide's settings, and every other trial is pruned after its first fold.
 
     Attributes:
-        tune_s: Seconds of one worker by mode.
+        tune_s: Seconds of one worker by mode, at most.
         confirm_s: The same.
         studies_s: The same by designed study, cells that another has counted twice.
         prefix_s: Seconds to fill the cache.
-        whole_s: Seconds from start to end.
+        least_s: Seconds from start to end, at least.
+        whole_s: The same, at most.
         disk_gb: Room by what takes it, in 10^9 bytes.
         memory_gb: Memory of all processes, in 10^9 bytes.
     """
@@ -89,6 +93,7 @@ class Forecast:
     confirm_s: dict[str, float]
     studies_s: dict[str, float]
     prefix_s: float
+    least_s: float
     whole_s: float
     disk_gb: dict[str, float]
     memory_gb: float
@@ -131,11 +136,12 @@ def forecast_ablation(
     }
     opened = workspace.n_opened((*splits.folds, *splits.splits))
     prefix = _prefix_seconds(small, searched) * opened / len(small.images)
-    of_workers = sum(chain(tune.values(), confirm.values(), studies.values()))
-    whole = START_S + prefix + of_workers / workers
+    least = sum(found.least_s for found in modes.values()) + sum(studies.values())
+    most = sum(chain(tune.values(), confirm.values(), studies.values()))
+    least, most = (START_S + prefix + seconds / workers for seconds in (least, most))
     disk = _disk(workspace, splits, searched, guides) | {"checkpoints": checkpoints / 1e9}
     memory = (workers + 1) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return Forecast(tune, confirm, studies, prefix, whole, disk, memory)
+    return Forecast(tune, confirm, studies, prefix, least, most, disk, memory)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,7 @@ class _ModeForecast:
 
     tune_s: float
     confirm_s: float
+    least_s: float
     checkpoint_bytes: int
     paces: dict[int, Pace]
 
@@ -156,12 +163,22 @@ def _forecast_mode(
     guide = measure_pace(space.guide, small)
     trial = measure_pace(_middle(space), small) if space.depths()[1:] else guide
     paces = {_place(space.guide, small.spec): guide, _place(_middle(space), small.spec): trial}
-    tune_s = profile.n_trials * sum(trial.seconds(epochs, fold) for fold in splits.folds)
-    tune_s += profile.n_trials * RUN_S if splits.folds else 0.0
-    of_tuned = splits.splits[: profile.tuned_splits(len(splits.splits))]
-    cells = profile.n_seeds * [*splits.splits, *(of_tuned if splits.folds else ())]
-    confirm_s = sum(guide.seconds(epochs, split) + RUN_S for split in cells)
-    return _ModeForecast(tune_s, confirm_s, len(cells) * guide.checkpoint_bytes, paces)
+    folds = [trial.seconds(epochs, fold) for fold in splits.folds]
+    tune_s = profile.n_trials * (sum(folds) + RUN_S) if folds else 0.0
+    pruned_s = (profile.n_trials - 1) * sum(folds[1:])  # the first trial is the guide's setting
+    of_tuned = splits.splits[: profile.tuned_splits(len(splits.splits))] if folds else ()
+    of_guide, again = (
+        sum(guide.seconds(epochs, split) + RUN_S for split in profile.n_seeds * [*cells])
+        for cells in (splits.splits, of_tuned)
+    )
+    n_cells = profile.n_seeds * (len(splits.splits) + len(of_tuned))
+    return _ModeForecast(
+        tune_s=tune_s,
+        confirm_s=of_guide + again,
+        least_s=tune_s - pruned_s + of_guide,
+        checkpoint_bytes=n_cells * guide.checkpoint_bytes,
+        paces=paces,
+    )
 
 
 def measure_pace(config: RunConfig, small: "Workspace") -> Pace:

@@ -1,0 +1,52 @@
+"""What everybody waits for first: the smallest ablation, the tests, and scores of many images."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sides import bench_config, comparison, open_bench, timed
+from benchmarks.soak import ablation_command
+from qa_core.backbones.registry import TINY_NAME
+from qa_core.scorer import Scorer
+from qa_core.training.training_run import train_run
+
+SCORED = 256
+
+
+def smoke_seconds(scratch: Path) -> dict[str, float]:
+    """`smoke_s`: `make ablation PROFILE=smoke` with an empty cache, from the command to the PDF."""
+    words = ("--profile", "smoke", "--cache", str(scratch / "cache"))
+    return {"smoke_s": _seconds(ablation_command(scratch / "smoke", *words))}
+
+
+def suite_seconds() -> dict[str, float]:
+    """`test_s`: the tests on all cores, as `make test` runs them."""
+    return {"test_s": _seconds(["make", "-s", "-o", ".venv/installed", "test"])}
+
+
+def scorer_ratio(scratch: Path, cache: Path) -> dict[str, Any]:
+    """`scorer`: images scored one call each against all in one, by the embedded backbone."""
+    bench = open_bench(TINY_NAME, SCORED, SCORED // 5, scratch, cache)
+    config = bench_config(bench, "linear_probe", epochs=1)
+    trained = train_run(config, bench.workspace, bench.split, test=False, output_dir=scratch)
+    assert trained.checkpoint is not None
+    frame = bench.workspace.table.frame
+    pairs = list(zip(map(Path, frame["image_path"]), frame["prompt"], strict=True))
+    scorer = Scorer.load(trained.checkpoint, "cpu")
+
+    def alone() -> None:
+        for image, prompt in pairs:
+            scorer.score([image], [prompt])
+
+    def together() -> None:
+        scorer.score([image for image, _ in pairs], [prompt for _, prompt in pairs])
+
+    return {"scorer": comparison(lambda: timed(alone), lambda: timed(together))}
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return time.perf_counter() - started
