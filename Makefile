@@ -17,7 +17,8 @@ TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RA
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
   BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
-  STRIKES SEED SPAWN CHANGES SEEDS MARGIN CHECKPOINT TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES
+  STRIKES SEED SPAWN CHANGES SEEDS MARGIN CHECKPOINT TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES \
+  FOR WITHOUT WHEELS SYSTEM_TORCH
 $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What nobody knows is a slip of the pen, and would be ignored.
@@ -43,10 +44,11 @@ GPU_OUT = $(if $(filter file,$(ORIGIN_OF_OUT)),,$(call flag,OUT,out))
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
 REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RUNS,runs)$(call \
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
+SETUP_FLAGS = $(call flag,WHEELS,wheels)$(if $(value SYSTEM_TORCH), --system_torch)
 SOAK_FLAGS = $(if $(value SPAWN), --spawn)$(if $(value CHANGES), --changes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation study status plan test fuzz lint report calibrate ui serve export check-data floor bench gpu-check soak backbone worth clean
+.PHONY: help setup wheelhouse ablation study status plan test fuzz lint report calibrate ui serve export check-data floor bench gpu-check soak backbone worth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -69,13 +71,27 @@ help: ## list the targets
 	@echo "variables of report: OUT  TRACKING_URI  RUNS='runs/a runs/b'  PREDICTIONS=name:file.csv"
 	@echo "                     CLAIMS=my_claims.py  REPORT_LANG=en|zh  REPORT_FONT=file"
 
-setup: $(STAMP) ## make .venv and install everything in it
+setup: $(STAMP) ## make .venv and install everything in it (WHEELS=folder: from there, with no index; SYSTEM_TORCH=1: with PYTHON's torch)
+
+# The target wheelhouse fills WHEELS, and sets up .venv as ever.
+override FROM_WHEELS := $(if $(filter wheelhouse,$(MAKECMDGOALS)),,$(value WHEELS))
 
 $(STAMP): pyproject.toml constraints.txt
+ifneq ($(FROM_WHEELS),)
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: PYTHON=$$PYTHON is no Python 3.11 or newer: name one, as in PYTHON=python3.12." >&2; exit 2; }
+	@"$$PYTHON" -m experiments.offline$(SETUP_FLAGS)
+else
+	@test -z "$$SYSTEM_TORCH" || { echo "error: SYSTEM_TORCH=1 goes with WHEELS=folder." >&2; exit 2; }
 	@test -x $(BIN)/python || "$$PYTHON" -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
+endif
 	@touch $@
+
+wheelhouse: $(STAMP) ## collect the wheels that a machine without an index lacks (FOR=cp312-linux_x86_64 WITHOUT=torch,torchvision WHEELS=wheels)
+	@$(BIN)/python -m experiments.wheelhouse$(call flag,FOR,machine)$(call flag,WITHOUT,without)$(call \
+	  flag,WHEELS,wheels)
 
 ablation: $(STAMP) ## tune and compare the four modes, write OUT/report.pdf
 	@$(BIN)/python -m experiments.ablation$(ABLATION_FLAGS)

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments import offline
 from qa_core.model.checkpoint import FORMAT
 
 MISTAKES: dict[str, "Callable[[World], list[str]]"] = {}
@@ -153,7 +155,20 @@ commands("a data set without its folder", "experiments.floor", "--data", "agiqa3
 commands("a negative number of workers", "experiments.ablation", "--workers", "-1")
 commands("half of a forecast on paper", "experiments.plan", "--cards", "8")
 commands("a study without name", "make", "study")
+commands("wheels for no machine", "experiments.wheelhouse", "--machine", "cp312")
+commands("wheels without an unknown package", "experiments.wheelhouse", "--without", "troch")
+commands("a setup from no wheels", "experiments.offline", "--wheels", "nowhere")
 commands("a study of no split", "experiments.study", "--study", "depth", "--splits", "0")
+
+
+@makes("a torch of the machine that is too old")
+def _(world: World) -> list[str]:
+    world.patch.setattr(offline, "ROOT", world.folder)
+    world.patch.setattr(offline, "requirements", lambda: ["torch>=2.8"])
+    world.patch.setattr(metadata, "version", lambda name: "2.7.1")
+    Path("constraints.txt").write_text(f"# {offline.this_machine()}\n")
+    return ["experiments.offline", "--wheels", ".", "--system_torch"]
+
 
 MISTAKES["a table that is not there"] = lambda w: w.train(table="nowhere.csv")
 MISTAKES["a table without rows"] = lambda w: w.train_on(w.rows().head(0))

@@ -39,6 +39,7 @@ VARIABLES = {
     "bench": "ONLY CACHE",
     "serve": "OUT PORT WORKERS",
     "export": "CHECKPOINT",
+    "wheelhouse": "FOR WITHOUT WHEELS",
 }
 CODE = [path for folder in ("qa_core", "studies", "experiments", "reports") 
         for path in (ROOT / folder).rglob("*.py")]  # fmt: skip
