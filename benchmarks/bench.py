@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmarks.ablation_cost import ablation_ratios
 from benchmarks.compiled import compiled_step
 from benchmarks.growth import growth, half_precision_deviation
+from benchmarks.served import served
 from benchmarks.sides import (
     REPEATS,
     bench_config,
@@ -140,12 +141,18 @@ def precision_row(folders: Folders) -> dict[str, Any]:
     return {"half_precision": half_precision_deviation(folders.cache)}
 
 
+def served_row(folders: Folders) -> dict[str, Any]:
+    """The served model under load."""
+    return {"served": served(folders.scratch, folders.cache)}
+
+
 PARTS = {
     "startup": startup_row,
     **{name: functools.partial(epoch_row, name=name) for name in EPOCHS},
     "probes": probes_row,
     "precision": precision_row,
     "growth": growth_rows,
+    "served": served_row,
     "ablation": ablation_rows,
     "compiled": compiled_row,
 }
