@@ -102,7 +102,13 @@ class Scorer:
     def score(
         self, images: Sequence[ImageSource], prompts: Sequence[str] | str | None = None
     ) -> pd.DataFrame:
-        """One row a pair, by the names of `columns`.
+        """One row a pair, by the names of `columns`: `records` as a table."""
+        return pd.DataFrame(self.records(images, prompts), columns=pd.Index(self.columns))
+
+    def records(
+        self, images: Sequence[ImageSource], prompts: Sequence[str] | str | None = None
+    ) -> list[dict[str, float]]:
+        """The values of each pair by the names of `columns`.
 
         `q` and `c` are in [0, 1], `*_base` and `*_delta` their parts (the unscaled correction in
         [-1, 1]); `*_mos` is the same on the scale of the ratings, a correction as it is added.
@@ -125,7 +131,7 @@ class Scorer:
             if isinstance(found, Unreadable):
                 raise UserError(f"Image {len(rows) + 1} cannot be read: {found.reason}")
             rows.append(found)
-        return pd.DataFrame(rows, columns=pd.Index(self.columns))
+        return rows
 
     def stream(
         self, pairs: Iterable[tuple[ImageSource, str]]
@@ -135,7 +141,8 @@ class Scorer:
         first = list(itertools.islice(pairs, MANY))
         batch = BATCH if len(first) == MANY else 1
         waiting: list[tuple[np.ndarray | Unreadable, str]] = []
-        for decoded, prompt in self._decoded(itertools.chain(first, pairs)):
+        decode = self._decoded_ahead if len(first) > 1 else self._decoded
+        for decoded, prompt in decode(itertools.chain(first, pairs)):
             waiting.append((decoded, prompt))
             if len(waiting) == batch:
                 yield from self._score_batch(waiting, batch)
@@ -145,6 +152,13 @@ class Scorer:
     def _decoded(
         self, pairs: Iterable[tuple[ImageSource, str]]
     ) -> Iterator[tuple[np.ndarray | Unreadable, str]]:
+        size = self.model.backbone.image_size
+        return ((_decode(picture, size, self._view), prompt) for picture, prompt in pairs)
+
+    def _decoded_ahead(
+        self, pairs: Iterable[tuple[ImageSource, str]]
+    ) -> Iterator[tuple[np.ndarray | Unreadable, str]]:
+        """By threads, whose start takes as long as several small pictures do."""
         size = self.model.backbone.image_size
         ahead: deque[tuple[Future[np.ndarray | Unreadable], str]] = deque()
         with ThreadPoolExecutor(DECODERS) as pool:

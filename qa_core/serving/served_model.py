@@ -5,6 +5,7 @@ scores quality alone, `prompt`.
 """
 
 import logging
+import threading
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ class ServedScorer(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the checkpoint."""
+        self._alone = threading.Lock()  # MLflow's own server has threads, a scorer is one's alone
         self._scorer = Scorer.load(context.artifacts["checkpoint"])
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride]  # MLflow's has no type
@@ -29,14 +31,16 @@ class ServedScorer(PythonModel):
         context: PythonModelContext,
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
-    ) -> pd.DataFrame:
-        """One row of scores for each row of `image` and `prompt`.
+    ) -> list[dict[str, float]]:
+        """The scores of each row of `image` and `prompt`.
 
         Raises:
             MlflowException: The request cannot be answered; it says why.
         """
         try:
-            return self._scorer.score(*read_request(model_input))
+            pairs = read_request(model_input)
+            with self._alone:
+                return self._scorer.records(*pairs)
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         except Exception:  # a client gets a sentence; what happened is for this machine alone
