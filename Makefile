@@ -129,7 +129,7 @@ calibrate: $(STAMP) ## how often the report's decisions err, runs/calibration.js
 ui: $(STAMP) ## MLflow's pages on OUT, with links to ready views (loopback; PORT=5000)
 	@$(BIN)/python -m experiments.ui$(call flag,OUT,out)$(call flag,PORT,port)
 
-serve: $(STAMP) ## the champion of the ablation in OUT answers requests (loopback; PORT=5001 WORKERS=1)
+serve: $(STAMP) ## the champion of the ablation in OUT answers requests (loopback; PORT=5001 WORKERS=processes)
 	@$(BIN)/python -m experiments.serve$(call flag,OUT,out)$(call flag,PORT,port)$(call flag,WORKERS,workers)
 
 export: $(STAMP) ## the champion of OUT, or CHECKPOINT=file, for other programs: OUT/export

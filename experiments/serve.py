@@ -1,29 +1,33 @@
 """The champion of an ablation, answering requests on this machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.cli.mlflow_process import (
+from experiments.cli.server_process import (
     HOST,
     check_port,
     end_on_ctrl_c,
-    mlflow_running,
+    server_running,
     wait_for_the_end,
 )
 from qa_core import command_line as cli
 from qa_core.errors import UserError
+from qa_core.system.processes import usable_cores
+
+MOST_WORKERS = 8
+"""Unless more are asked for: memory grows with them."""
 
 
 @dataclass(frozen=True)
 class ServeArgs:
-    """Serve the champion of an ablation by MLflow, on this machine only."""
+    """Serve the champion of an ablation in MLflow's formats, on this machine only."""
 
     out: Path = Path("runs/ablation")
     """Folder of the ablation."""
     port: int = 5001
     """Port to listen on."""
-    workers: int = 1
-    """Processes that answer, each with the whole model."""
+    workers: int = field(default_factory=lambda: min(MOST_WORKERS, usable_cores()))
+    """Processes that answer, each with the whole model; by default one a core, at most 8."""
     debug: bool = False
     """Show the traceback of an error as well."""
 
@@ -44,9 +48,8 @@ def main() -> None:
 
     folder = champion_folder(args.out)
     base, log = f"http://{HOST}:{args.port}", args.out / "served-model.log"
-    words = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
-    words += ["--host", HOST, "--port", str(args.port), "--workers", str(args.workers)]
-    with mlflow_running(words, {}, log, f"{base}/ping") as server:
+    words = ["qa_core.serving.server", str(folder), HOST, str(args.port), str(args.workers)]
+    with server_running(words, {}, log, f"{base}/ping") as server:
         print(f"scores      POST {base}/invocations (docs/data.md shows a request)")
         print(f"model card  {args.out / CARD_FILE}")
         wait_for_the_end(server, log)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.cli.mlflow_process import (
+from experiments.cli.server_process import (
     HOST,
     check_port,
     end_on_ctrl_c,
-    mlflow_running,
+    server_running,
     wait_for_the_end,
 )
 from qa_core import command_line as cli
@@ -72,12 +72,12 @@ def serving(out: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     Raises:
         UserError: It did not start.
     """
-    words = ["server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    words = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", sqlite_address(out / "mlflow.db")]
     words += ["--default-artifact-root", (out.resolve() / "artifacts").as_uri()]
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     health = f"http://{HOST}:{port}/health"
-    with mlflow_running(words, settings, _log_file(out), health) as server:
+    with server_running(words, settings, _log_file(out), health) as server:
         yield server
 
 

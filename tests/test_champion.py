@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.served import family
 from qa_core.errors import UserError
 from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
@@ -111,9 +112,9 @@ def test_a_folder_without_a_champion_is_a_sentence(tmp_path: Path):
         find_checkpoint(tmp_path)
 
 
-@pytest.fixture
-def server(trained: tuple[Tracker, str, Path]) -> Iterator[str]:
-    """Address of `make serve` on the folder, from a shell that has no program of ours; stopped."""
+@pytest.fixture(scope="module")
+def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
+    """Address and process of `make serve`, from a shell that has no program of ours; stopped."""
     tracker, run_id, checkpoint = trained
     register_model(tracker.uri, run_id, checkpoint)
     out = Path(tracker.uri.removeprefix("sqlite:///")).parent
@@ -126,29 +127,61 @@ def server(trained: tuple[Tracker, str, Path]) -> Iterator[str]:
     assert process.stdout is not None
     said = iter(process.stdout.readline, "")
     assert any("Ctrl-C" in line for line in said), "the server did not start"
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", process.pid
     process.send_signal(signal.SIGINT)
     assert process.stdout.read().strip() == "closed"
     assert process.wait(30) == 0
 
 
 def test_a_served_model_answers_with_the_same_digits(
-    server: str, trained: tuple[Tracker, str, Path], tmp_path: Path
+    server: tuple[str, int], trained: tuple[Tracker, str, Path], tmp_path: Path
 ):
+    address, _ = server
     files = []
     for number, picture in enumerate(pictures()):
         picture.save(tmp_path / f"{number}.png")
         files.append((tmp_path / f"{number}.png").read_bytes())
     rows = [[base64.b64encode(f).decode(), p] for f, p in zip(files, PROMPTS, strict=True)]
     body = json.dumps({"dataframe_split": {"columns": ["image", "prompt"], "data": rows}})
-    status, text = _ask(server, body.encode(), "application/json")
+    status, text = _ask(address, body.encode(), "application/json")
     assert status == 200
     answered = json.loads(text)["predictions"]
     expected = Scorer.load(trained[2], "cpu").score(files, PROMPTS)
     assert answered == expected.to_dict("records")
     for content_type, request in _requests_for_a_file(tmp_path / "0.png"):
-        status, text = _ask(server, request, content_type)
+        status, text = _ask(address, request, content_type)
         assert status == 400 and "Traceback" not in text, text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b"{"),
+        ("application/json", b"\xff"),
+        ("application/json", b'{"dataframe_split": {"columns": ["image"], "data": [[1, 2]]}}'),
+        ("application/json", b'{"inputs": 3}'),
+        ("text/csv", b'a,b\n"'),
+        ("text/csv", b"\xff"),
+        ("application/vnd.apache.parquet", b"none"),
+        ("", b"{}"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_answered_by_a_sentence(
+    server: tuple[str, int], content_type: str, body: bytes
+):
+    status, text = _ask(server[0], body, content_type)
+    assert status in (400, 415) and text, text
+    for word in ("stack_trace", "Traceback", "site-packages", ".py"):
+        assert word not in text, text
+
+
+def test_a_process_that_dies_is_replaced(server: tuple[str, int]):
+    address, pid = server
+    os.kill(family(pid)[-1], signal.SIGKILL)
+    row = {"image": base64.b64encode(b"none").decode(), "prompt": "a cat"}
+    body = json.dumps({"dataframe_records": [row]}).encode()
+    statuses = [_ask(address, body, "application/json")[0] for _ in range(3)]
+    assert statuses[-1] == 400 and set(statuses) <= {400, 503}
 
 
 def _ask(server: str, body: bytes, content_type: str) -> tuple[int, str]:

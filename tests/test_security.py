@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.cli.mlflow_process import HOST
+from experiments.cli.server_process import HOST
 from qa_core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

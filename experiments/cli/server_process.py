@@ -1,4 +1,4 @@
-"""A server of MLflow's as a child process on this machine alone, once it answers, until its end."""
+"""A server as a child process on this machine alone, once it answers, until its end."""
 
 import contextlib
 import os
@@ -53,13 +53,13 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def mlflow_running(
+def server_running(
     words: Sequence[str], settings: Mapping[str, str], log: Path, health: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`mlflow` with these words, once it answers; ended on the way out.
+    """`python -m` with these words, once it answers; ended on the way out.
 
     Args:
-        words: What follows `mlflow`.
+        words: The module and its arguments.
         settings: Variables of its environment beside those that all of our commands have.
         log: File of what it says.
         health: Address that answers once it is ready.
@@ -74,7 +74,7 @@ def mlflow_running(
     programs = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     with log.open("wb") as file:
         server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words],
+            [sys.executable, "-m", *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -97,7 +97,7 @@ def wait_for_the_end(server: subprocess.Popen[bytes], log: Path) -> None:
     print("\nCtrl-C ends it.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.wait()
-        raise UserError(f"MLflow's server ended; its last words are in {log}.")
+        raise UserError(f"The server ended; its last words are in {log}.")
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], log: Path, health: str) -> None:
@@ -107,7 +107,7 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], log: Path, health: s
             urllib.request.urlopen(health, timeout=5).close()
             return
         time.sleep(0.2)
-    raise UserError(f"MLflow's server did not start; {log} says why.")
+    raise UserError(f"The server did not start; {log} says why.")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

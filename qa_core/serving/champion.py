@@ -10,9 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from qa_core.errors import UserError
-from qa_core.model.checkpoint import write_whole
 from qa_core.records.mlflow_store import open_client, open_store
-from qa_core.scorer import Scorer
 
 REGISTERED_NAME, ALIAS = "clip-qa", "champion"
 _CHECKPOINT = "checkpoint.pt"
@@ -97,6 +95,9 @@ def _register(run_id: str, checkpoint: Path) -> str:
     """Log and register; returns the version. The store is MLflow's global one."""
     import mlflow
     from mlflow.models import infer_signature
+
+    from qa_core.model.checkpoint import write_whole  # torch: who only serves needs none here
+    from qa_core.scorer import Scorer
 
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / _CHECKPOINT
