@@ -34,6 +34,7 @@ from benchmarks.sides import (
     plain_loop,
     timed,
 )
+from benchmarks.waiting import scorer_ratio, smoke_seconds, suite_seconds
 from qa_core import command_line as cli
 from qa_core.system.files import written_whole
 from qa_core.training.stacked_probes import train_probes
@@ -146,6 +147,21 @@ def served_row(folders: Folders) -> dict[str, Any]:
     return {"served": served(folders.scratch, folders.cache)}
 
 
+def scorer_row(folders: Folders) -> dict[str, Any]:
+    """Images scored one call each against all in one."""
+    return scorer_ratio(folders.scratch, folders.cache)
+
+
+def smoke_row(folders: Folders) -> dict[str, Any]:
+    """The smallest ablation by the clock."""
+    return smoke_seconds(folders.scratch)
+
+
+def test_row(folders: Folders) -> dict[str, Any]:
+    """The tests by the clock."""
+    return suite_seconds()
+
+
 PARTS = {
     "startup": startup_row,
     **{name: functools.partial(epoch_row, name=name) for name in EPOCHS},
@@ -153,6 +169,9 @@ PARTS = {
     "precision": precision_row,
     "growth": growth_rows,
     "served": served_row,
+    "scorer": scorer_row,
+    "smoke": smoke_row,
+    "test": test_row,
     "ablation": ablation_rows,
     "compiled": compiled_row,
 }

@@ -23,6 +23,7 @@ from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.scorer import Scorer
 from qa_core.serving.champion import find_checkpoint, register_model
+from qa_core.serving.server import MOST_BODY
 from studies.champion import choose_champion, register_champion
 from tests.test_scorer import PROMPTS, checkpoint_of, pictures
 
@@ -173,6 +174,11 @@ def test_a_body_that_cannot_be_read_is_answered_by_a_sentence(
     assert status in (400, 415) and text, text
     for word in ("stack_trace", "Traceback", "site-packages", ".py"):
         assert word not in text, text
+
+
+def test_a_body_of_any_size_is_answered(server: tuple[str, int]):
+    status, text = _ask(server[0], bytes(MOST_BODY + 1), "application/json")
+    assert status == 413 and "more than 128 MiB" in text
 
 
 def test_a_process_that_dies_is_replaced(server: tuple[str, int]):

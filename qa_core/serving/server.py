@@ -21,6 +21,10 @@ from starlette.routing import Route
 
 from qa_core.serving.answers import IMPORTS, Answer, answer, is_loaded, load, told
 
+MOST_BODY = 128 * 2**20
+"""Bytes of a request: the most that its images may have, in base64, and prompts."""
+TOO_LARGE = told("The request has more than 128 MiB.", 413, "INVALID_PARAMETER_VALUE")
+
 
 class Workers:
     """Processes that hold the whole model each.
@@ -61,6 +65,18 @@ class Workers:
         return ProcessPoolExecutor(self._count, self._context, load, (self._folder,))
 
 
+async def body_of(request: Request) -> bytes | None:
+    """What a client sent; None, and nothing kept of it, where that is too much."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        pieces.append(piece)
+        if size > MOST_BODY:
+            pieces.clear()
+    return b"".join(pieces) if size <= MOST_BODY else None
+
+
 def application(workers: Workers) -> Starlette:
     """The addresses `/invocations`, `/ping`, `/health` and `/version`."""
 
@@ -71,9 +87,9 @@ def application(workers: Workers) -> Starlette:
         workers.close()
 
     async def invocations(request: Request) -> Response:
-        kind = request.headers.get("content-type", "")
-        text, status, media_type = await workers.answer(await request.body(), kind)
-        return Response(text, status, media_type=media_type)
+        body, kind = await body_of(request), request.headers.get("content-type", "")
+        found = TOO_LARGE if body is None else await workers.answer(body, kind)
+        return Response(found.text, found.status, media_type=found.media_type)
 
     async def ping(_: Request) -> Response:
         return Response("\n", media_type="application/json")
