@@ -40,7 +40,7 @@ ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,MARGIN,margin)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
 
 # A check of the machine, and several runs side by side, have folders of their own.
-GPU_OUT = $(if $(filter file,$(ORIGIN_OF_OUT)),,$(call flag,OUT,out))
+GPU_FLAGS = $(call flag,ONLY,only)$(if $(filter file,$(ORIGIN_OF_OUT)),,$(call flag,OUT,out))
 REPORT_OUT = $(if $(and $(value RUNS),$(filter file,$(ORIGIN_OF_OUT))),,$(call flag,OUT,out))
 REPORT_FLAGS = $(REPORT_OUT)$(call flag,TRACKING_URI,tracking_uri)$(call flag,RUNS,runs)$(call \
   flag,PREDICTIONS,predictions)$(call flag,CLAIMS,claims)$(call flag,MARGIN,margin)
@@ -146,7 +146,7 @@ bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 
 	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)
 
 gpu-check: $(STAMP) ## what a GPU does here, and whether it gives the same answers, OUT/gpu.json (8 minutes; ONLY=part OUT=runs/gpu)
-	@$(BIN)/python -m benchmarks.gpu_check --cache "$$CACHE"$(call flag,ONLY,only)$(GPU_OUT)
+	@$(BIN)/python -m benchmarks.gpu_check --cache "$$CACHE"$(GPU_FLAGS)
 
 soak: $(STAMP) ## strike PROFILE=smoke at 20 random moments, see that it ends the same (STRIKES=20 SEED=0 SPAWN=1 CHANGES=1)
 	@$(BIN)/python -m benchmarks.soak$(call flag,STRIKES,strikes)$(call flag,SEED,seed)$(SOAK_FLAGS)
