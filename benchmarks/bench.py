@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.ablation_cost import ablation_ratios
 from benchmarks.compiled import compiled_step
-from benchmarks.growth import growth, half_precision_deviation
+from benchmarks.growth import growth, half_precision_deviation, many_images
 from benchmarks.served import served
 from benchmarks.sides import (
     REPEATS,
@@ -137,6 +137,11 @@ def growth_rows(folders: Folders) -> dict[str, Any]:
     return {"growth": growth(folders.scratch, folders.cache)}
 
 
+def many_row(folders: Folders) -> dict[str, Any]:
+    """Decoding, cache and epochs by the number of images, up to 100,000."""
+    return {"many_images": many_images(folders.scratch)}
+
+
 def precision_row(folders: Folders) -> dict[str, Any]:
     """What half-precision activations do to validation SROCC."""
     return {"half_precision": half_precision_deviation(folders.cache)}
@@ -168,6 +173,7 @@ PARTS = {
     "probes": probes_row,
     "precision": precision_row,
     "growth": growth_rows,
+    "many": many_row,
     "served": served_row,
     "scorer": scorer_row,
     "smoke": smoke_row,

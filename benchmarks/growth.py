@@ -1,11 +1,12 @@
 """How time and memory grow with images and trainable blocks, and what half precision costs."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.sides import bench_config, open_bench
+from benchmarks.sides import bench_config, made_table, open_bench, opened, timed
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import run_config_from_flat, with_settings
 from qa_core.data.protocols import plan_protocol
@@ -14,6 +15,9 @@ from qa_core.modes import mode_config
 from qa_core.training.training_run import train_run
 
 IMAGES = (250, 500, 1000, 2000, 4000)
+MANY = (1_000, 10_000, 100_000)
+"""Images of made tables, a prompt for each ten."""
+SIDE = 48
 SEEDS = 3
 
 
@@ -34,6 +38,37 @@ def growth(scratch: Path, cache: Path) -> dict[str, Any]:
         config = bench_config(bench, mode, epochs=2, **flags)
         by_blocks[12 - frozen] = _cost(train_run(config, bench.workspace, bench.split, test=False))
     return {"images": by_images, "trainable_blocks": by_blocks}
+
+
+def many_images(scratch: Path) -> dict[int, dict[str, float]]:
+    """What a table costs on the embedded backbone, by its number of images."""
+    found: dict[int, dict[str, float]] = {}
+    for count in MANY:
+        (folder := scratch / f"many{count}").mkdir()
+        found[count] = _costs_of(count, folder)
+        print(f"{count} images: {found[count]}", flush=True)
+    return found
+
+
+def _costs_of(count: int, folder: Path) -> dict[str, float]:
+    """Of a table of so many images.
+
+    Seconds to decode them, to fill the cache (8 of 12 blocks frozen, and the probe) and of a later
+    epoch of either, with validation; MB of memory at the peak, and GB of the cache.
+    """
+    flags = made_table(count, count // 10, folder, SIDE)
+    started = time.perf_counter()
+    bench = opened(flags, count, folder)
+    row = {"decode_s": time.perf_counter() - started}
+    modes = {"partial": "residual_partial_freeze", "probe": "linear_probe"}
+    configs = {name: bench_config(bench, mode, epochs=2) for name, mode in modes.items()}
+    row["first_pass_s"] = timed(lambda: bench.workspace.warm(list(configs.values())))
+    for name, config in configs.items():
+        cost = _cost(train_run(config, bench.workspace, bench.split, test=False))
+        row[f"{name}_epoch_s"] = cost["seconds_per_epoch"]
+        row[f"{name}_mb"] = cost["peak_memory_mb"]
+    kept = [file for file in (folder / "cache").rglob("*") if file.is_file()]
+    return row | {"cache_gb": sum(file.stat().st_size for file in kept) / 1e9}
 
 
 def _cost(result: Any) -> dict[str, float]:

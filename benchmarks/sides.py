@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import pandas as pd
 import torch
 from PIL import Image
 from torchvision.transforms import Compose
@@ -26,6 +27,7 @@ from qa_core.training.optim import make_optimizer
 from qa_core.training.training_run import prepare_run, train_run
 
 REPEATS = 3
+PROMPT = "a small dark purple ring, a large brown heart and a dark green diamond"
 FILE_SIDE = 512
 """Side in pixels of the files that both sides decode: that of most generators."""
 
@@ -71,6 +73,49 @@ def open_bench(backbone: str, rows: int, held_out: int, folder: Path, cache: Pat
     order = np.arange(rows)
     split = Split(0, order[: rows - held_out], order[rows - held_out :], order[:0])
     return Bench(workspace, split)
+
+
+def made_bench(
+    backbone: str, images: int, prompts: int, folder: Path, side: int, device: str = "cpu"
+) -> Bench:
+    """Made images, of which a fifth validates.
+
+    Args:
+        backbone: The embedded one, or any open_clip ViT with random weights.
+        images: How many.
+        prompts: How many distinct ones.
+        folder: Where files and activations go.
+        side: Of the images, in pixels.
+        device: Where to train.
+    """
+    flags = made_table(images, prompts, folder, side) | weights_of(backbone) | {"device": device}
+    return opened(flags, images, folder)
+
+
+def made_table(images: int, prompts: int, folder: Path, side: int) -> dict[str, Any]:
+    """Noise as JPEG files and their table, with prompts in turn; the flags that name it."""
+    rng = np.random.default_rng(0)
+    names = [f"{row}.jpg" for row in range(images)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(folder / name)
+    scores = {f"mos_{name}": rng.uniform(0, 1, images) for name in ("quality", "align")}
+    texts = [f"{PROMPT}, number {row % prompts}" for row in range(images)]
+    table = pd.DataFrame({"name": names, "prompt": texts, **scores})
+    table.to_csv(folder / "data.csv", index=False)
+    ranges = {"mos_range_q": (0, 1), "mos_range_c": (0, 1)}
+    return ranges | {"data_csv_path": str(folder / "data.csv")}
+
+
+def opened(flags: dict[str, Any], images: int, folder: Path) -> Bench:
+    """A made table, decoded, of which the first fifth validates."""
+    order, held_out = np.arange(images), images // 5
+    split = Split(0, order[held_out:], order[:held_out], order[:0])
+    return Bench(Workspace.open(run_config_from_flat(flags), folder / "cache"), split)
+
+
+def weights_of(backbone: str) -> dict[str, Any]:
+    """Flags of a backbone: its own weights where they come with it, random ones elsewhere."""
+    return {} if backbone == TINY_NAME else {"backbone": backbone, "pretrained": "none"}
 
 
 def bench_config(bench: Bench, mode: str, **flags: Any) -> RunConfig:

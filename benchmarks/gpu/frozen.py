@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.sizes import Sizes, config_of, made_bench
+from benchmarks.gpu.sizes import Sizes, bench_of, config_of
 from benchmarks.sides import our_epoch, timed
 
 
 def frozen(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
     """Seconds of the pass that fills the cache, and of the last epoch with its validation."""
-    bench = made_bench(sizes.large, sizes, device, scratch)
+    bench = bench_of(sizes.large, sizes, device, scratch)
     modes: dict[str, tuple[str, dict[str, Any]]] = {
         "probe": ("linear_probe", {}),
         "partial_freeze": ("residual_partial_freeze", {"freeze_layers": sizes.frozen_blocks}),

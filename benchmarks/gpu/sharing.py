@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.sizes import Sizes, config_of, made_bench
+from benchmarks.gpu.sizes import Sizes, bench_of, config_of
 from benchmarks.soak import Session, ablation_command, contents, differences
 from qa_core.training.training_run import train_run
 
@@ -23,7 +23,7 @@ def memory(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, A
     """A batch of 256 in 6 GB of the card, and how many of it trained at once."""
     if torch.device(device).type != "cuda":
         return {"skipped": "there is no card whose memory could be bounded"}
-    bench = made_bench(sizes.models[0], sizes, device, scratch)
+    bench = bench_of(sizes.models[0], sizes, device, scratch)
     config = config_of(bench, sizes.models[0], "residual", sizes, batch_size=BATCH, epochs=1)
     whole = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(SMALL_GB * 1e9 / whole)

@@ -1,22 +1,17 @@
-"""How much the parts of `make gpu-check` do, and the made images that they work on."""
+"""How much the parts of `make gpu-check` do, and on what."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from PIL import Image
-
-from benchmarks.sides import Bench
+from benchmarks.sides import Bench, made_bench, weights_of
 from qa_core.arms import MODES
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.config import RunConfig, run_config_from_flat
-from qa_core.data.splits import Split
-from qa_core.features.workspace import Workspace
 from qa_core.modes import mode_config
 
-PROMPT = "a small dark purple ring, a large brown heart and a dark green diamond"
+SIDE = 224
+"""Side in pixels of made images."""
 
 
 @dataclass(frozen=True)
@@ -81,28 +76,9 @@ ON_CPU = Sizes(
 """Enough to see that every part runs."""
 
 
-def made_bench(backbone: str, sizes: Sizes, device: str, folder: Path) -> Bench:
-    """Noise in as many images as a data set has, on a device, a fifth of them held out."""
-    rng = np.random.default_rng(0)
-    for row in range(sizes.images):
-        pixels = rng.integers(0, 256, (224, 224, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"{row}.jpg")
-    order = np.arange(sizes.images)
-    scores = {f"mos_{name}": rng.uniform(0, 1, sizes.images) for name in ("quality", "align")}
-    prompts = [f"{PROMPT}, number {row % sizes.prompts}" for row in order]
-    table = pd.DataFrame({"name": [f"{row}.jpg" for row in order], "prompt": prompts, **scores})
-    table.to_csv(folder / "data.csv", index=False)
-    flags = {"data_csv_path": str(folder / "data.csv"), "mos_range_q": (0, 1)}
-    flags |= {"mos_range_c": (0, 1), "device": device, "num_workers": 8}
-    base = run_config_from_flat(flags | weights_of(backbone))
-    held_out = sizes.images // 5
-    split = Split(0, order[held_out:], order[:held_out], order[:0])
-    return Bench(Workspace.open(base, folder / "cache"), split)
-
-
-def weights_of(backbone: str) -> dict[str, Any]:
-    """Flags of a backbone: its own weights where they come with it, random ones elsewhere."""
-    return {} if backbone == TINY_NAME else {"backbone": backbone, "pretrained": "none"}
+def bench_of(backbone: str, sizes: Sizes, device: str, folder: Path) -> Bench:
+    """Made images, as many as a data set has, on a device."""
+    return made_bench(backbone, sizes.images, sizes.prompts, folder, SIDE, device)
 
 
 def config_of(bench: Bench, backbone: str, mode: str, sizes: Sizes, **flags: Any) -> RunConfig:

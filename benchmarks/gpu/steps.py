@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu.sizes import Sizes, config_of, made_bench
+from benchmarks.gpu.sizes import Sizes, bench_of, config_of
 from qa_core.training.training_run import prepare_run
 
 KERNELS_SHOWN = 8
@@ -21,7 +21,7 @@ def steps(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, An
     own count; the sums of its losses are read once, after this.
     """
     backbone, on_card = sizes.models[0], torch.device(device).type == "cuda"
-    bench = made_bench(backbone, sizes, device, scratch)
+    bench = bench_of(backbone, sizes, device, scratch)
     _, trainer = prepare_run(
         config_of(bench, backbone, "residual", sizes), bench.workspace, bench.split
     )

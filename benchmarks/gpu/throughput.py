@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu.sizes import PROMPT, Sizes, weights_of
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.sides import PROMPT, weights_of
 from qa_core.backbones.backbone import load_backbone
 from qa_core.backbones.tower import FROM_RAW
 from qa_core.config import run_config_from_flat
