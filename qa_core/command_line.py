@@ -68,19 +68,32 @@ class Interruption(KeyboardInterrupt):
     """
 
 
+_signalled: float | None = None
+"""When the first signal came."""
+
+
+def heed_signals() -> None:
+    """Raise again what a signal has raised, and what got lost.
+
+    Callbacks of weak references, and C code that asks whether an object has an attribute, drop
+    whatever is raised meanwhile: one Ctrl-C in fifty did nothing while modes were tried.
+    """
+    if _signalled is not None:
+        raise Interruption
+
+
 def end_on_signals() -> None:
     """Let SIGTERM end this process as Ctrl-C does; a second signal ends it at once.
 
     For commands that lose nothing when killed, so that nobody has to wait for an orderly end.
     """
-    first: float | None = None
 
     def end(number: int, frame: object) -> None:
-        nonlocal first
-        if first is None:
-            first = time.monotonic()
+        global _signalled
+        if _signalled is None:
+            _signalled = time.monotonic()
             raise Interruption
-        if time.monotonic() > first + _SAME_SIGNAL_S:
+        if time.monotonic() > _signalled + _SAME_SIGNAL_S:
             os.write(2, b"ended at once; the same command goes on from here\n")
             os._exit(130)
 

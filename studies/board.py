@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from qa_core.command_line import heed_signals
 from qa_core.errors import visible
 from studies.engine.interface import Engine, Outcome
 
@@ -93,6 +94,7 @@ class Board:
 
     def say(self, text: str) -> None:
         """One line, with the time."""
+        heed_signals()
         self._note, self._noted = "", time.monotonic()
         self._console.print(visible(f"{time.strftime('%H:%M:%S')}  {text}"))
 

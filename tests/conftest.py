@@ -23,6 +23,7 @@ from qa_core.data.splits import Split, plan_splits
 from qa_core.features.workspace import Workspace
 from qa_core.records.mlflow_store import open_store
 from qa_core.system.locking import waiting_lock
+from qa_core.system.processes import usable_cores
 from studies.engine.local import preload
 
 NARROW_MODELS = Path(__file__).parent / "narrow_models"
@@ -68,6 +69,12 @@ def worker_of(file: Path) -> str:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """How `-n` shares out tests."""
     return ByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores: tests of processes and servers wait half of their time."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

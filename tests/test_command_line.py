@@ -47,6 +47,26 @@ def test_a_signal_ends_orderly_also_in_code_that_a_library_runs(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+DROPPED = """
+import contextlib, os, signal
+from qa_core import command_line as cli
+from studies.board import Board
+def main():
+    with contextlib.suppress(KeyboardInterrupt):  # as a weak reference's callback does
+        os.kill(os.getpid(), signal.SIGTERM)
+        [None for _ in range(9)]
+    Board().say("went on")
+cli.end_on_signals()
+cli.run(main)
+"""
+
+
+def test_a_signal_that_code_drops_ends_at_the_next_line() -> None:
+    command = [sys.executable, "-c", DROPPED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_a_terminal_of_few_letters_shows_others_as_question_marks() -> None:
     program = PROGRAM.format(text="mode − é 猫", times=1)
     done = subprocess.run(

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from string import Formatter
 
+import matplotlib
 import pytest
 from test_claims import make
 
@@ -38,6 +39,7 @@ from reports.paper import published
 from reports.paper.typeset import words_of_template
 
 FOLDER = Path(str(reports.__file__)).parent
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 WORDS = {
     "quality", "consistency", "cost", "model", "guide", "supported", "refuted", "not decided",
     "not tested", "data-size", "freeze-depth",
@@ -91,6 +93,7 @@ def test_what_stays_untranslated_in_a_report_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REPORT_LANG", "zh")
+    monkeypatch.setenv("REPORT_FONT", str(FONT))  # not every machine has a Chinese one
     with build._language():
         say("linear probe")
         assert say("{n} new sentences", n="3") == "3 new sentences"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from qa_core.command_line import heed_signals
 from qa_core.errors import UserError
 
 
@@ -104,5 +105,5 @@ def collect(engine: Engine, count: int) -> Iterator[Outcome]:
     """
     for _ in range(count):
         while (outcome := engine.next_outcome(1.0)) is None:
-            pass
+            heed_signals()
         yield outcome
