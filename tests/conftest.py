@@ -41,7 +41,7 @@ TOGETHER = {
 
 SLOWEST = (
     *("test_ablation", "test_engine", "test_baseline_cli"),
-    *("test_faults", "test_cluster", "test_readme", "test_reproduce"),
+    *("test_cluster", "test_faults", "test_readme", "test_reproduce"),
 )
 """Files that begin before all others, so that the workers end together."""
 
