@@ -76,7 +76,8 @@ setup: $(STAMP) ## make .venv and install everything in it (WHEELS=folder: from 
 # The target wheelhouse fills WHEELS, and sets up .venv as ever.
 override FROM_WHEELS := $(if $(filter wheelhouse,$(MAKECMDGOALS)),,$(value WHEELS))
 
-$(STAMP): pyproject.toml constraints.txt
+.PHONY: anew
+$(STAMP): pyproject.toml constraints.txt $(if $(FROM_WHEELS),$(if $(filter setup,$(MAKECMDGOALS)),anew))
 ifneq ($(FROM_WHEELS),)
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: PYTHON=$$PYTHON is no Python 3.11 or newer: name one, as in PYTHON=python3.12." >&2; exit 2; }
@@ -142,7 +143,7 @@ check-data: $(STAMP) ## summarise rated images, name every problem with its row
 floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
-bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 45 minutes)
+bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 90 minutes)
 	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)
 
 gpu-check: $(STAMP) ## what a GPU does here, and whether it gives the same answers, OUT/gpu.json (8 minutes; ONLY=part OUT=runs/gpu)

@@ -177,9 +177,9 @@ PARTS = {
     "served": served_row,
     "scorer": scorer_row,
     "smoke": smoke_row,
-    "test": test_row,
     "ablation": ablation_rows,
     "compiled": compiled_row,
+    "test": test_row,
 }
 
 

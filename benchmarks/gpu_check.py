@@ -25,10 +25,10 @@ from benchmarks.bench import commit, machine
 from benchmarks.gpu.part import PARTS, RESULT
 from qa_core import command_line as cli
 from qa_core.errors import UserError
-from qa_core.system.device import pick_device
+from qa_core.system.device import is_card, pick_device
 from qa_core.system.files import written_whole
 
-USUAL = [name for name in PARTS if name != "ablation"]
+USUAL = [name for name in PARTS if name not in ("workers", "ablation")]
 """At most 8 minutes together."""
 _END_S = 20.0
 WIDTH = 110
@@ -41,7 +41,8 @@ class GpuCheck:
     out: Path = Path("runs/gpu")
     """Folder of gpu.json."""
     only: str = " ".join(USUAL)
-    """Parts, blanks between them; the default ablation, `ablation`, takes up to half an hour."""
+    """Parts, blanks between them; those that run whole ablations have to be asked for: `workers`
+    (at most 7 minutes) and `ablation`, the default one (half an hour)."""
     device: str = "cuda"
     """Where; on cpu everything is tiny, and shows that it runs."""
     cache: Path = Path(".cache")
@@ -51,7 +52,7 @@ class GpuCheck:
 
 
 def main() -> None:
-    """Run the parts and print what they found; exit status 1 if one failed."""
+    """Run the parts and print what they found; exit status 1 if one did not end by itself."""
     args = cli.parse(GpuCheck, str(GpuCheck.__doc__))
     names = args.only.split()
     unknown = [name for name in names if name not in PARTS]
@@ -63,8 +64,8 @@ def main() -> None:
     found = json.loads(file.read_text()) if file.is_file() else {}
     for name in names:
         print(f"{name}, at most {PARTS[name].limit_s:.0f} s", flush=True)
-        found[name] = run_apart(name, args.device, args.cache)
-        found |= {"commit": commit(), "machine": machine(), "device": device_words(args.device)}
+        told = {"device": device_words(args.device), "machine": machine(), "commit": commit()}
+        found[name] = run_apart(name, args.device, args.cache) | told
         with written_whole(file) as partial:
             partial.write_text(json.dumps(found, indent=2) + "\n")
     for name in names:
@@ -79,15 +80,18 @@ def run_apart(name: str, device: str, cache: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         words = [sys.executable, "-m", "benchmarks.gpu.part", name, device, scratch, str(cache)]
         process = subprocess.Popen(words, start_new_session=True)
+        why = ""
         try:
-            why = f"it ended with status {process.wait(limit)}; its words are above"
+            code = process.wait(limit)
+            why = f"it ended with status {code}; its words are above" if code else ""
         except subprocess.TimeoutExpired:
             why = f"it took longer than {limit:.0f} s"
         finally:
             _end(process)
         file = Path(scratch) / RESULT
-        found = json.loads(file.read_text()) if file.is_file() else {"failed": why}
-    return found | {"wall_s": time.monotonic() - started}
+        found = json.loads(file.read_text()) if file.is_file() else {}
+    told = {"failed": why} if why else {}
+    return found | told | {"wall_s": time.monotonic() - started}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -100,8 +104,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def device_words(device: str) -> str:
     """The name of a card; of another device, its kind."""
-    on_card = torch.device(device).type == "cuda"
-    return torch.cuda.get_device_name(device) if on_card else device
+    return torch.cuda.get_device_name(device) if is_card(device) else device
 
 
 def print_part(name: str, found: dict[str, Any]) -> None:

@@ -34,16 +34,14 @@ def scorer_ratio(scratch: Path, cache: Path) -> dict[str, Any]:
     assert trained.checkpoint is not None
     frame = bench.workspace.table.frame
     pairs = list(zip(map(Path, frame["image_path"]), frame["prompt"], strict=True))
-    scorer = Scorer.load(trained.checkpoint, "cpu")
+    checkpoint = trained.checkpoint
 
-    def alone() -> None:
-        for image, prompt in pairs:
-            scorer.score([image], [prompt])
+    def seconds(at_once: int) -> float:
+        scorer = Scorer.load(checkpoint, "cpu")  # a new one has seen no prompt
+        calls = [pairs[k : k + at_once] for k in range(0, SCORED, at_once)]
+        return timed(lambda: [scorer.score(*zip(*call, strict=True)) for call in calls])
 
-    def together() -> None:
-        scorer.score([image for image, _ in pairs], [prompt for _, prompt in pairs])
-
-    return {"scorer": comparison(lambda: timed(alone), lambda: timed(together))}
+    return {"scorer": comparison(lambda: seconds(1), lambda: seconds(SCORED))}
 
 
 def _seconds(command: list[str]) -> float:

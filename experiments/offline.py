@@ -133,7 +133,7 @@ def _numbers(version: str) -> list[int]:
 
 def site_folders(search_path: list[str]) -> list[str]:
     """Where a Python has its packages, also if it is an environment itself or has PYTHONPATH."""
-    return [path for path in search_path if Path(path).name in ("site-packages", "dist-packages")]
+    return [path for path in search_path if path and any(Path(path).glob("*.dist-info"))]
 
 
 def _show_packages(python: str, folders: list[str]) -> None:

@@ -16,6 +16,12 @@ from qa_core.system.processes import usable_cores
 
 MOST_WORKERS = 8
 """Unless more are asked for: memory grows with them."""
+CARD = Path("/dev/nvidiactl")
+
+
+def default_workers() -> int:
+    """One a core, at most eight; one where there is a card, which each would fill with a model."""
+    return 1 if CARD.exists() else min(MOST_WORKERS, usable_cores())
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,9 @@ class ServeArgs:
     """Folder of the ablation."""
     port: int = 5001
     """Port to listen on."""
-    workers: int = field(default_factory=lambda: min(MOST_WORKERS, usable_cores()))
-    """Processes that answer, each with the whole model; by default one a core, at most 8."""
+    workers: int = field(default_factory=default_workers)
+    """Processes that answer, each with the whole model; by default one a core, at most 8, and one
+    where there is a card."""
     debug: bool = False
     """Show the traceback of an error as well."""
 

@@ -22,6 +22,7 @@ from studies.designed.catalogue import DESIGNS
 from studies.designed.study_design import StudyDesign
 from studies.profiles import Profile
 from studies.space import ModeSpace
+from studies.sweep import ROUND
 
 if TYPE_CHECKING:
     from qa_core.data.rated_table import RatedTable
@@ -76,7 +77,7 @@ class Forecast:
     """What an ablation will take.
 
     At most: each mode is confirmed at two settings, and no trial is pruned. At least: tuning keeps
-    the guide's settings, and every other trial is pruned after its first fold.
+    the guide's settings, and every trial after the first round is pruned after its first fold.
 
     Attributes:
         tune_s: Seconds of one worker by mode, at most.
@@ -165,7 +166,7 @@ def _forecast_mode(
     paces = {_place(space.guide, small.spec): guide, _place(_middle(space), small.spec): trial}
     folds = [trial.seconds(epochs, fold) for fold in splits.folds]
     tune_s = profile.n_trials * (sum(folds) + RUN_S) if folds else 0.0
-    pruned_s = (profile.n_trials - 1) * sum(folds[1:])  # the first trial is the guide's setting
+    pruned_s = max(0, profile.n_trials - ROUND) * sum(folds[1:])  # the first round has no bars
     of_tuned = splits.splits[: profile.tuned_splits(len(splits.splits))] if folds else ()
     of_guide, again = (
         sum(guide.seconds(epochs, split) + RUN_S for split in profile.n_seeds * [*cells])

@@ -183,11 +183,14 @@ def test_a_body_of_any_size_is_answered(server: tuple[str, int]):
 
 def test_a_process_that_dies_is_replaced(server: tuple[str, int]):
     address, pid = server
-    os.kill(family(pid)[-1], signal.SIGKILL)
+    struck = family(pid)[-1]
+    assert b"forkserver" in Path(f"/proc/{struck}/cmdline").read_bytes()
+    os.kill(struck, signal.SIGKILL)
     row = {"image": base64.b64encode(b"none").decode(), "prompt": "a cat"}
     body = json.dumps({"dataframe_records": [row]}).encode()
     statuses = [_ask(address, body, "application/json")[0] for _ in range(3)]
     assert statuses[-1] == 400 and set(statuses) <= {400, 503}
+    assert struck not in family(pid)
 
 
 def _ask(server: str, body: bytes, content_type: str) -> tuple[int, str]:

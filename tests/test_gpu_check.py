@@ -25,33 +25,41 @@ def test_operations_grow_with_the_batch(narrow_models: None) -> None:
 
 
 def test_batches_double_and_what_fails_is_told(narrow_models: None, tmp_path: Path) -> None:
-    rows = throughput(SIZES, "cpu", tmp_path, tmp_path)["rows"]
+    *_, found = throughput(SIZES, "cpu", tmp_path, tmp_path)
+    rows = found["rows"]
     assert [row["batch"] for row in rows] == [2, 4]
     unknown = dataclasses.replace(SIZES, models=("no-such-model",))
-    (row,) = throughput(unknown, "cpu", tmp_path, tmp_path)["rows"]
+    (found,) = throughput(unknown, "cpu", tmp_path, tmp_path)
+    (row,) = found["rows"]
     assert "no-such-model" in row["failed"] and "images_per_s" not in row
 
 
 def test_a_step_is_taken_apart(narrow_models: None, tmp_path: Path) -> None:
-    found = steps(SIZES, "cpu", tmp_path, tmp_path)
+    *_, found = steps(SIZES, "cpu", tmp_path, tmp_path)
     assert found["step_s"] > 0 and found["kernels_s"] > 0
     assert 0 < sum(found["longest_s"].values()) < found["kernels_s"]
 
 
 def test_frozen_parts_are_timed(narrow_models: None, tmp_path: Path) -> None:
-    rows = frozen(SIZES, "cpu", tmp_path, tmp_path)["rows"]
+    *_, found = frozen(SIZES, "cpu", tmp_path, tmp_path)
+    rows = found["rows"]
     assert list(rows) == ["probe", "partial_freeze", "full"]
     assert all(row["epoch_s"] > 0 for row in rows.values())
 
 
 def test_a_cpu_answers_as_a_cpu(tmp_path: Path) -> None:
-    found = answers(SIZES, "cpu", tmp_path, tmp_path)
+    *_, found = answers(SIZES, "cpu", tmp_path, tmp_path)
     assert len(found["rows"]) == 1
     assert found["srocc_apart"] == found["embeddings_apart"] == found["repeat_apart"] == 0
 
 
 @pytest.mark.parametrize(
-    ("program", "why"), [("exit 3", "ended with status 3"), ("sleep 60", "took longer than 1 s")]
+    ("program", "why"),
+    [
+        ("exit 3", "ended with status 3"),
+        ("sleep 60", "took longer than 1 s"),
+        ("echo '{\"rows\": [1]}' > $5/found.json; exit 3", "ended with status 3"),
+    ],
 )
 def test_a_part_that_dies_or_hangs_leaves_the_others_their_turn(
     program: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -62,6 +70,7 @@ def test_a_part_that_dies_or_hangs_leaves_the_others_their_turn(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "program"))
     found = gpu_check.run_apart("memory", "cpu", tmp_path)
     assert why in found["failed"] and found["wall_s"] < 30
+    assert ("rows" in found) == ("found.json" in program)  # what it had found until then is kept
 
 
 def test_the_command_writes_what_it_found(
@@ -75,4 +84,5 @@ def test_the_command_writes_what_it_found(
     assert ended.value.code == 0
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["steps"] == {"step_s": 1.0} and "no card" in found["memory"]["skipped"]
+    assert found["memory"]["device"] == "cpu"
     assert "no card" in capsys.readouterr().out

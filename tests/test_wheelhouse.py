@@ -131,15 +131,13 @@ def test_what_has_no_wheel_is_asked_of_the_machine(versions: dict[str, str]) -> 
         check(of_machine=False)
 
 
-def test_packages_are_seen_where_a_python_has_them() -> None:
-    of_python = ["", "/usr/lib/python3.12", "/opt/env/lib/python3.12/site-packages"]
-    of_module = "/modules/torch/lib/python3.12/site-packages"
-    of_debian = "/usr/local/lib/python3.12/dist-packages"
-    assert offline.site_folders([of_module, *of_python, of_debian]) == [
-        of_module,
-        of_python[2],
-        of_debian,
-    ]
+def test_packages_are_seen_where_a_python_has_them(tmp_path: Path) -> None:
+    library, environment, module = (tmp_path / name for name in ("lib", "site-packages", "torch"))
+    library.mkdir()
+    for folder in (environment, module):
+        (folder / "torch-2.9.0.dist-info").mkdir(parents=True)
+    path = ["", str(module), str(library), str(environment), str(tmp_path / "nowhere")]
+    assert offline.site_folders(path) == [str(module), str(environment)]
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """What freezing saves: the first pass over a data set and the later epochs, by how much trains."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.sizes import Sizes, bench_of, config_of
+from benchmarks.gpu.sizes import Found, Sizes, bench_of, config_of
 from benchmarks.sides import our_epoch, timed
 
 
-def frozen(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
+def frozen(sizes: Sizes, device: str, scratch: Path, cache: Path) -> Iterator[Found]:
     """Seconds of the pass that fills the cache, and of the last epoch with its validation."""
     bench = bench_of(sizes.large, sizes, device, scratch)
     modes: dict[str, tuple[str, dict[str, Any]]] = {
@@ -20,4 +21,4 @@ def frozen(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, A
         config = config_of(bench, sizes.large, mode, sizes, **flags)
         first = timed(lambda config=config: bench.workspace.warm([config]))
         rows[name] = {"first_pass_s": first, "epoch_s": our_epoch(bench, config)}
-    return {"backbone": sizes.large, "images": sizes.images, "rows": rows}
+        yield {"backbone": sizes.large, "images": sizes.images, "rows": rows}

@@ -7,17 +7,17 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.gpu.answers import answers
 from benchmarks.gpu.frozen import frozen
 from benchmarks.gpu.sharing import ablation, memory, workers
-from benchmarks.gpu.sizes import ON_CARD, ON_CPU, Sizes
+from benchmarks.gpu.sizes import ON_CARD, ON_CPU, Found, Sizes
 from benchmarks.gpu.steps import steps
 from benchmarks.gpu.throughput import throughput
+from qa_core.system.files import written_whole
 
 RESULT = "found.json"
 
@@ -27,32 +27,34 @@ class Part:
     """A part.
 
     Attributes:
-        run: Gets sizes, a device, a folder for what it makes, and the cache; returns what it found.
+        run: Gets sizes, a device, a folder for what it makes, and the cache; gives, again and
+            again, what it has found so far.
         limit_s: Seconds that it may take.
     """
 
-    run: Callable[[Sizes, str, Path, Path], dict[str, Any]]
+    run: Callable[[Sizes, str, Path, Path], Iterator[Found]]
     limit_s: float
 
 
 PARTS = {
-    "answers": Part(answers, 90),
-    "throughput": Part(throughput, 150),
+    "answers": Part(answers, 75),
+    "throughput": Part(throughput, 240),
     "steps": Part(steps, 45),
     "frozen": Part(frozen, 75),
-    "memory": Part(memory, 30),
-    "workers": Part(workers, 90),
+    "memory": Part(memory, 45),
+    "workers": Part(workers, 420),
     "ablation": Part(ablation, 1800),
 }
 """In the order of what tells most."""
 
 
 def main(name: str, device: str, folder: str, cache: str) -> None:
-    """Run the part and write what it found."""
+    """Run the part and write what it has found, whenever that is more."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end what it started
     sizes = ON_CPU if device == "cpu" else ON_CARD
-    found = PARTS[name].run(sizes, device, Path(folder), Path(cache))
-    (Path(folder) / RESULT).write_text(json.dumps(found))
+    for found in PARTS[name].run(sizes, device, Path(folder), Path(cache)):
+        with written_whole(Path(folder) / RESULT) as partial:
+            partial.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

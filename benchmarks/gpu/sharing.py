@@ -1,17 +1,19 @@
 """A card that is too small for a batch, and one that several workers share."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks.gpu.sizes import Sizes, bench_of, config_of
+from benchmarks.gpu.sizes import Found, Sizes, bench_of, config_of
 from benchmarks.soak import Session, ablation_command, contents, differences
+from qa_core.system.device import is_card
 from qa_core.training.training_run import train_run
 
 SMALL_GB = 6.0
@@ -19,44 +21,45 @@ BATCH = 256
 WORKERS = {"local": 4, "ray": 2}
 
 
-def memory(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
+def memory(sizes: Sizes, device: str, scratch: Path, cache: Path) -> Iterator[Found]:
     """A batch of 256 in 6 GB of the card, and how many of it trained at once."""
-    if torch.device(device).type != "cuda":
-        return {"skipped": "there is no card whose memory could be bounded"}
+    if not is_card(device):
+        yield {"skipped": "there is no card whose memory could be bounded"}
+        return
     bench = bench_of(sizes.models[0], sizes, device, scratch)
     config = config_of(bench, sizes.models[0], "residual", sizes, batch_size=BATCH, epochs=1)
     whole = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(SMALL_GB * 1e9 / whole)
+    torch.cuda.set_per_process_memory_fraction(SMALL_GB * 1e9 / whole, device)
     result = train_run(config, bench.workspace, bench.split, test=False)
     at_once = result.metrics.get("rows_at_once", BATCH)
-    return {"batch": BATCH, "rows_at_once": at_once, "loss": result.history[-1]["loss"]}
+    yield {"batch": BATCH, "rows_at_once": at_once, "loss": result.history[-1]["loss"]}
 
 
-def workers(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
-    """Smoke ablations whose workers share the card, on either engine; one worker is killed.
+def workers(sizes: Sizes, device: str, scratch: Path, cache: Path) -> Iterator[Found]:
+    """Smoke ablations whose workers share the card, by each engine there is; one worker is killed.
 
     `differences` are values of their results.json that are not the same, times aside.
     """
-    outs = {engine: scratch / engine for engine in WORKERS}
-    found = {
-        engine: _ablation(out, cache, "smoke", engine, WORKERS[engine])
-        for engine, out in outs.items()
-    }
-    results = [json.loads((out / "results.json").read_text()) for out in outs.values()]
-    return {"rows": found, "differences": len(differences(*results))}
+    engines = [name for name in WORKERS if name == "local" or importlib.util.find_spec(name)]
+    rows: dict[str, Found] = {}
+    for engine in engines:
+        rows[engine] = _ablation(scratch / engine, cache, "smoke", engine)
+        yield {"rows": rows}
+    results = [json.loads((scratch / name / "results.json").read_text()) for name in engines]
+    if len(results) == len(WORKERS):
+        yield {"rows": rows, "differences": len(differences(*results))}
 
 
-def ablation(sizes: Sizes, device: str, scratch: Path, cache: Path) -> dict[str, Any]:
+def ablation(sizes: Sizes, device: str, scratch: Path, cache: Path) -> Iterator[Found]:
     """The default ablation on the embedded benchmark, by the clock."""
-    return _ablation(scratch / "default", cache, "default", "local", WORKERS["local"])
+    yield _ablation(scratch / "default", cache, "default", "local")
 
 
-def _ablation(out: Path, cache: Path, profile: str, engine: str, count: int) -> dict[str, Any]:
+def _ablation(out: Path, cache: Path, profile: str, engine: str) -> Found:
     """An ablation from the command to its end; of a small local one, a worker is killed."""
     words = ["--profile", profile, "--cache", str(cache), "--engine", engine]
-    session = Session(
-        ablation_command(out, *words, "--workers", str(count)), out.with_suffix(".log")
-    )
+    words += ["--workers", str(WORKERS[engine])]
+    session = Session(ablation_command(out, *words), out.with_suffix(".log"))
     killed = None
     try:
         if (profile, engine) == ("smoke", "local"):  # Ray's are in no group of the driver's
@@ -69,5 +72,5 @@ def _ablation(out: Path, cache: Path, profile: str, engine: str, count: int) -> 
     if code:
         raise RuntimeError(session.log.read_text()[-2000:])
     seconds = time.monotonic() - session.started
-    twice = sum(count > 1 for count in contents(out).values())
-    return {"workers": count, "seconds": seconds, "killed": killed, "twice": twice}
+    twice = sum(often > 1 for often in contents(out).values())
+    return {"workers": WORKERS[engine], "seconds": seconds, "killed": killed, "twice": twice}

@@ -12,6 +12,8 @@ from qa_core.modes import mode_config
 
 SIDE = 224
 """Side in pixels of made images."""
+Found = dict[str, Any]
+"""What a part has found so far: `rows`, and figures by name."""
 
 
 @dataclass(frozen=True)

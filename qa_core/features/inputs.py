@@ -10,7 +10,7 @@ from qa_core.backbones.tower import EMBEDDING, TowerEntry
 from qa_core.data.image_store import ImagesOnDemand
 from qa_core.model.quality_model import Batch
 from qa_core.model.texts import PROMPTS_ALONE, PromptTexts
-from qa_core.system.device import copied_to
+from qa_core.system.device import copied_to, is_card
 
 ImageRows = np.ndarray | ImagesOnDemand | Tensor
 """Anything that gives rows by index."""
@@ -133,7 +133,7 @@ def take(source: ImageRows, rows: np.ndarray, pictures: Tensor | None = None) ->
 
 def resident(images: np.ndarray | ImagesOnDemand, device: str) -> ImageRows:
     """The rows on the GPU where they take less than half of what is free; else as they are."""
-    if not device.startswith("cuda") or isinstance(images, ImagesOnDemand):
+    if not is_card(device) or isinstance(images, ImagesOnDemand):
         return images
     if images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return images

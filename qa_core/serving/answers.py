@@ -40,7 +40,7 @@ def answer(body: bytes, content_type: str) -> Answer:
     return answer_of(_loaded[0], body, content_type)
 
 
-def answer_of(model: "PyFuncModel", body: bytes | str, content_type: str) -> Answer:
+def answer_of(model: "PyFuncModel", body: bytes, content_type: str) -> Answer:
     """Scores, or a sentence: MLflow alone would add the traceback of its code to some."""
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc.scoring_server import invocations

@@ -41,9 +41,9 @@ class Workers:
         self._pool = self._started()
 
     async def ready(self) -> None:
-        """Start all, and wait until one of them can answer."""
+        """Start all, and wait until they can answer."""
         starts = [self._pool.submit(is_loaded) for _ in range(self._count)]
-        await asyncio.wrap_future(starts[0])
+        await asyncio.gather(*map(asyncio.wrap_future, starts))
 
     async def answer(self, body: bytes, content_type: str) -> Answer:
         """What the next free one answers; where one has died, all are started anew."""
@@ -52,8 +52,8 @@ class Workers:
             found = asyncio.get_running_loop().run_in_executor(pool, answer, body, content_type)
             return await found
         except BrokenExecutor:
-            logging.exception("A process that answers requests has died.")
             if pool is self._pool:
+                logging.exception("A process that answers requests has died.")
                 self._pool = self._started()
             return told("A process died while this request waited: send it again.", 503)
 

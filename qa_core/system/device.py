@@ -25,13 +25,20 @@ def pick_device(asked: str) -> str:
     return asked
 
 
+def is_card(device: str) -> bool:
+    """Whether a device is an NVIDIA GPU."""
+    return device.startswith("cuda")
+
+
 def copied_to(device: str, part: Tensor) -> Tensor:
     """A tensor on a device: a copy, for whose way to a GPU the processor does not wait.
 
     On the processor it is copied too: torch aligns its memory, NumPy does not, and MKL's last
     digits may depend on it.
     """
-    if device.startswith("cuda"):
-        on_card = part.device.type == "cuda"
-        return part if on_card else part.pin_memory().to(device, non_blocking=True)
+    if is_card(device):
+        if part.is_cuda:
+            return part
+        # of a tensor with gaps torch would first make one without, in memory that is not pinned
+        return part.contiguous().pin_memory().to(device, non_blocking=True)
     return part.to(device, copy=True)

@@ -13,6 +13,7 @@ from qa_core.config import RunConfig
 from qa_core.data.splits import Split
 from qa_core.features.workspace import Workspace
 from qa_core.model.freezing import has_batch_norms
+from qa_core.system.device import is_card
 
 RESULTS_VERSION = 5
 """Raised when a change of the code changes results."""
@@ -87,4 +88,4 @@ def library_versions() -> dict[str, str]:
 
 def device_name(device: str) -> str:
     """The card's name, or `cpu`."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    return torch.cuda.get_device_name(device) if is_card(device) else device

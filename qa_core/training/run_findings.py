@@ -14,6 +14,7 @@ from qa_core.features.workspace import Workspace
 from qa_core.measures.catalogue import GAP, GAP_LAST, SROCC
 from qa_core.measures.evaluation import score_predictions
 from qa_core.model.freezing import count_parameters
+from qa_core.system.device import is_card
 from qa_core.targets import TARGETS
 from qa_core.training.retention import measure_retention
 from qa_core.training.trainer import Trainer
@@ -79,7 +80,7 @@ class Findings:
 
 def reset_peak_memory(device: str) -> None:
     """Start measuring peak memory anew, where the system allows it."""
-    if device.startswith("cuda"):
+    if is_card(device):
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is the process's own
@@ -88,7 +89,7 @@ def reset_peak_memory(device: str) -> None:
 
 def peak_memory_mb(device: str) -> float:
     """Peak memory in MiB since it was reset: of the card, or of the process."""
-    if device.startswith("cuda"):
+    if is_card(device):
         return torch.cuda.max_memory_allocated(device) / 2**20
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -29,6 +29,8 @@ from qa_core.training.penalties import Penalties
 from qa_core.training.trainer_state import TrainerState, TrainingData
 
 EVAL_BATCH = 64
+LOOK_EVERY = 100
+"""Steps after which the loss is looked at within an epoch, so that none goes on for long as NaN."""
 
 StepListener = Callable[[int, int], None]
 """Told after each step: steps done and steps of the whole run."""
@@ -142,16 +144,15 @@ class Trainer:
                 sums.setdefault(name, []).append(value)
             if self.average is not None:
                 self.average.update()
+            if step % LOOK_EVERY == LOOK_EVERY - 1:
+                _require_finite(float(sums["loss"][-1]), epoch)
             if on_step is not None:
                 before = self.state.begun * self.steps_per_epoch
                 on_step(before + position + 1, self.total_steps * self.config.keep.soup)
-        # read once an epoch: to read a value is to wait for the device
+        # read here and not at every step: to read a value is to wait for the device
         summed = {name: float(torch.stack(s).cpu().double().sum()) for name, s in sums.items()}
         means = {name: value / len(self.data.train) for name, value in summed.items()}
-        if not math.isfinite(means["loss"]):
-            raise TrainingDiverged(
-                f"The loss became {means['loss']:g} in epoch {epoch}; try a smaller --lr."
-            )
+        _require_finite(means["loss"], epoch)
         return means | {"lr": lr}
 
     def _lr_factor(self, position: int) -> float:
@@ -227,7 +228,9 @@ class Trainer:
             return self.mos[target][chosen] if target in self.mos else None
 
         teacher = self.data.explanations
-        explained = None if teacher is None else teacher[torch.from_numpy(rows)].to(self.device)
+        explained = (
+            None if teacher is None else copied_to(self.device, teacher[torch.from_numpy(rows)])
+        )
         return Labels(mos(Target.QUALITY), mos(Target.CONSISTENCY), explained)
 
     def predict(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -281,6 +284,11 @@ def predict(
     chunks, _ = in_pieces_that_fit(max(1, EVAL_BATCH // features.views), attempt)
     model.train(was_training)
     return {name: torch.cat(values).cpu().double().numpy() for name, values in chunks.items()}
+
+
+def _require_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"The loss became {loss:g} in epoch {epoch}; try a smaller --lr.")
 
 
 def _split_words(config: RunConfig, at_once: int) -> str:
