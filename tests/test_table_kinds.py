@@ -80,6 +80,14 @@ def test_broken_records_are_told(tmp_path: Path, name: str, content: str, messag
         read(tmp_path / name)
 
 
+def test_a_parquet_of_texts_that_are_none_is_told(tmp_path: Path):
+    path = tmp_path / "mine.parquet"
+    pd.DataFrame(ROWS).to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"a.png", b"\xe2.png"))
+    with pytest.raises(UserError, match="cannot be read as parquet"):
+        read(path)
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is absent")
 def test_the_case_of_blank_rows():
     case = SHARED / "cases" / "09-blank-rows" / "trailing_empty.csv"

@@ -68,10 +68,10 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such table.")
     try:
-        frame = pd.read_parquet(path)
+        entries = pd.read_parquet(path).to_dict("records")  # which decodes its texts
     except Exception as error:  # a damaged file breaks its reader in many ways
         raise UserError(f"{path} cannot be read as parquet: {error}") from None
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    return [{str(k): v for k, v in row.items()} for row in entries]
 
 
 def _by_column(columns: dict[Any, Any], path: Path) -> list[dict[str, Any]]:
