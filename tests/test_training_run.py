@@ -323,6 +323,12 @@ def test_damaged_and_malicious_checkpoints_are_refused(tmp_path: Path) -> None:
         read_checkpoint(path)
     with pytest.raises(UserError, match="no checkpoint"):
         read_checkpoint(tmp_path / "absent.pt")
+    save_checkpoint(path, {"state": {"weight": torch.ones(3)}})
+    marked = bytearray(path.read_bytes())
+    marked[marked.rindex(b"archive/data/0") - 8] = 0x10  # a folder, by the directory of the file
+    path.write_bytes(marked)
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(path)
 
 
 def test_what_was_good_stays_after_divergence(

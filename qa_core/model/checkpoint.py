@@ -78,8 +78,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _verify_checksums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
             raise ValueError("compressed, as no checkpoint of ours is")
+        # of a part that is marked as a folder torch reads nothing, and leaves what was in memory
+        if any(part.external_attr for part in parts):
+            raise ValueError("marked as folders or otherwise, as no checkpoint of ours is")
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"{damaged} does not match its checksum")
 
