@@ -144,7 +144,8 @@ floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
 bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 90 minutes)
-	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)
+	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)$(call \
+	  flag,DATA,data)$(call flag,DATA_ROOT,data_root)
 
 gpu-check: $(STAMP) ## what a GPU does here, and whether it gives the same answers, OUT/gpu.json (8 minutes; ONLY=part OUT=runs/gpu)
 	@$(BIN)/python -m benchmarks.gpu_check --cache "$$CACHE"$(GPU_FLAGS)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation_cost import ablation_ratios
+from benchmarks.clock import by_the_clock, real_bench
 from benchmarks.compiled import compiled_step
 from benchmarks.growth import growth, half_precision_deviation, many_images
 from benchmarks.served import served
@@ -53,11 +54,19 @@ EPOCHS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Folders:
-    """Where things lie: the rendered benchmark, scratch files, and the ablation."""
+    """Where things lie.
+
+    Attributes:
+        cache: The rendered benchmark.
+        scratch: Files of no further use.
+        ablation: The default ablation.
+        published: A published data set and its folder, or None.
+    """
 
     cache: Path
     scratch: Path
     ablation: Path
+    published: tuple[str, str] | None
 
 
 def epoch_row(folders: Folders, name: str) -> dict[str, Any]:
@@ -78,6 +87,15 @@ def epoch_row(folders: Folders, name: str) -> dict[str, Any]:
             lambda: our_step(bench, config), lambda: floor_step(bench, config)
         )
     return figures
+
+
+def clock_rows(folders: Folders) -> dict[str, Any]:
+    """Whole runs with their files against the plain loop, on real images where they are named."""
+    if folders.published:
+        bench = real_bench(BACKBONE, *folders.published, folders.scratch)
+    else:
+        bench = open_bench(BACKBONE, ROWS, HELD_OUT, folders.scratch, folders.cache)
+    return by_the_clock(bench, BACKBONE, folders.scratch)
 
 
 def probes_row(folders: Folders) -> dict[str, Any]:
@@ -170,6 +188,7 @@ def test_row(folders: Folders) -> dict[str, Any]:
 PARTS = {
     "startup": startup_row,
     **{name: functools.partial(epoch_row, name=name) for name in EPOCHS},
+    "clock": clock_rows,
     "probes": probes_row,
     "precision": precision_row,
     "growth": growth_rows,
@@ -196,15 +215,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=" ".join(PARTS))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
+    parser.add_argument("--data", help="for clock: a published data set")
+    parser.add_argument("--data_root", help="its folder")
     parser.add_argument("--ablation", type=Path, default=Path("runs/bench_ablation"))
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
     args = parser.parse_args()
+    published = (args.data, args.data_root) if args.data else None
     figures = json.loads(args.out.read_text()) if args.out.exists() else {}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for part in args.only:
         with tempfile.TemporaryDirectory() as scratch:
             print(f"measuring: {part}", flush=True)
-            figures |= PARTS[part](Folders(args.cache, Path(scratch), args.ablation))
+            figures |= PARTS[part](Folders(args.cache, Path(scratch), args.ablation, published))
         figures |= {"commit": commit(), "machine": machine()}
         with written_whole(args.out) as partial:
             partial.write_text(json.dumps(figures, indent=2) + "\n")

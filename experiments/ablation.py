@@ -116,8 +116,9 @@ def run_ablation(args: AblationArgs, only: StudyRequest | None = None) -> None:
             for line in out_of_reach(base, args.protocol, profile):
                 print(f"left open   {line}")
         if profile.max_prompts is not None:
-            where = "by name" if base.data.is_own else "or so of each replicate"
-            print(f"smoke       the first {profile.max_prompts} prompts {where}, and no others")
+            what = "prompts by name (or images, where they have none)"
+            what = what if base.data.is_own else "prompts or so of each replicate"
+            print(f"smoke       the first {profile.max_prompts} {what}, and no others")
         failed = run_studies(setup, args.profile, profile, stores, choice, only, arms, foresee)
         if not is_current(args.out, stores.open_tracker().runs(Kind.ABLATION)[0].info.end_time):
             build_report(args.out, stores.tracking_uri)

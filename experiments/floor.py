@@ -48,7 +48,7 @@ def print_floor(args: FloorArgs) -> None:
     makers = [column for column in ("generator", "setting") if column in table.frame]
     kinds = len(table.frame[makers].drop_duplicates()) if makers else 0
     print(
-        f"{table.name}: {len(table.frame)} images, {table.frame['group'].nunique()} prompts,"
+        f"{table.name}: {table.size_in_words},"
         f" {kinds} kinds of image by {' and '.join(makers) or 'nothing'}"
     )
     protocols: dict[str, ProtocolName] = {"prompt-disjoint": "auto", "random": "common"}

@@ -42,8 +42,7 @@ def configuration_panel(
     explanations = f"on, weight {loss.w_exp:g}" if loss.use_explanations else "off"
     lines = {
         "mode": mode_name(config),
-        "data": f"{table.name}: {len(table.frame)} images,"
-        f" {table.frame['group'].nunique()} prompts",
+        "data": f"{table.name}: {table.size_in_words}",
         "images": VIEWS[config.image_view] + AUGMENTATIONS[config.train.augment],
         "backbone": f"{config.clip.backbone}, weights {config.clip.pretrained}",
         "training": f"{train.epochs} epochs, batch {train.batch_size}"

@@ -103,6 +103,12 @@ class RatedTable:
         """Whether images were asked for in words; photographs were not."""
         return bool((self.frame["prompt"] != "").any())
 
+    @property
+    def size_in_words(self) -> str:
+        """How many images, and how many prompts a split tells apart, where there are any."""
+        prompts = f", {self.frame['group'].nunique()} prompts" if self.has_prompts else ""
+        return f"{len(self.frame)} images{prompts or ' without prompts'}"
+
     @cached_property
     def sha256(self) -> str:
         """Hash of name, version, ranges and all columns that decide a result.

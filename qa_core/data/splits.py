@@ -148,8 +148,9 @@ def plan_splits(
         raise ValueError(f"Unknown protocol {protocol!r}; choose auto or one of {known}.")
     if n_prompts < MIN_PROMPTS[protocol]:
         raise ValueError(
-            f"The table has {n_prompts} distinct prompts, but protocol {protocol} splits by prompt "
-            f"and needs at least {MIN_PROMPTS[protocol]}; add images of other prompts."
+            f"The table has {n_prompts} distinct prompts (an image without one counts as one), but "
+            f"protocol {protocol} splits by prompt and needs at least {MIN_PROMPTS[protocol]}; add "
+            "images of other prompts."
         )
     if n_splits < 1:
         raise ValueError(f"n_splits is {n_splits}; ask for at least 1 split.")

@@ -15,7 +15,6 @@ from reports.text.advice import earned_words, recommendation_words
 from reports.text.missing import missing_sections, on_the_cover
 from reports.text.page_text import LONGEST_VALUE, page_text
 from reports.text.resolution import find_resolution, resolution_words
-from reports.text.standing import unbeaten_in_words
 from reports.text.wording import verdict_in_words
 from reports.verdicts.decide import Verdict
 
@@ -56,10 +55,6 @@ def build_content(
 
 
 def _earned(ablation: Ablation, results: dict[str, Any]) -> list[str]:
-    """What training and the bound earn on each target, where the references and control are."""
-    rows = results["guide_modes"], results["baselines"]
-    words = [
-        *(unbeaten_in_words(ablation, *rows, target) for target in ablation.targets),
-        *(earned_words(results["comparisons"]["guide"], target) for target in ablation.targets),
-    ]
-    return [one for one in words if one]
+    """What training and the bound earn on each target, where the control is."""
+    guide = results["comparisons"]["guide"]
+    return [words for target in ablation.targets if (words := earned_words(guide, target))]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from qa_core.measures.catalogue import EPOCH_SECONDS, GAP_LAST, PARAMETERS, RETENTION
 from qa_core.measures.limits import GAP_LIMIT
+from qa_core.records.schema import Reference
 from qa_core.targets import TARGETS
 from reports.figures.style import format_score, label
 from reports.inference.decisions import Word
@@ -12,10 +13,30 @@ from reports.verdicts.measured import Entry
 
 
 def recommendation_words(found: Entry) -> str:
-    """`recommendation` of results.json in a sentence or two."""
+    """`recommendation` of results.json in some sentences."""
     margin = f"{found['margin']:g}".removeprefix("0")
-    if found["mode"] is None:
-        return _none_words(found, margin)
+    said = _none_words(found, margin) if found["mode"] is None else _mode_words(found, margin)
+    return say_all([said, *map(_unbeaten_words, found.get("unbeaten", []))])
+
+
+def _unbeaten_words(one: Entry) -> str:
+    """That training is not shown to pay on a target."""
+    reference = label(one["reference"])
+    if one["reference"] == Reference.FLOOR:
+        reference = say("the floor, which sees no pixel")
+    values = {"target": one["target"], "reference": reference, "score": format_score(one["mean"])}
+    if one["every"]:
+        return say(
+            "But on {target} every mode is shown to rank worse than {reference} ({score}).",
+            **values,
+        )
+    return say(
+        "But on {target} no mode is shown to rank better than {reference} ({score}).", **values
+    )
+
+
+def _mode_words(found: Entry, margin: str) -> str:
+    """The recommended mode, and the best one beside it."""
     values = {
         "mode": label(found["mode"]),
         "margin": margin,

@@ -1,8 +1,7 @@
 """Who leads on a target, and whether the modes stand above what needs no fine-tuning, in words."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from qa_core.arms import CONTROLS
 from qa_core.measures.catalogue import SROCC
@@ -11,35 +10,22 @@ from reports.evidence.ablation import Ablation
 from reports.figures.style import format_score, label
 from reports.language import say, say_all, say_list
 from reports.statistics import told_bounds
-from reports.verdicts.measured import Entry, Measured, measure_over_reference, measure_pair
-
-Table = dict[str, dict[str, Entry]]
-"""Entries of results.json by row and measure."""
-
-WITHOUT_FINE_TUNING = (Reference.RIDGE, Reference.ZEROSHOT, Reference.SCENE)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Modes by where the interval of their difference from a reference lies.
-
-    Attributes:
-        above: Wholly above 0.
-        below: Wholly below 0.
-        open: Around 0.
-    """
-
-    above: tuple[str, ...]
-    below: tuple[str, ...]
-    open: tuple[str, ...]
+from reports.verdicts.measured import Entry, measure_pair
+from reports.verdicts.standing import (
+    WITHOUT_FINE_TUNING,
+    Table,
+    mean_srocc,
+    stand,
+    stand_over,
+)
 
 
 def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
     """The leader, what it can be told from, and the modes against ridge, zero-shot and floor."""
-    if not _means(modes, target):
+    if not mean_srocc(modes, target):
         return say("On {target} no mode has a finished run.", target=target)
     references: Table = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
-    bars = _means(references, target)
+    bars = mean_srocc(references, target)
     strongest_first = sorted(bars, key=lambda name: -bars[name])
     against = [
         _against(ablation, modes, (name, bars[name]), target, len(bars)) for name in strongest_first
@@ -50,49 +36,12 @@ def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target
     return say_all([_leader(ablation, modes, target), *against, floor])
 
 
-def unbeaten_in_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
-    """The strongest reference, where no mode is shown to rank better; empty where one is."""
-    rivals = (*WITHOUT_FINE_TUNING, Reference.FLOOR)
-    known: Table = {name: baselines[name] for name in rivals if name in baselines}
-    means, bars = _means(modes, target), _means(known, target)
-    if not ablation.decides or not means or not bars:
-        return ""
-    strongest = max(bars, key=lambda name: bars[name])
-    found = _over_reference(ablation, means, strongest, target, len(bars))
-    if found.above or not (found.open or found.below):
-        return ""
-    values = {
-        "target": target,
-        "reference": label(strongest),
-        "score": format_score(bars[strongest]),
-    }
-    if strongest == Reference.FLOOR:
-        values["reference"] = say("the floor, which sees no pixel")
-    if len(found.below) == len(means):
-        return say(
-            "On {target} every mode is shown to rank worse than {reference} ({score}).", **values
-        )
-    return say("On {target} no mode is shown to rank better than {reference} ({score}).", **values)
-
-
-def _over_reference(
-    ablation: Ablation, modes: Iterable[str], reference: str, target: str, n_references: int
-) -> Standing:
-    """Where the modes' differences from a reference lie; intervals are for all references."""
-    metric = SROCC.logged(target)
-    lifts = {
-        mode: measure_over_reference(ablation, mode, reference, metric, Setting.GUIDE)
-        for mode in modes
-    }
-    return _standing(lifts, len(lifts) * n_references)
-
-
 def _leader(ablation: Ablation, modes: Table, target: str) -> str:
     """Which mode has the highest mean, and from whom the splits can tell it apart.
 
     A control is a rival, but does not lead: nobody would use it.
     """
-    means = _means(modes, target)
+    means = mean_srocc(modes, target)
     candidates = [mode for mode in means if mode not in CONTROLS] or list(means)
     best = max(candidates, key=lambda m: means[m])
     start = say(
@@ -132,23 +81,8 @@ def told_apart(
     """
     metric = SROCC.logged(target)
     lifts = {rival: measure_pair(ablation, best, rival, metric, Setting.GUIDE) for rival in rivals}
-    found = _standing(lifts, math.comb(len(rivals) + 1, 2))
+    found = stand(lifts, math.comb(len(rivals) + 1, 2))
     return list(found.above), [*found.open, *found.below]
-
-
-def _standing(lifts: dict[str, Measured], n_contrasts: int) -> Standing:
-    """Where the paired differences lie, by their intervals, Bonferroni's over all."""
-    level = 1.0 - 0.05 / max(n_contrasts, 1)
-    sides: dict[str, list[str]] = {"above": [], "below": [], "open": []}
-    for name, lift in lifts.items():
-        if lift.by_split.empty:
-            continue
-        side = "open"
-        if lift.estimate is not None:
-            low, high = lift.estimate.bounds(level)
-            side = "above" if low > 0 else "below" if high < 0 else "open"
-        sides[side].append(name)
-    return Standing(tuple(sides["above"]), tuple(sides["below"]), tuple(sides["open"]))
 
 
 def _against(
@@ -166,11 +100,11 @@ def _against(
     reference, bar = row_of
     mark = f"{label(reference)} ({format_score(bar)})"
     if not ablation.decides:
-        return _by_means(_means(modes, target), bar, mark)
-    names = _means(modes, target)
-    found = _over_reference(ablation, names, reference, target, n_references)
+        return _by_means(mean_srocc(modes, target), bar, mark)
+    names = mean_srocc(modes, target)
+    found = stand_over(ablation, names, reference, target, n_references)
     if not (found.above or found.open or found.below):
-        return _by_means(_means(modes, target), bar, mark)  # no split has both
+        return _by_means(mean_srocc(modes, target), bar, mark)  # no split has both
     if len(found.above) == len(names):
         return say(
             "Every mode lies above {reference} beyond what the splits’ spread explains.",
@@ -215,7 +149,7 @@ def _by_means(means: dict[str, float], bar: float, mark: str) -> str:
 
 def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
     """A warning where no mode is shown to rank better than generator and prompt alone."""
-    floor, means = _means(baselines, target).get(Reference.FLOOR), _means(modes, target)
+    floor, means = mean_srocc(baselines, target).get(Reference.FLOOR), mean_srocc(modes, target)
     if floor is None:
         return ""
     mark = format_score(floor)
@@ -227,7 +161,7 @@ def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str
             " than every mode: {floor}.",
             floor=mark,
         )
-    found = _over_reference(ablation, means, Reference.FLOOR, target, 1)
+    found = stand_over(ablation, means, Reference.FLOOR, target, 1)
     if found.above:
         return ""
     if found.open:
@@ -241,12 +175,6 @@ def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str
         " modes rank on is less than that.",
         floor=mark,
     )
-
-
-def _means(table: Table, target: str) -> dict[str, float]:
-    """Mean test SROCC by row, where it is defined."""
-    means = {name: entries[SROCC.key(target)]["mean"] for name, entries in table.items()}
-    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def with_interval(entry: Entry) -> str:

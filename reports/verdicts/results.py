@@ -28,6 +28,7 @@ from reports.verdicts.measured import Entry, Measured, measure, measure_mode, re
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
 from reports.verdicts.pairs import Pair, decide_pairs
 from reports.verdicts.recommend import recommend
+from reports.verdicts.standing import unbeaten
 from reports.verdicts.study_results import study_entries
 
 
@@ -218,12 +219,13 @@ def build_results(
         entry = claim_entry(verdict)
         entry["tuned"] = tuned_verdicts.get((verdict.claim.id, verdict.target))
         claims.append(entry)
-    at_guide = mode_entries(ablation, Setting.GUIDE)
+    at_guide, baselines = mode_entries(ablation, Setting.GUIDE), reference_entries(ablation)
     return {
-        "recommendation": recommend(ablation, at_guide),
+        "recommendation": recommend(ablation, at_guide)
+        | {"unbeaten": unbeaten(ablation, at_guide, baselines)},
         "modes": mode_entries(ablation, Setting.TUNED),
         "guide_modes": at_guide,
-        "baselines": reference_entries(ablation),
+        "baselines": baselines,
         "claims": claims,
         "comparisons": {s: comparisons(ablation, s) for s in Setting},
         "pooled_out_of_fold": pooled,
