@@ -5,6 +5,7 @@ and a state to go on from. The loop reads prompts no further than a batch's long
 transformers do, and keeps nothing.
 """
 
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ def real_bench(backbone: str, dataset: str, root: str, folder: Path) -> Bench:
     drawn = np.linspace(0, len(whole.frame) - 1, IMAGES).astype(int)
     table = whole.frame.iloc[np.random.default_rng(0).permutation(drawn)]
     for name, path in zip(table["name"], table["image_path"], strict=True):
-        (folder / name).symlink_to(Path(path).resolve())
+        shutil.copyfile(path, folder / name)
     table = table.rename(columns={"mos_consistency": "mos_align"})
     table[["name", "prompt", "mos_quality", "mos_align"]].to_csv(folder / "data.csv", index=False)
     ranges = {"mos_range_q": (0, 1), "mos_range_c": (0, 1)}  # as a table is read, scaled
