@@ -23,6 +23,7 @@ from benchmarks.ablation_cost import ablation_ratios
 from benchmarks.clock import by_the_clock, real_bench
 from benchmarks.compiled import compiled_step
 from benchmarks.growth import growth, half_precision_deviation, many_images
+from benchmarks.many_runs import many_runs
 from benchmarks.served import served
 from benchmarks.sides import (
     REPEATS,
@@ -160,6 +161,11 @@ def many_row(folders: Folders) -> dict[str, Any]:
     return {"many_images": many_images(folders.scratch)}
 
 
+def runs_row(folders: Folders) -> dict[str, Any]:
+    """Report, status and resume by the number of runs in MLflow, up to 10,000."""
+    return {"many_runs": many_runs(folders.scratch)}
+
+
 def precision_row(folders: Folders) -> dict[str, Any]:
     """What half-precision activations do to validation SROCC."""
     return {"half_precision": half_precision_deviation(folders.cache)}
@@ -193,6 +199,7 @@ PARTS = {
     "precision": precision_row,
     "growth": growth_rows,
     "many": many_row,
+    "runs": runs_row,
     "served": served_row,
     "scorer": scorer_row,
     "smoke": smoke_row,

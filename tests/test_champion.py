@@ -1,6 +1,7 @@
 """The champion: chosen on validation, registered, and answering a real request over loopback."""
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -116,7 +117,10 @@ def test_a_folder_without_a_champion_is_a_sentence(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
-    """Address and process of `make serve`, from a shell that has no program of ours; stopped."""
+    """Address and process of `make serve`, from a shell that has no program of ours.
+
+    It ends while it is being asked, and answers first.
+    """
     tracker, run_id, checkpoint = trained
     register_model(tracker.uri, run_id, checkpoint)
     out = Path(tracker.uri.removeprefix("sqlite:///")).parent
@@ -130,7 +134,11 @@ def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
     said = iter(process.stdout.readline, "")
     assert any("Ctrl-C" in line for line in said), "the server did not start"
     yield f"http://127.0.0.1:{port}", process.pid
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    asked.request("POST", "/invocations", _long_request(), {"Content-Type": "application/json"})
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
+    assert asked.getresponse().status == 200
     assert process.stdout.read().strip() == "closed"
     assert process.wait(30) == 0
 
@@ -195,6 +203,15 @@ def test_a_process_that_dies_is_replaced(server: tuple[str, int]):
         statuses.append(_ask(address, body, "application/json")[0])
         assert time.monotonic() < deadline, statuses
     assert set(statuses) <= {400, 503}
+
+
+def _long_request() -> bytes:
+    """A request that takes a process some seconds."""
+    file = io.BytesIO()
+    pictures()[0].resize((256, 256)).save(file, "PNG")
+    image = base64.b64encode(file.getvalue()).decode()
+    rows = [[image, f"a cat, number {number}"] for number in range(400)]
+    return json.dumps({"dataframe_split": {"columns": ["image", "prompt"], "data": rows}}).encode()
 
 
 def _ask(server: str, body: bytes, content_type: str) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from qa_core.errors import UserError
 
 HOST = "127.0.0.1"
 _START_LIMIT_S = 120
+_TO_ANSWER_S = 10
 
 
 def end_on_ctrl_c() -> None:
@@ -111,11 +112,10 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], log: Path, health: s
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and the processes that it started."""
+    """Let the server answer what it was asked, then end it and the processes that it started."""
+    server.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(timeout=_TO_ANSWER_S)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(timeout=10)
-    except subprocess.TimeoutExpired:
         os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    server.wait()
