@@ -178,7 +178,7 @@ def served_row(folders: Folders) -> dict[str, Any]:
 
 def scorer_row(folders: Folders) -> dict[str, Any]:
     """Images scored one call each against all in one."""
-    return scorer_ratio(folders.scratch, folders.cache)
+    return scorer_ratio(folders.scratch)
 
 
 def smoke_row(folders: Folders) -> dict[str, Any]:

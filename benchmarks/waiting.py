@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sides import bench_config, comparison, open_bench, timed
+from benchmarks.sides import FILE_SIDE, bench_config, comparison, made_bench, timed
 from benchmarks.soak import ablation_command
 from qa_core.backbones.registry import TINY_NAME
 from qa_core.scorer import Scorer
@@ -26,11 +26,13 @@ def suite_seconds() -> dict[str, float]:
     return {"test_s": _seconds(["make", "-s", "-o", ".venv/installed", "test"])}
 
 
-def scorer_ratio(scratch: Path, cache: Path) -> dict[str, Any]:
+def scorer_ratio(scratch: Path) -> dict[str, Any]:
     """`scorer`: images scored one call each against all in one, by the embedded backbone."""
-    bench = open_bench(TINY_NAME, SCORED, SCORED // 5, scratch, cache)
+    bench = made_bench(TINY_NAME, SCORED, SCORED, scratch, FILE_SIDE)
     config = bench_config(bench, "linear_probe", epochs=1)
-    trained = train_run(config, bench.workspace, bench.split, test=False, output_dir=scratch)
+    trained = train_run(
+        config, bench.workspace, bench.split, test=False, output_dir=scratch, standalone=True
+    )
     assert trained.checkpoint is not None
     frame = bench.workspace.table.frame
     pairs = list(zip(map(Path, frame["image_path"]), frame["prompt"], strict=True))

@@ -25,6 +25,7 @@ from qa_core.records.schema import Kind
 from qa_core.records.tracking import RunRecord, Tracker
 from qa_core.scorer import Scorer
 from qa_core.serving.champion import find_checkpoint, register_model
+from qa_core.serving.request import MOST_IMAGES
 from qa_core.serving.server import MOST_BODY
 from studies.champion import choose_champion, register_champion
 from tests.test_scorer import PROMPTS, checkpoint_of, pictures
@@ -210,7 +211,7 @@ def _long_request() -> bytes:
     file = io.BytesIO()
     pictures()[0].resize((256, 256)).save(file, "PNG")
     image = base64.b64encode(file.getvalue()).decode()
-    rows = [[image, f"a cat, number {number}"] for number in range(400)]
+    rows = [[image, f"a cat, number {number}"] for number in range(MOST_IMAGES)]
     return json.dumps({"dataframe_split": {"columns": ["image", "prompt"], "data": rows}}).encode()
 
 
