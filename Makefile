@@ -15,7 +15,7 @@ endif
 # What users type reaches the shell as environment only, so that no character of it is expanded.
 TEXTS := PROFILE DATA DATA_ROOT DATA_TEST DATA_TEST_ROOT TABLE IMAGES COLUMNS RANGE_Q RANGE_C PROTOCOL \
   ENGINE RAY_ADDRESS OPTUNA_STORAGE \
-  BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION PORT CARDS N_IMAGES \
+  BACKBONE PRETRAINED ARMS WORKERS OUT CACHE CACHE_GB CACHE_PRECISION AMP_ON_CPU PORT CARDS N_IMAGES \
   RUNS PREDICTIONS CLAIMS TRACKING_URI REPORT_LANG REPORT_FONT STUDY SPLITS EPOCHS ONLY \
   STRIKES SEED SPAWN CHANGES SEEDS MARGIN CHECKPOINT TOKENIZER IMAGE_VIEW AUGMENT PYTHON TIMES \
   FOR WITHOUT WHEELS SYSTEM_TORCH
@@ -37,7 +37,7 @@ MACHINE_FLAGS = $(call flag,ENGINE,engine)$(call flag,TRACKING_URI,tracking_uri)
 ABLATION_FLAGS = $(DATA_FLAGS)$(call flag,PROFILE,profile)$(call \
   flag,PROTOCOL,protocol)$(call flag,BACKBONE,backbone)$(call flag,PRETRAINED,pretrained)$(call \
   flag,TOKENIZER,tokenizer)$(call flag,IMAGE_VIEW,image_view)$(call flag,AUGMENT,augment)$(call \
-  flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,MARGIN,margin)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(MACHINE_FLAGS)
+  flag,ARMS,arms)$(call flag,SEEDS,seeds)$(call flag,MARGIN,margin)$(call flag,WORKERS,workers)$(call flag,OUT,out)$(call flag,CACHE_GB,cache_gb)$(call flag,CACHE_PRECISION,cache_precision)$(if $(value AMP_ON_CPU), --amp_on_cpu)$(MACHINE_FLAGS)
 
 # A check of the machine, and several runs side by side, have folders of their own.
 GPU_FLAGS = $(call flag,ONLY,only)$(if $(filter file,$(ORIGIN_OF_OUT)),,$(call flag,OUT,out))
@@ -53,7 +53,7 @@ SOAK_FLAGS = $(if $(value SPAWN), --spawn)$(if $(value CHANGES), --changes)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of "the same")  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of "the same")  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half  AMP_ON_CPU=1 (bfloat16)"
 	@echo "  study:    STUDY=ladder|depth|ends|scale|data_size|batch_size|augmentation|lr|variants|heads"
 	@echo "            SPLITS=5 EPOCHS=8, or STUDY=tune"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"

@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.ablation_cost import ablation_ratios
 from benchmarks.clock import by_the_clock, real_bench
 from benchmarks.compiled import compiled_step
-from benchmarks.growth import growth, half_precision_deviation, many_images
+from benchmarks.growth import growth, many_images, precision_deviation
 from benchmarks.many_runs import many_runs
 from benchmarks.served import served
 from benchmarks.sides import (
@@ -167,8 +167,11 @@ def runs_row(folders: Folders) -> dict[str, Any]:
 
 
 def precision_row(folders: Folders) -> dict[str, Any]:
-    """What half-precision activations do to validation SROCC."""
-    return {"half_precision": half_precision_deviation(folders.cache)}
+    """What half-precision activations, and bfloat16 on CPU, do to validation SROCC."""
+    return {
+        "half_precision": precision_deviation(folders.cache, cache_precision="half"),
+        "amp_on_cpu": precision_deviation(folders.cache, amp_on_cpu=True),
+    }
 
 
 def served_row(folders: Folders) -> dict[str, Any]:

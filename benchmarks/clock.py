@@ -23,6 +23,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "probe_clock": ("linear_probe", {"epochs": 20}),
     "partial_freeze_clock": ("residual_partial_freeze", {"epochs": 8, "freeze_layers": 9}),
     "full_clock": ("residual", {"epochs": 5}),
+    "partial_freeze_clock_amp": (
+        "residual_partial_freeze",
+        {"epochs": 8, "freeze_layers": 9, "amp_on_cpu": True},
+    ),
+    "full_clock_amp": ("residual", {"epochs": 5, "amp_on_cpu": True}),
 }
 """Mode and settings of each row."""
 

@@ -76,8 +76,8 @@ def _cost(result: Any) -> dict[str, float]:
     return {"seconds_per_epoch": seconds, "peak_memory_mb": result.metrics["peak_memory_mb"]}
 
 
-def half_precision_deviation(cache: Path) -> dict[str, Any]:
-    """Validation SROCC with half- minus full-precision activations by seed, 8 blocks frozen."""
+def precision_deviation(cache: Path, **flags: Any) -> dict[str, Any]:
+    """Validation SROCC with these flags minus without them by seed, 8 blocks frozen."""
     base = run_config_from_flat({"threads": 1, "epochs": 8})
     workspace = Workspace.open(base, cache)
     split = plan_protocol(workspace.table.frame).splits[0]
@@ -85,16 +85,11 @@ def half_precision_deviation(cache: Path) -> dict[str, Any]:
     found: dict[str, list[float]] = {}
     for seed in range(SEEDS):
         runs = [
-            train_run(
-                with_settings(config, seed=seed, cache_precision=precision),
-                workspace,
-                split,
-                test=False,
-            )
-            for precision in ("half", "full")
+            train_run(with_settings(config, seed=seed, **more), workspace, split, test=False)
+            for more in (flags, {})
         ]
-        half, full = (run.history[-1] for run in runs)
+        other, usual = (run.history[-1] for run in runs)
         for name in ("val_srocc_quality", "val_srocc_consistency"):
-            found.setdefault(name, []).append(half[name] - full[name])
+            found.setdefault(name, []).append(other[name] - usual[name])
     largest = float(np.max(np.abs(np.concatenate(list(found.values())))))
     return {"largest": largest, **found}

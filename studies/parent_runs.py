@@ -56,6 +56,7 @@ MUST_AGREE = {
     "scipy": "the version of scipy",
     Param.DEVICE: "the device",
     Param.CACHE_PRECISION: "CACHE_PRECISION",
+    Param.AMP_ON_CPU: "AMP_ON_CPU",
     Param.LEFT_OUT_OF_CACHE: "what CACHE_GB leaves out",
 }
 """Parameters that must not change when an ablation is continued, and what messages call them."""
@@ -94,6 +95,7 @@ def ablation_params(
         Param.MACHINE: _machine(workspace.device),
         Param.DEVICE: device_name(workspace.device),
         Param.CACHE_PRECISION: base.train.cache_precision,
+        Param.AMP_ON_CPU: base.train.amp_on_cpu,
         Param.LEFT_OUT_OF_CACHE: ",".join(map(str, cache_plan.left_out)),
         Param.NOTES: [*fitness(base, workspace), *workspace.table.notes, *filter(None, notes)],
         **_versions(),
@@ -177,7 +179,8 @@ def refuse_changes(there: dict[str, str], params: dict[str, Any], place: str) ->
     Raises:
         UserError: They differ; the message names the parameters.
     """
-    there = {Param.N_SEEDS: "1", Param.AUGMENT: "none"} | there  # earlier versions noted less
+    earlier = {Param.N_SEEDS: "1", Param.AUGMENT: "none", Param.AMP_ON_CPU: "False"}
+    there = earlier | there  # earlier versions noted less
     noted = [name for name in MUST_AGREE if name in there]
     changed = [name for name in noted if there[name] != as_text(params[name])]
     if not changed:

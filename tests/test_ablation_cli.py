@@ -41,6 +41,7 @@ FLAGS = {
     "cache",
     "cache_gb",
     "cache_precision",
+    "amp_on_cpu",
     "tracking_uri",
     "optuna_storage",
     "debug",

@@ -31,7 +31,7 @@ OUR_FLAGS = """
     mos_range_c protocol split split_seed test cache_dir debug dataset data_root
     test_dataset test_root probe_share layer_decay ema_decay wise_ft lora_rank antonym_prompts
     matched_direct columns freeze_image_layers freeze_text_layers freeze_from train_only
-    adapter_reduction l2_sp anchor soup augment
+    adapter_reduction l2_sp anchor soup augment amp_on_cpu
 """.split()
 
 NARROW = "--backbone narrow-24 --pretrained none --threads 1"

@@ -88,6 +88,17 @@ def test_no_cache_changes_anything_that_matters(
                 assert cached.metrics[name] == pytest.approx(plain.metrics[name], abs=1e-4)
 
 
+def test_bfloat16_on_cpu_is_another_run_with_nearly_the_same_scores(
+    workspace: Workspace, split: Split
+) -> None:
+    plain, other = (run(workspace, split, amp_on_cpu=amp) for amp in (False, True))
+    assert plain.predictions is not None and other.predictions is not None
+    assert not np.array_equal(plain.predictions["q"], other.predictions["q"])
+    np.testing.assert_allclose(other.predictions["q"], plain.predictions["q"], atol=0.02)
+    chosen = [config(workspace, amp_on_cpu=amp) for amp in (False, True)]
+    assert len({run_identity(one, workspace, split, "run") for one in chosen}) == 2
+
+
 def test_a_run_whose_activations_exceed_the_budget_goes_on_without(
     workspace: Workspace, split: Split
 ) -> None:

@@ -208,6 +208,7 @@ class Param:
     IMAGES_SHA256 = "images_sha256"
     """Hash of the decoded images (of the first block of a table in blocks)."""
     CACHE_PRECISION = "cache_precision"
+    AMP_ON_CPU = "amp_on_cpu"
     IMAGE_DEPTH = "image_depth"
     N_SPLITS = "n_splits"
     N_TUNED_SPLITS = "n_tuned_splits"

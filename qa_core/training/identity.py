@@ -30,7 +30,7 @@ _NOT_DETERMINING = (
 )
 _SINCE = (
     *("freeze_image_layers", "freeze_text_layers", "freeze_from", "train_only"),
-    *("adapter_reduction", "l2_sp", "anchor", "soup", "augment"),
+    *("adapter_reduction", "l2_sp", "anchor", "soup", "augment", "amp_on_cpu"),
 )
 """Flags younger than `RESULTS_VERSION`: at its default none changes a result, nor so its hash."""
 _LIBRARIES = ("torch", "open_clip_torch", "numpy", "scipy")

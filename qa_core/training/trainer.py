@@ -217,9 +217,10 @@ class Trainer:
         return sums
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        kind = torch.device(self.device).type
-        enabled = self.config.train.amp and kind == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+        kind, train = torch.device(self.device).type, self.config.train
+        on_card = train.amp and kind == "cuda" and torch.cuda.is_bf16_supported()
+        on_cpu = train.amp_on_cpu and kind == "cpu"
+        return torch.autocast(kind, torch.bfloat16, enabled=on_card or on_cpu)
 
     def _labels(self, rows: np.ndarray) -> Labels:
         chosen = copied_to(self.device, torch.from_numpy(rows))

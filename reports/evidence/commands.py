@@ -91,6 +91,10 @@ def ablation_command(ablation: Ablation) -> str:
     usual = protocol_settings(cast("ProtocolName", p["protocol"])).get("augment", "none")
     if (augment := p.get(Param.AUGMENT, "none")) != usual:
         named["AUGMENT"] = augment
+    if (precision := p.get(Param.CACHE_PRECISION, "full")) != "full":
+        named["CACHE_PRECISION"] = precision
+    if p.get(Param.AMP_ON_CPU) == "True":
+        named["AMP_ON_CPU"] = "1"
     if ablation.n_seeds > 1:
         named["SEEDS"] = str(ablation.n_seeds)
     if ablation.margin != MARGIN:
