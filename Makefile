@@ -25,6 +25,7 @@ $(foreach name,$(TEXTS),$(if $(filter undefined,$(origin $(name))),,\
 override UNKNOWN := $(strip $(foreach name,$(.VARIABLES),$(if \
   $(filter command,$(firstword $(origin $(name)))),$(name))))
 $(if $(UNKNOWN),$(error There is no variable $(UNKNOWN); make help lists them))
+$(if $(filter-out 1,$(value AMP_ON_CPU)),$(error AMP_ON_CPU=1 trains in bfloat16; leave it out where that is not wanted))
 flag = $(if $(value $(1)), --$(2) "$$$(1)")
 
 override BIN := .venv/bin
@@ -143,7 +144,7 @@ check-data: $(STAMP) ## summarise rated images, name every problem with its row
 floor: $(STAMP) ## what a predictor without pixels scores; needs no images
 	@$(BIN)/python -m experiments.floor$(DATA_FLAGS)
 
-bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to 90 minutes)
+bench: $(STAMP) ## this project against a plain loop, runs/bench.json (up to two hours)
 	@$(BIN)/python -m benchmarks.bench --cache "$$CACHE"$(call flag,ONLY,only)$(call \
 	  flag,DATA,data)$(call flag,DATA_ROOT,data_root)
 

@@ -230,6 +230,8 @@ def main() -> None:
     parser.add_argument("--ablation", type=Path, default=Path("runs/bench_ablation"))
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
     args = parser.parse_args()
+    if (args.data is None) != (args.data_root is None):
+        parser.error("--data and --data_root go together")
     published = (args.data, args.data_root) if args.data else None
     figures = json.loads(args.out.read_text()) if args.out.exists() else {}
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     assert asked.getresponse().status == 200
-    assert process.stdout.read().strip() == "closed"
+    assert process.stdout.read().splitlines()[-1] == "closed"
     assert process.wait(30) == 0
 
 

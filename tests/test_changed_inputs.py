@@ -12,6 +12,7 @@ from PIL import Image
 
 from qa_core.config import run_config_from_flat, with_settings
 from qa_core.errors import UserError
+from qa_core.records.schema import Param
 from qa_core.records.tracking import as_text
 from studies.context import Setup, open_workspace
 from studies.parent_runs import ablation_params, refuse_changes
@@ -43,6 +44,10 @@ def halve_precision(setup: Setup) -> Setup:
     return replace(setup, base=with_settings(setup.base, cache_precision="half"))
 
 
+def train_in_bfloat16(setup: Setup) -> Setup:
+    return replace(setup, base=with_settings(setup.base, amp_on_cpu=True))
+
+
 def take_other_weights(setup: Setup) -> Setup:
     return replace(setup, base=with_settings(setup.base, pretrained="default"))
 
@@ -53,6 +58,7 @@ def take_other_weights(setup: Setup) -> Setup:
         (brighten_an_image, "the images ("),
         (raise_a_rating, "the data's contents ("),
         (halve_precision, "CACHE_PRECISION (full there, half now)"),
+        (train_in_bfloat16, "AMP_ON_CPU (False there, True now)"),
         (take_other_weights, "the backbone's weights ("),
     ],
 )
@@ -63,6 +69,7 @@ def test_a_changed_input_is_named(
              "threads": 1}  # fmt: skip
     setup = Setup(run_config_from_flat(flags), tmp_path / "cache", "honest", 0, 2, None)
     there = {name: as_text(value) for name, value in params_of(setup).items()}
+    del there[Param.AMP_ON_CPU]  # as earlier versions
     refuse_changes(there, params_of(setup), "runs/a")
     with pytest.raises(UserError) as refusal:
         refuse_changes(there, params_of(change(setup)), "runs/a")

@@ -26,7 +26,7 @@ def measured(scores: dict[str, float], noise: float = 0.005, **params: str) -> A
 
 
 def recommended(ablation: Ablation) -> dict:
-    return recommend(ablation, mode_entries(ablation, "guide"))
+    return recommend(ablation, mode_entries(ablation, "guide"), {})
 
 
 def test_the_cheapest_of_equals_is_recommended_with_its_figures_beside_the_bests() -> None:

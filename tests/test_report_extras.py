@@ -106,6 +106,9 @@ def test_every_run_has_a_command(ablation: Ablation) -> None:
     assert ablation.runs["run_id"].is_unique
     whole = "make ablation PROFILE=default PROTOCOL=honest"
     assert ablation_command(ablation) == whole
+    precise = {Param.CACHE_PRECISION: "half", Param.AMP_ON_CPU: "True"}
+    other = replace(ablation, params=ablation.params | precise)
+    assert ablation_command(other) == f"{whole} CACHE_PRECISION=half AMP_ON_CPU=1"
     assert sum(row["command"] != whole for row in rows) == len(ablation.cells)
 
 

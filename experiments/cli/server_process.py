@@ -15,7 +15,7 @@ from qa_core.errors import UserError
 
 HOST = "127.0.0.1"
 _START_LIMIT_S = 120
-_TO_ANSWER_S = 10
+_PATIENCE_S, _TO_END_S = 60, 10
 
 
 def end_on_ctrl_c() -> None:
@@ -82,11 +82,13 @@ def server_running(
             env={**environment, "PATH": programs, **settings},
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
+        patience_s = 0
         try:
             _wait_until_it_answers(server, log, health)
+            patience_s = _PATIENCE_S
             yield server
         finally:
-            _end(server)
+            _end(server, patience_s)
 
 
 def wait_for_the_end(server: subprocess.Popen[bytes], log: Path) -> None:
@@ -111,11 +113,22 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], log: Path, health: s
     raise UserError(f"The server did not start; {log} says why.")
 
 
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """Let the server answer what it was asked, then end it and the processes that it started."""
+def _end(server: subprocess.Popen[bytes], patience_s: float) -> None:
+    """Let the server answer what it was asked for so long, then end it and what it started."""
     server.terminate()
+    try:
+        if patience_s and not _ends_within(server, 1):
+            print(f"answers what it was asked, for {patience_s} s; Ctrl-C ends it now", flush=True)
+            _ends_within(server, patience_s)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)  # not SIGKILL: semaphores would be left behind
+        if not _ends_within(server, _TO_END_S):
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _ends_within(server: subprocess.Popen[bytes], seconds: float) -> bool:
     with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(timeout=_TO_ANSWER_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+        server.wait(seconds)
+    return server.poll() is not None

@@ -12,7 +12,7 @@ from qa_core.settings.model import EMBEDDED_BACKBONE
 from qa_core.system.files import written_whole
 from qa_core.targets import TARGETS, Target
 from reports.figures.style import label
-from reports.mlflow_pages.numbers import score_words
+from reports.mlflow_pages.numbers import score_words, size_words
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -62,7 +62,7 @@ def champion_card(ablation: "Run", cell: "Run", results: Mapping[str, Any], out:
         f" weights {params[Param.PRETRAINED]}.",
         "It was chosen on validation parts alone: of all modes and settings the one that is best"
         " there in the mean over the splits, and of its splits the best.",
-        f"## Data and scores\n\n{_data_words(params, cell, targets)}",
+        f"## Data and scores\n\n{_data_words(params, results, cell, targets)}",
         _table(results, cell, targets),
         f"## Limits\n\n{_limits(params)}",
         _HOW.format(out=out, prompts=prompts),
@@ -75,7 +75,9 @@ def _champion(cell: "Run") -> tuple[str, str]:
     return cell.data.tags[Tag.MODE], cell.data.tags[Tag.SETTING]
 
 
-def _data_words(params: Mapping[str, str], cell: "Run", targets: Sequence[Target]) -> str:
+def _data_words(
+    params: Mapping[str, str], results: Mapping[str, Any], cell: "Run", targets: Sequence[Target]
+) -> str:
     generators = params[Param.N_GENERATORS]
     makers = f" by {generators} generators" if generators != "0" else ""
     own = ", ".join(
@@ -84,7 +86,7 @@ def _data_words(params: Mapping[str, str], cell: "Run", targets: Sequence[Target
         if SROCC.logged(t) in cell.data.metrics
     )
     return (
-        f"{params[Param.N_IMAGES]} images of {params[Param.N_PROMPTS]} prompts{makers}; protocol"
+        f"{size_words(params, results)}{makers}; protocol"
         f" {params[Param.PROTOCOL]}, {params[Param.N_SPLITS]} splits. This checkpoint is of split"
         f" {cell.data.tags[Tag.SPLIT]}; on that split's test part its SROCC is"
         f" {own or 'undefined'}. What to expect of its kind is the mean over all splits, with its"

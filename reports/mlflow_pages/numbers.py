@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_core.measures.catalogue import SROCC
+from qa_core.records.schema import Param
 from reports.statistics import told_bounds
+
+
+def size_words(params: Mapping[str, str], results: Mapping[str, Any]) -> str:
+    """How many images, and of how many prompts where there are any."""
+    if results.get("recommendation", {}).get("counted") == "images":
+        return f"{params[Param.N_IMAGES]} images without prompts"
+    return f"{params[Param.N_IMAGES]} images of {params[Param.N_PROMPTS]} prompts"
 
 
 def score_words(entry: Mapping[str, Any], scale: tuple[float, float] = SROCC.scale) -> str:

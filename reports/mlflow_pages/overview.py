@@ -20,7 +20,7 @@ from qa_core.targets import Target
 from reports.evidence.frames import mode_rank
 from reports.figures.style import label
 from reports.mlflow_pages.champion_card import publish_card
-from reports.mlflow_pages.numbers import score_words
+from reports.mlflow_pages.numbers import score_words, size_words
 from reports.mlflow_pages.scores import log_scores
 from reports.mlflow_pages.views import (
     COLOUR_TAG,
@@ -88,8 +88,8 @@ def ablation_note(tracker: Tracker, ablation: "Run", results: Mapping[str, Any])
     params = ablation.data.params
     what = (
         f"Modes of training CLIP ({params[Param.BACKBONE]}) for quality and consistency scores,"
-        f" compared on **{params[Param.DATA_NAME]}**: {params[Param.N_IMAGES]} images,"
-        f" {params[Param.N_PROMPTS]} prompts, protocol {params[Param.PROTOCOL]},"
+        f" compared on **{params[Param.DATA_NAME]}**: {size_words(params, results)},"
+        f" protocol {params[Param.PROTOCOL]},"
         f" {params[Param.N_SPLITS]} splits, {params[Param.N_TRIALS]} trials a mode,"
         f" profile {params[Param.PROFILE]}."
     )

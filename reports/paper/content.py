@@ -55,6 +55,6 @@ def build_content(
 
 
 def _earned(ablation: Ablation, results: dict[str, Any]) -> list[str]:
-    """What training and the bound earn on each target, where the control is."""
+    """What the bound earns on each target, where the control is."""
     guide = results["comparisons"]["guide"]
     return [words for target in ablation.targets if (words := earned_words(guide, target))]

@@ -40,6 +40,8 @@ def cover_facts(ablation: Ablation) -> list[list[str]]:
     }
     tuning = say("{n} trials a mode", n=known[Param.N_TRIALS])
     training = [say("{epochs} epochs; profile {profile}", **known)]
+    if p.get(Param.AMP_ON_CPU) == "True":
+        training.append(say("bfloat16"))
     if ablation.n_seeds > 1:
         training.append(say("{n} seeds a split, averaged", n=str(ablation.n_seeds)))
     return [

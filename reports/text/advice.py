@@ -27,12 +27,10 @@ def _unbeaten_words(one: Entry) -> str:
     values = {"target": one["target"], "reference": reference, "score": format_score(one["mean"])}
     if one["every"]:
         return say(
-            "But on {target} every mode is shown to rank worse than {reference} ({score}).",
+            "On {target} every mode is shown to rank worse than {reference} ({score}).",
             **values,
         )
-    return say(
-        "But on {target} no mode is shown to rank better than {reference} ({score}).", **values
-    )
+    return say("On {target} no mode is shown to rank better than {reference} ({score}).", **values)
 
 
 def _mode_words(found: Entry, margin: str) -> str:

@@ -14,18 +14,18 @@ from reports.verdicts.measured import Entry, measure_pair
 from reports.verdicts.standing import (
     WITHOUT_FINE_TUNING,
     Table,
-    mean_srocc,
-    stand,
-    stand_over,
+    srocc_by_row,
+    standing_of,
+    standing_over,
 )
 
 
 def standing_in_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
     """The leader, what it can be told from, and the modes against ridge, zero-shot and floor."""
-    if not mean_srocc(modes, target):
+    if not srocc_by_row(modes, target):
         return say("On {target} no mode has a finished run.", target=target)
     references: Table = {name: baselines[name] for name in WITHOUT_FINE_TUNING if name in baselines}
-    bars = mean_srocc(references, target)
+    bars = srocc_by_row(references, target)
     strongest_first = sorted(bars, key=lambda name: -bars[name])
     against = [
         _against(ablation, modes, (name, bars[name]), target, len(bars)) for name in strongest_first
@@ -41,7 +41,7 @@ def _leader(ablation: Ablation, modes: Table, target: str) -> str:
 
     A control is a rival, but does not lead: nobody would use it.
     """
-    means = mean_srocc(modes, target)
+    means = srocc_by_row(modes, target)
     candidates = [mode for mode in means if mode not in CONTROLS] or list(means)
     best = max(candidates, key=lambda m: means[m])
     start = say(
@@ -81,7 +81,7 @@ def told_apart(
     """
     metric = SROCC.logged(target)
     lifts = {rival: measure_pair(ablation, best, rival, metric, Setting.GUIDE) for rival in rivals}
-    found = stand(lifts, math.comb(len(rivals) + 1, 2))
+    found = standing_of(lifts, math.comb(len(rivals) + 1, 2))
     return list(found.above), [*found.open, *found.below]
 
 
@@ -100,11 +100,11 @@ def _against(
     reference, bar = row_of
     mark = f"{label(reference)} ({format_score(bar)})"
     if not ablation.decides:
-        return _by_means(mean_srocc(modes, target), bar, mark)
-    names = mean_srocc(modes, target)
-    found = stand_over(ablation, names, reference, target, n_references)
+        return _by_means(srocc_by_row(modes, target), bar, mark)
+    names = srocc_by_row(modes, target)
+    found = standing_over(ablation, names, reference, target, n_references)
     if not (found.above or found.open or found.below):
-        return _by_means(mean_srocc(modes, target), bar, mark)  # no split has both
+        return _by_means(srocc_by_row(modes, target), bar, mark)  # no split has both
     if len(found.above) == len(names):
         return say(
             "Every mode lies above {reference} beyond what the splits’ spread explains.",
@@ -149,7 +149,7 @@ def _by_means(means: dict[str, float], bar: float, mark: str) -> str:
 
 def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str) -> str:
     """A warning where no mode is shown to rank better than generator and prompt alone."""
-    floor, means = mean_srocc(baselines, target).get(Reference.FLOOR), mean_srocc(modes, target)
+    floor, means = srocc_by_row(baselines, target).get(Reference.FLOOR), srocc_by_row(modes, target)
     if floor is None:
         return ""
     mark = format_score(floor)
@@ -161,7 +161,7 @@ def _floor_words(ablation: Ablation, modes: Table, baselines: Table, target: str
             " than every mode: {floor}.",
             floor=mark,
         )
-    found = stand_over(ablation, means, Reference.FLOOR, target, 1)
+    found = standing_over(ablation, means, Reference.FLOOR, target, 1)
     if found.above:
         return ""
     if found.open:

@@ -20,6 +20,7 @@ from reports.inference.power import prompts_needed, smallest_difference
 from reports.language import phrase
 from reports.statistics import holm, holm_levels
 from reports.verdicts.measured import Entry, measure_pair
+from reports.verdicts.standing import Table, unbeaten
 
 FEWEST_DEGREES = 4
 """With fewer degrees of freedom an error is too uncertain to say how many prompts it would take."""
@@ -42,12 +43,13 @@ class Shortfall:
     p: float
 
 
-def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) -> Entry:
+def recommend(ablation: Ablation, entries: Table, baselines: Table) -> Entry:
     """`recommendation` of results.json, at the guide's setting.
 
     Args:
         ablation: The ablation.
         entries: Entries of the modes.
+        baselines: Entries of the references.
     """
     margin = ablation.margin
     asked = {
@@ -55,6 +57,7 @@ def recommend(ablation: Ablation, entries: Mapping[str, Mapping[str, Entry]]) ->
         "setting": Setting.GUIDE.value,
         "n_targets": len(ablation.targets),
         "counted": "prompts" if ablation.has_prompts else "images",
+        "unbeaten": unbeaten(ablation, entries, baselines),
     }
     contrasts = _contrasts(ablation) if ablation.decides else {}
     weakest = {mode: max(own, key=lambda one: one.p) for mode, own in contrasts.items()}

@@ -28,7 +28,6 @@ from reports.verdicts.measured import Entry, Measured, measure, measure_mode, re
 from reports.verdicts.one_part import lifts_on_parts, part_intervals
 from reports.verdicts.pairs import Pair, decide_pairs
 from reports.verdicts.recommend import recommend
-from reports.verdicts.standing import unbeaten
 from reports.verdicts.study_results import study_entries
 
 
@@ -221,8 +220,7 @@ def build_results(
         claims.append(entry)
     at_guide, baselines = mode_entries(ablation, Setting.GUIDE), reference_entries(ablation)
     return {
-        "recommendation": recommend(ablation, at_guide)
-        | {"unbeaten": unbeaten(ablation, at_guide, baselines)},
+        "recommendation": recommend(ablation, at_guide, baselines),
         "modes": mode_entries(ablation, Setting.TUNED),
         "guide_modes": at_guide,
         "baselines": baselines,

@@ -44,11 +44,11 @@ def unbeaten(ablation: Ablation, modes: Table, baselines: Table) -> list[Entry]:
     known: Table = {name: baselines[name] for name in rivals if name in baselines}
     found: list[Entry] = []
     for target in ablation.targets if ablation.decides else ():
-        means, bars = mean_srocc(modes, target), mean_srocc(known, target)
+        means, bars = srocc_by_row(modes, target), srocc_by_row(known, target)
         if not means or not bars:
             continue
         strongest = max(bars, key=lambda name: bars[name])
-        one = stand_over(ablation, means, strongest, target, len(bars))
+        one = standing_over(ablation, means, strongest, target, len(bars))
         if not one.above and (one.open or one.below):
             every = len(one.below) == len(means)
             entry = {"target": target, "reference": strongest, "mean": bars[strongest]}
@@ -56,7 +56,7 @@ def unbeaten(ablation: Ablation, modes: Table, baselines: Table) -> list[Entry]:
     return found
 
 
-def stand_over(
+def standing_over(
     ablation: Ablation, modes: Iterable[str], reference: str, target: str, n_references: int
 ) -> Standing:
     """Where the modes' differences from a reference lie; intervals are for all references."""
@@ -65,10 +65,10 @@ def stand_over(
         mode: measure_over_reference(ablation, mode, reference, metric, Setting.GUIDE)
         for mode in modes
     }
-    return stand(lifts, len(lifts) * n_references)
+    return standing_of(lifts, len(lifts) * n_references)
 
 
-def stand(lifts: dict[str, Measured], n_contrasts: int) -> Standing:
+def standing_of(lifts: dict[str, Measured], n_contrasts: int) -> Standing:
     """Where the paired differences lie, by their intervals, Bonferroni's over all contrasts."""
     level = 1.0 - 0.05 / max(n_contrasts, 1)
     sides: dict[str, list[str]] = {"above": [], "below": [], "open": []}
@@ -83,7 +83,7 @@ def stand(lifts: dict[str, Measured], n_contrasts: int) -> Standing:
     return Standing(tuple(sides["above"]), tuple(sides["below"]), tuple(sides["open"]))
 
 
-def mean_srocc(table: Table, target: str) -> dict[str, float]:
+def srocc_by_row(table: Table, target: str) -> dict[str, float]:
     """Mean test SROCC by row, where it is defined."""
     means = {name: entries[SROCC.key(target)]["mean"] for name, entries in table.items()}
     return {name: mean for name, mean in means.items() if mean is not None}
