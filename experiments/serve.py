@@ -16,6 +16,8 @@ from qa_core.system.processes import usable_cores
 
 MOST_WORKERS = 8
 """Unless more are asked for: memory grows with them."""
+PATIENCE_S = 60.0
+"""What it was asked is answered for so long after Ctrl-C."""
 CARD = Path("/dev/nvidiactl")
 
 
@@ -56,7 +58,7 @@ def main() -> None:
     folder = champion_folder(args.out)
     base, log = f"http://{HOST}:{args.port}", args.out / "served-model.log"
     words = ["qa_core.serving.server", str(folder), HOST, str(args.port), str(args.workers)]
-    with server_running(words, {}, log, f"{base}/ping") as server:
+    with server_running(words, {}, log, f"{base}/ping", PATIENCE_S) as server:
         print(f"scores      POST {base}/invocations (docs/data.md shows a request)")
         print(f"model card  {args.out / CARD_FILE}")
         wait_for_the_end(server, log)

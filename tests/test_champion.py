@@ -117,8 +117,8 @@ def test_a_folder_without_a_champion_is_a_sentence(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
-    """Address and process of `make serve`, from a shell that has no program of ours.
+def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int, Path]]:
+    """Address, process and log of `make serve`, from a shell that has no program of ours.
 
     It ends while it is being asked, and answers first.
     """
@@ -134,7 +134,7 @@ def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
     assert process.stdout is not None
     said = iter(process.stdout.readline, "")
     assert any("Ctrl-C" in line for line in said), "the server did not start"
-    yield f"http://127.0.0.1:{port}", process.pid
+    yield f"http://127.0.0.1:{port}", process.pid, out / "served-model.log"
     asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     asked.request("POST", "/invocations", _long_request(), {"Content-Type": "application/json"})
     time.sleep(0.5)
@@ -145,9 +145,9 @@ def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int]]:
 
 
 def test_a_served_model_answers_with_the_same_digits(
-    server: tuple[str, int], trained: tuple[Tracker, str, Path], tmp_path: Path
+    server: tuple[str, int, Path], trained: tuple[Tracker, str, Path], tmp_path: Path
 ):
-    address, _ = server
+    address, *_ = server
     files = []
     for number, picture in enumerate(pictures()):
         picture.save(tmp_path / f"{number}.png")
@@ -178,7 +178,7 @@ def test_a_served_model_answers_with_the_same_digits(
     ],
 )
 def test_a_body_that_cannot_be_read_is_answered_by_a_sentence(
-    server: tuple[str, int], content_type: str, body: bytes
+    server: tuple[str, int, Path], content_type: str, body: bytes
 ):
     status, text = _ask(server[0], body, content_type)
     assert status in (400, 415) and text, text
@@ -186,13 +186,13 @@ def test_a_body_that_cannot_be_read_is_answered_by_a_sentence(
         assert word not in text, text
 
 
-def test_a_body_of_any_size_is_answered(server: tuple[str, int]):
+def test_a_body_of_any_size_is_answered(server: tuple[str, int, Path]):
     status, text = _ask(server[0], bytes(MOST_BODY + 1), "application/json")
     assert status == 413 and "more than 128 MiB" in text
 
 
-def test_a_process_that_dies_is_replaced(server: tuple[str, int]):
-    address, pid = server
+def test_a_process_that_dies_is_replaced(server: tuple[str, int, Path]):
+    address, pid, log = server
     struck = family(pid)[-1]
     assert b"forkserver" in Path(f"/proc/{struck}/cmdline").read_bytes()
     os.kill(struck, signal.SIGKILL)
@@ -200,10 +200,10 @@ def test_a_process_that_dies_is_replaced(server: tuple[str, int]):
     body = json.dumps({"dataframe_records": [row]}).encode()
     statuses: list[int] = []
     deadline = time.monotonic() + 60
-    while struck in family(pid) or statuses[-1:] != [400]:
+    while "has died" not in log.read_text() or statuses[-1:] != [400]:
         statuses.append(_ask(address, body, "application/json")[0])
         assert time.monotonic() < deadline, statuses
-    assert set(statuses) <= {400, 503}
+    assert set(statuses) <= {400, 503} and struck not in family(pid)
 
 
 def _long_request() -> bytes:

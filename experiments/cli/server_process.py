@@ -15,7 +15,7 @@ from qa_core.errors import UserError
 
 HOST = "127.0.0.1"
 _START_LIMIT_S = 120
-_PATIENCE_S, _TO_END_S = 60, 10
+_TO_END_S = 10
 
 
 def end_on_ctrl_c() -> None:
@@ -55,7 +55,11 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def server_running(
-    words: Sequence[str], settings: Mapping[str, str], log: Path, health: str
+    words: Sequence[str],
+    settings: Mapping[str, str],
+    log: Path,
+    health: str,
+    patience_s: float = 0.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m` with these words, once it answers; ended on the way out.
 
@@ -64,6 +68,7 @@ def server_running(
         settings: Variables of its environment beside those that all of our commands have.
         log: File of what it says.
         health: Address that answers once it is ready.
+        patience_s: How long it may take, when it is to end, to answer what it was asked.
 
     Raises:
         UserError: It did not start.
@@ -82,13 +87,13 @@ def server_running(
             env={**environment, "PATH": programs, **settings},
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
-        patience_s = 0
+        is_asked = False
         try:
             _wait_until_it_answers(server, log, health)
-            patience_s = _PATIENCE_S
+            is_asked = True
             yield server
         finally:
-            _end(server, patience_s)
+            _end(server, patience_s if is_asked else 0.0)
 
 
 def wait_for_the_end(server: subprocess.Popen[bytes], log: Path) -> None:
@@ -118,7 +123,9 @@ def _end(server: subprocess.Popen[bytes], patience_s: float) -> None:
     server.terminate()
     try:
         if patience_s and not _ends_within(server, 1):
-            print(f"answers what it was asked, for {patience_s} s; Ctrl-C ends it now", flush=True)
+            print(
+                f"answers what it was asked, for {patience_s:g} s; Ctrl-C ends it now", flush=True
+            )
             _ends_within(server, patience_s)
     finally:
         with contextlib.suppress(ProcessLookupError):

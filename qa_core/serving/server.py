@@ -47,15 +47,24 @@ class Workers:
 
     async def answer(self, body: bytes, content_type: str) -> Answer:
         """What the next free one answers; where one has died, all are started anew."""
+        loop, pool = asyncio.get_running_loop(), self._pool
+        try:
+            found = loop.run_in_executor(pool, answer, body, content_type)
+        except BrokenExecutor:  # one died before
+            self._renew(pool)
+            found = loop.run_in_executor(self._pool, answer, body, content_type)
         pool = self._pool
         try:
-            found = asyncio.get_running_loop().run_in_executor(pool, answer, body, content_type)
             return await found
         except BrokenExecutor:
-            if pool is self._pool:
-                logging.exception("A process that answers requests has died.")
-                self._pool = self._started()
+            self._renew(pool)
             return told("A process died while this request waited: send it again.", 503)
+
+    def _renew(self, broken: ProcessPoolExecutor) -> None:
+        """Start all anew, if nobody has done so."""
+        if broken is self._pool:
+            logging.error("A process that answers requests has died; all are started anew.")
+            self._pool = self._started()
 
     def close(self) -> None:
         """End them."""
