@@ -54,14 +54,14 @@ SOAK_FLAGS = $(if $(value SPAWN), --spawn)$(if $(value CHANGES), --changes)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of "the same")  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half  AMP_ON_CPU=1 (bfloat16)"
+	@echo "variables of ablation and study: PROFILE=smoke|default|full  OUT=folder  WORKERS=processes  SEEDS=1 (a split)  MARGIN=.02 (of 'the same')  CACHE=folder  CACHE_GB=20  CACHE_PRECISION=full|half  AMP_ON_CPU=1 (bfloat16)"
 	@echo "  study:    STUDY=ladder|depth|ends|scale|data_size|batch_size|augmentation|lr|variants|heads"
 	@echo "            SPLITS=5 EPOCHS=8, or STUDY=tune"
 	@echo "  data:     DATA=folder, or TABLE=file.csv IMAGES=folder RANGE_Q=1:5 RANGE_C=1:5"
 	@echo "            COLUMNS='name=image prompt=caption mos_quality=score' where its columns differ,"
 	@echo "            or DATA=agiqa3k|aigciqa2023|agiqa1k|pku_aigiqa4k|aigiqa20k|evalmuse40k|evalmi50k|"
 	@echo "            qeval100k|genai_bench DATA_ROOT=folder"
-	@echo "  protocol: PROTOCOL=auto|honest|grouped_kfold|common|published|official|leave_one_generator_out"
+	@echo "  protocol: PROTOCOL=auto|replicates|honest|grouped_kfold|common|published|official|leave_one_generator_out"
 	@echo "            or DATA_TEST=folder (or a name and DATA_TEST_ROOT=folder): train on one, test on it"
 	@echo "  model:    BACKBONE=ViT-B-32 PRETRAINED=weights-file-or-tag, or BACKBONE=folder  TOKENIZER=folder"
 	@echo "            IMAGE_VIEW=whole|padded|centre|crops AUGMENT=none|crop_flip"

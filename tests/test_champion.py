@@ -1,6 +1,7 @@
 """The champion: chosen on validation, registered, and answering a real request over loopback."""
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -123,7 +124,10 @@ def server(trained: tuple[Tracker, str, Path]) -> Iterator[tuple[str, int, Path]
     It ends while it is being asked, and answers first.
     """
     tracker, run_id, checkpoint = trained
-    register_model(tracker.uri, run_id, checkpoint)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        register_model(tracker.uri, run_id, checkpoint)
+    assert said.getvalue() == ""
     out = Path(tracker.uri.removeprefix("sqlite:///")).parent
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

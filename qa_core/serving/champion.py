@@ -1,5 +1,6 @@
 """A trained model in MLflow's registry, ready for `mlflow models serve`."""
 
+import contextlib
 import importlib.metadata
 import io
 import tempfile
@@ -106,7 +107,8 @@ def _register(run_id: str, checkpoint: Path) -> str:
         answer = scorer.score(example["image"].tolist(), example["prompt"].tolist())
         if not scorer.needs_prompts:
             example = example.drop(columns="prompt")
-        with mlflow.start_run(run_id=run_id):
+        # MLflow prints what the caller says better
+        with mlflow.start_run(run_id=run_id), contextlib.redirect_stderr(io.StringIO()):
             logged = mlflow.pyfunc.log_model(
                 name=ALIAS,
                 python_model=str(_SERVED),
