@@ -37,6 +37,7 @@ from studies.tested_images import log_tested_images
 from studies.tuning import tune
 
 if TYPE_CHECKING:
+    from qa_core.data.rated_table import RatedTable
     from qa_core.features.workspace import Workspace
 
 
@@ -70,7 +71,7 @@ def run_studies(
         board.say(f"opening {stores.place}")
         machines.prepare()
         workspace, plan = open_workspace(setup, progress=board.note)  # before anything is written
-        board.say(_size_words(workspace.table.name, plan))
+        board.say(_size_words(workspace.table, plan))
         params = parent_runs.ablation_params(
             profile_name, profile, setup.base, workspace, plan, machines.workers
         )
@@ -138,12 +139,9 @@ def _log_plan(ablation: RunningAblation, workers: int, foresee: Foresight | None
         context.tracker.log(context.ablation_id, params=foresee(context.workspace, context.plan))
 
 
-def _size_words(name: str, plan: SplitPlan) -> str:
-    n_images = parent_runs.n_images_of(plan)
-    return (
-        f"{name}: {n_images} images, {plan.n_prompts} prompts; protocol {plan.protocol},"
-        f" {len(plan.splits)} splits"
-    )
+def _size_words(table: "RatedTable", plan: SplitPlan) -> str:
+    size = table.count_in_words(parent_runs.n_images_of(plan), plan.n_prompts)
+    return f"{table.name}: {size}; protocol {plan.protocol}, {len(plan.splits)} splits"
 
 
 def _run_phases(ablation: RunningAblation) -> int:

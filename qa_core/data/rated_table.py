@@ -106,8 +106,13 @@ class RatedTable:
     @property
     def size_in_words(self) -> str:
         """How many images, and how many prompts a split tells apart, where there are any."""
-        prompts = f", {self.frame['group'].nunique()} prompts" if self.has_prompts else ""
-        return f"{len(self.frame)} images{prompts or ' without prompts'}"
+        return self.count_in_words(len(self.frame), len(self.frame["group"].unique()))
+
+    def count_in_words(self, n_images: int, n_prompts: int) -> str:
+        """So many of its images and prompts; without the latter where it has none."""
+        return f"{n_images} images" + (
+            f", {n_prompts} prompts" if self.has_prompts else " without prompts"
+        )
 
     @cached_property
     def sha256(self) -> str:
