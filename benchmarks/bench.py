@@ -225,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=" ".join(PARTS))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
-    parser.add_argument("--data", help="for clock: a published data set")
+    parser.add_argument("--data", help="for clock: a published data set with both scores")
     parser.add_argument("--data_root", help="its folder")
     parser.add_argument("--ablation", type=Path, default=Path("runs/bench_ablation"))
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))

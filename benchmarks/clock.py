@@ -38,9 +38,10 @@ def real_bench(backbone: str, dataset: str, root: str, folder: Path) -> Bench:
     whole = open_table(data, "explanation", folder / "cache")
     drawn = np.linspace(0, len(whole.frame) - 1, IMAGES).astype(int)
     table = whole.frame.iloc[np.random.default_rng(0).permutation(drawn)]
-    for name, path in zip(table["name"], table["image_path"], strict=True):
+    names = [f"{k}{Path(path).suffix}" for k, path in enumerate(table["image_path"])]
+    for name, path in zip(names, table["image_path"], strict=True):  # no links: they are refused
         shutil.copyfile(path, folder / name)
-    table = table.rename(columns={"mos_consistency": "mos_align"})
+    table = table.assign(name=names).rename(columns={"mos_consistency": "mos_align"})
     table[["name", "prompt", "mos_quality", "mos_align"]].to_csv(folder / "data.csv", index=False)
     ranges = {"mos_range_q": (0, 1), "mos_range_c": (0, 1)}  # as a table is read, scaled
     flags = ranges | weights_of(backbone) | {"data_csv_path": str(folder / "data.csv")}

@@ -78,7 +78,7 @@ def _cost(result: Any) -> dict[str, float]:
 
 def precision_deviation(cache: Path, **flags: Any) -> dict[str, Any]:
     """Validation SROCC with these flags minus without them by seed, 8 blocks frozen."""
-    base = run_config_from_flat({"threads": 1, "epochs": 8})
+    base = run_config_from_flat({"threads": 1, "epochs": 8, "device": "cpu"})
     workspace = Workspace.open(base, cache)
     split = plan_protocol(workspace.table.frame).splits[0]
     config = mode_config("residual_partial_freeze", base, workspace.spec)

@@ -5,7 +5,6 @@ The runs are those of a real smoke ablation, its tuning trials copied until ther
 
 import itertools
 import sqlite3
-import subprocess
 import sys
 import uuid
 from contextlib import closing
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.sides import timed
 from benchmarks.soak import ablation_command
+from benchmarks.waiting import seconds_of
 from qa_core.records.schema import Kind, Tag
 from qa_core.records.tracking import Tracker
 from reports.mlflow_pages.overview import publish
@@ -30,11 +30,11 @@ def many_runs(scratch: Path) -> dict[int, dict[str, float]]:
         "status_s": [sys.executable, "-m", "experiments.status", "--out", str(out)],
         "resume_s": again,
     }
-    _run(again)
+    seconds_of(again)
     for count in RUNS:
         copy_trials(out, count)
         row = {"publish_s": timed(lambda: publish(Tracker.open(out), out))}
-        row |= {name: timed(lambda words=words: _run(words)) for name, words in commands.items()}
+        row |= {name: seconds_of(words) for name, words in commands.items()}
         found[count] = row
         print(f"{count} runs: {row}", flush=True)
     return found
@@ -63,7 +63,3 @@ def _copy(store: sqlite3.Connection, run: str, number: int) -> None:
         )
     for tag, value in ((Tag.TRIAL, str(number)), (Tag.IDENTITY, new)):
         store.execute("update tags set value = ? where run_uuid = ? and key = ?", (value, new, tag))
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=sys.stderr)

@@ -18,12 +18,12 @@ SCORED = 256
 def smoke_seconds(scratch: Path) -> dict[str, float]:
     """`smoke_s`: `make ablation PROFILE=smoke` with an empty cache, from the command to the PDF."""
     words = ("--profile", "smoke", "--cache", str(scratch / "cache"))
-    return {"smoke_s": _seconds(ablation_command(scratch / "smoke", *words))}
+    return {"smoke_s": seconds_of(ablation_command(scratch / "smoke", *words))}
 
 
 def suite_seconds() -> dict[str, float]:
     """`test_s`: the tests on all cores, as `make test` runs them."""
-    return {"test_s": _seconds(["make", "-s", "-o", ".venv/installed", "test"])}
+    return {"test_s": seconds_of(["make", "-s", "-o", ".venv/installed", "test"])}
 
 
 def scorer_ratio(scratch: Path) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def scorer_ratio(scratch: Path) -> dict[str, Any]:
     return {"scorer": comparison(lambda: seconds(1), lambda: seconds(SCORED))}
 
 
-def _seconds(command: list[str]) -> float:
+def seconds_of(command: list[str]) -> float:
+    """Seconds of a command that must succeed; what it says goes to stderr."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=sys.stderr)
     return time.perf_counter() - started
